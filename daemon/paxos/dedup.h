@@ -1,0 +1,45 @@
+/* What the applied prefix has settled: the last number of each stream, and the keys of the last `dedup_slots` slots.
+ *
+ * Both are a pure function of the applied prefix, so they are equal on all replicas at an equal slot: nothing here may
+ * depend on time, on ballots, or on who asks. Both are bounded: of streams the one whose last advance is oldest goes
+ * first, of keys the one at the oldest slot. Source: mpaxos(7), "Clients" and "Order".
+ *
+ * One block, no heap; every operation is O(1) (hash chains over arrays; the streams in a doubly linked list by last
+ * advance). About 40 bytes a key and 48 a stream. */
+#ifndef PAXOS_DEDUP_H
+#define PAXOS_DEDUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "paxos/value.h"
+
+struct dedup;
+
+enum dedup_verdict {
+    DEDUP_STORED,    /* a message of its own                                                     */
+    DEDUP_DUPLICATE, /* the key stands at *ret_slot with the same text                           */
+    DEDUP_CONFLICT,  /* the key stands at *ret_slot with another text                            */
+    DEDUP_EXPIRED,   /* key unknown, and since below *ret_slot, the oldest slot with known keys  */
+    DEDUP_VOID,      /* its number is not the next on its stream: nothing was touched            */
+};
+
+size_t dedup_size(uint32_t dedup_slots, uint32_t streams_max);
+struct dedup *dedup_init(void *block, uint32_t dedup_slots, uint32_t streams_max);
+
+/* Applies a VALUE_MESSAGE at `slot`; slots must ascend, gaps (no-ops and the like) allowed. First the stream (skipped where
+ * stream is 0): n = last + 1, or n = 1 on an unknown stream, advances it, whatever becomes of the entry; any other n is
+ * VOID and touches no table. Then the key. The keys known while applying `slot` are those of slots >= floor =
+ * max(0, slot - dedup_slots). Where a stream had to be evicted to make room, its number goes to *ret_evicted, else 0.
+ * Only STORED enters the key table. *ret_slot is set for DUPLICATE, CONFLICT and EXPIRED. */
+enum dedup_verdict dedup_apply(struct dedup *d, slot_t slot, const struct value *v, slot_t *ret_slot, uint64_t *ret_evicted);
+
+/* Last settled number of a stream, 0 where it is unknown. */
+uint64_t dedup_stream_last(const struct dedup *d, uint64_t stream);
+
+/* Over all that both tables hold, in an order that depends on the applied prefix only: for the invariant that equal
+ * prefixes give equal tables. O(size): for tests and checkpoints. */
+struct hash128 dedup_hash(const struct dedup *d, const struct hash128 *key);
+
+#endif
