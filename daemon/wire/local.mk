@@ -1,0 +1,18 @@
+noinst_LIBRARIES += daemon/wire/libwire.a daemon/wire/libvarlink.a
+# The replicas' datagrams.
+daemon_wire_libwire_a_SOURCES = \
+	daemon/wire/assembly.h \
+	daemon/wire/datagram.h
+# The control socket's codec, and the interfaces' texts.
+daemon_wire_libvarlink_a_SOURCES = \
+	daemon/wire/varlink.h
+nodist_daemon_wire_libvarlink_a_SOURCES = daemon/wire/interfaces.c
+
+interfaces = \
+	daemon/wire/org.mpaxos.Replica.varlink
+EXTRA_DIST += daemon/wire/embed.sh $(interfaces)
+CLEANFILES += daemon/wire/interfaces.c
+
+daemon/wire/interfaces.c: daemon/wire/embed.sh $(interfaces)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && \
+	$(SHELL) $^ >$@.tmp && mv $@.tmp $@

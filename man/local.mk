@@ -1,0 +1,1 @@
+dist_man_MANS += man/mpaxosd.8 man/mpaxosctl.1 man/replica_config.json.5 man/mpaxos.7

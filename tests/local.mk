@@ -1,0 +1,6 @@
+include tests/unit/local.mk
+include tests/lint/local.mk
+include tests/system/local.mk
+
+TESTS = $(UNIT_TESTS) $(LINT_TESTS)
+EXTRA_DIST += tests/run

@@ -1,0 +1,3 @@
+# Real daemons; tests/run calls them.
+system_tests =
+EXTRA_DIST += $(system_tests)
