@@ -38,7 +38,8 @@ struct configuration {
 size_t configuration_encode(const struct configuration *c, uint8_t *ret);
 
 /* False, *ret untouched, where the bytes are not exactly one configuration that can be used: version, ids ascending,
- * 1 to REPLICAS_MAX members, alpha, dedup_slots and streams_max at least 1. */
+ * 1 to REPLICAS_MAX members, each with gen at least 1 and an address without NUL, alpha, dedup_slots and streams_max at
+ * least 1. */
 bool configuration_decode(const uint8_t *bytes, size_t size, struct configuration *ret);
 
 /* Index of a member, -1 if there is none with this id. */

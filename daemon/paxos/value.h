@@ -66,7 +66,8 @@ void value_encoding_set_time(uint8_t *bytes, uint64_t time_usec);
 
 /* Reads v->bytes (v->size of them) into the other fields and computes the hashes; sets refs to 1. `hash_key` is the
  * cluster id. False, and v unusable, where the bytes are not exactly one well-formed encoding: unknown type, sizes that
- * do not add up, author or key over their limit, a message without key, a no-op or barrier with a body. */
+ * do not add up, author or key over their limit, a NUL in author, key or a message's text, a message without key or
+ * text, a no-op or barrier with a body. Whether text is UTF-8 is the business of who takes it from a client. */
 bool value_parse(struct value *v, const struct hash128 *hash_key);
 
 static inline struct value *value_ref(struct value *v)
