@@ -1,1 +1,1 @@
-EXTRA_DIST += packaging/demo packaging/deps
+EXTRA_DIST += packaging/demo packaging/deps packaging/build

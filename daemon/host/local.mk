@@ -7,4 +7,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/faults.h \
 	daemon/host/log.h
 daemon_host_libconfig_a_SOURCES = \
-	daemon/host/config.h
+	daemon/host/config.c \
+	daemon/host/config.h \
+	daemon/host/config_identity.c \
+	daemon/host/config_json.c \
+	daemon/host/config_json.h

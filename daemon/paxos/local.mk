@@ -2,17 +2,26 @@
 
 noinst_LIBRARIES += daemon/paxos/libpaxos.a
 daemon_paxos_libpaxos_a_SOURCES = \
+	daemon/paxos/acceptor.c \
 	daemon/paxos/ballot.h \
 	daemon/paxos/bytes.h \
+	daemon/paxos/core.h \
 	daemon/paxos/crc32c.c \
 	daemon/paxos/crc32c.h \
+	daemon/paxos/dedup.c \
 	daemon/paxos/dedup.h \
+	daemon/paxos/hash.c \
 	daemon/paxos/hash.h \
 	daemon/paxos/identity.h \
 	daemon/paxos/invariant.h \
+	daemon/paxos/membership.c \
 	daemon/paxos/membership.h \
 	daemon/paxos/message.h \
 	daemon/paxos/prng.h \
 	daemon/paxos/record.h \
+	daemon/paxos/replica.c \
 	daemon/paxos/replica.h \
-	daemon/paxos/value.h
+	daemon/paxos/restore.c \
+	daemon/paxos/value.c \
+	daemon/paxos/value.h \
+	daemon/paxos/window.h
