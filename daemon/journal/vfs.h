@@ -21,9 +21,11 @@ struct vfs {
     int64_t (*file_read)(void *context, struct vfs_file *f, uint64_t offset, void *buffer, size_t size);
     int (*file_write)(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size);
     int (*file_sync)(void *context, struct vfs_file *f); /* fdatasync */
-    /* Makes the file `size` bytes of zeros, with its blocks written, so that later writes never meet a full disk. */
-    int (*file_allocate)(void *context, struct vfs_file *f, uint64_t size);
+    /* Writes zeros, growing the file where it ends before: once this and a file_sync() answered 0, writes there never meet a
+     * full disk, nor change metadata. -ENOSPC may leave a part of them written. */
+    int (*file_allocate)(void *context, struct vfs_file *f, uint64_t offset, uint64_t size);
     int64_t (*file_size)(void *context, struct vfs_file *f);
+    /* Replaces `to` where it exists, at once: after a power cut it is the one file or the other. */
     int (*rename)(void *context, const char *from, const char *to);
     int (*remove)(void *context, const char *name);
     int (*dir_sync)(void *context);
