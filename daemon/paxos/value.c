@@ -71,7 +71,8 @@ static bool has_nul(const uint8_t *bytes, size_t size)
 
 static bool is_well_formed(const struct value *v)
 {
-    /* Author and key are joined by a NUL where they are hashed together: with one inside, two pairs could look alike. */
+    /* Author and key are joined by a NUL where they are hashed together: with one inside, two pairs could look alike.
+     */
     if (has_nul(v->author, v->author_size) || has_nul(v->key, v->key_size))
         return false;
     switch (v->type) {
