@@ -1,8 +1,8 @@
 /* Varlink's wire rules over cJSON: framing, the shape of calls and replies, standard errors, exact integers. Pure.
  *
  * One JSON object a message, UTF-8, closed by one NUL. What cJSON lets pass is refused here first by a scan of the
- * bytes: invalid UTF-8, repeated keys, \u0000, lone surrogates, numbers that are no 64-bit integers where one is due,
- * depth over VARLINK_DEPTH_MAX, anything after the object. Source: varlink.org, and systemd's sd-varlink where that is silent. */
+ * bytes: invalid UTF-8, repeated keys, \u0000, lone surrogates, depth over VARLINK_DEPTH_MAX, anything after the
+ * object. Source: varlink.org, and systemd's sd-varlink where that is silent. */
 #ifndef WIRE_VARLINK_H
 #define WIRE_VARLINK_H
 
@@ -25,8 +25,11 @@ struct varlink_call {
 /* False: some key is unknown, repeated or mistyped, or "upgrade" is asked for: the connection is to be closed. */
 bool varlink_call_read(const cJSON *message, struct varlink_call *ret);
 
-/* Exact integers: cJSON keeps doubles and loses some above 2^53, so the scanner keeps every number's own text. False: absent
- * (or null) leaves *ret untouched and answers true; a fraction, an exponent, a string or out of [min, max] answers false. */
+/* Exact integers: cJSON keeps doubles and loses some above 2^53, so varlink_parse() gives every number as a cJSON_Raw
+ * item that holds its own text. False, *ret untouched: a fraction, an exponent, another type, out of [min, max]. */
+bool varlink_int_read(const cJSON *item, int64_t min, int64_t max, int64_t *ret);
+
+/* Of an object, or NULL. Absent or null leaves *ret untouched and answers true; another type answers false. */
 bool varlink_get_int(const cJSON *object, const char *key, int64_t min, int64_t max, int64_t *ret);
 bool varlink_get_bool(const cJSON *object, const char *key, bool *ret);
 /* The string belongs to the tree; NULL stays where absent or null. */
@@ -37,23 +40,26 @@ const char *varlink_unknown_key(const cJSON *object, const char *const *known);
 
 cJSON *varlink_int(int64_t v); /* prints exactly */
 
-/* A reply or call as bytes with its closing NUL counted in *ret_size; malloc'd; NULL where memory is out. `parameters` is
- * consumed (NULL: {}). */
-char *varlink_reply(cJSON *parameters, bool continues, size_t *ret_size);
-char *varlink_error(const char *error, cJSON *parameters, size_t *ret_size);
+/* A call as bytes with its closing NUL counted in *ret_size; the caller's to free(); NULL where memory is out.
+ * `parameters` is consumed (NULL: {}). Replies are written by wire/varlink_writer.h. */
 char *varlink_call(const char *method, cJSON *parameters, bool more, bool oneway, size_t *ret_size);
 
 /* Gathers bytes of a stream into messages. Bounded: a message over bytes_max is an error. */
 struct varlink_framer {
     char *buffer;
-    size_t size, capacity, bytes_max, scanned;
+    size_t start, size, capacity; /* what waits: `size` bytes from `start` on */
+    size_t rest;                  /* of them behind the last NUL              */
+    size_t bytes_max;
 };
 void varlink_framer_init(struct varlink_framer *f, size_t bytes_max);
 void varlink_framer_done(struct varlink_framer *f);
-/* Adds bytes as they came from the socket; 0, -EMSGSIZE, -ENOMEM. */
+/* Adds bytes as they came from the socket; 0, or -EMSGSIZE, -ENOMEM with nothing added. Whole messages that the caller
+ * does not take are kept, so it bounds them by not reading on. */
 int varlink_framer_add(struct varlink_framer *f, const char *bytes, size_t size);
 /* The next whole message, without its NUL, in *ret; valid until the next call of any of these. False: none yet. */
 bool varlink_framer_next(struct varlink_framer *f, const char **ret, size_t *ret_size);
+
+bool varlink_utf8_valid(const char *bytes, size_t size);
 
 /* The interface texts that are embedded at build time: "org.mpaxos.Replica", "org.varlink.service"; NULL: unknown. */
 const char *varlink_interface_text(const char *name);
