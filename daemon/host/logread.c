@@ -1,0 +1,336 @@
+#include "host/logread.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/values.h"
+
+struct kept {
+    struct value *value;
+    uint64_t time_usec;
+    bool visible;
+};
+
+struct logread {
+    struct journal *journal;
+    struct hash128 cluster;
+    slot_t first, next;        /* in memory: [first, next)                        */
+    uint64_t bytes;            /* of their values                                 */
+    uint64_t messages, noops;  /* in all                                          */
+    uint64_t messages_before;  /* below `first`                                   */
+    slot_t committed;          /* the journal can be read up to here              */
+    bool has_committed;
+    uint64_t *index;           /* [i]: messages below slot i * LOGREAD_INDEX_SLOTS */
+    size_t n_index, index_room;
+    bool index_broken;         /* memory was out once                             */
+    struct kept kept[LOGREAD_TAIL_SLOTS];
+};
+
+struct logread *logread_new(void)
+{
+    return calloc(1, sizeof(struct logread));
+}
+
+static struct kept *kept_at(struct logread *l, slot_t slot)
+{
+    return &l->kept[slot % LOGREAD_TAIL_SLOTS];
+}
+
+static void drop_first(struct logread *l)
+{
+    struct kept *k = kept_at(l, l->first);
+    l->bytes -= k->value->size;
+    l->messages_before += k->visible;
+    value_unref(k->value);
+    k->value = NULL;
+    l->first++;
+}
+
+void logread_free(struct logread *l)
+{
+    if (l == NULL)
+        return;
+    while (l->first < l->next)
+        drop_first(l);
+    free(l->index);
+    free(l);
+}
+
+void logread_attach(struct logread *l, struct journal *journal, const struct hash128 *cluster)
+{
+    l->journal = journal;
+    l->cluster = *cluster;
+}
+
+static void index_slot(struct logread *l, slot_t slot)
+{
+    if (slot % LOGREAD_INDEX_SLOTS != 0 || l->index_broken)
+        return;
+    size_t at = slot / LOGREAD_INDEX_SLOTS;
+    if (at >= l->index_room) {
+        size_t room = at * 2 + 64;
+        uint64_t *index = realloc(l->index, room * sizeof(*index));
+        if (index == NULL) {
+            l->index_broken = true;
+            return;
+        }
+        l->index = index;
+        l->index_room = room;
+    }
+    while (l->n_index <= at) /* below the first slot kept there is none */
+        l->index[l->n_index++] = l->messages;
+}
+
+void logread_add(struct logread *l, const struct applied *applied, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct applied *a = &applied[i];
+        if (a->slot != l->next) { /* the first one of all, where the log does not begin at 0 */
+            while (l->first < l->next)
+                drop_first(l);
+            l->first = l->next = a->slot;
+        }
+        if (l->next - l->first == LOGREAD_TAIL_SLOTS)
+            drop_first(l);
+        index_slot(l, a->slot);
+        *kept_at(l, a->slot) = (struct kept){.value = value_ref(a->value), .time_usec = a->time_usec, .visible = a->visible};
+        l->bytes += a->value->size;
+        l->next++;
+        if (a->visible)
+            l->messages++;
+        else
+            l->noops++;
+        while (l->bytes > LOGREAD_TAIL_BYTES && l->next - l->first > 1)
+            drop_first(l);
+    }
+}
+
+void logread_committed(struct logread *l, slot_t slot)
+{
+    l->committed = slot;
+    l->has_committed = true;
+}
+
+slot_t logread_first_kept(struct logread *l)
+{
+    return l->journal != NULL ? journal_first_kept(l->journal) : 0;
+}
+
+uint64_t logread_messages(const struct logread *l)
+{
+    return l->messages;
+}
+
+uint64_t logread_noops(const struct logread *l)
+{
+    return l->noops;
+}
+
+/* Below the slots in memory, how far the journal can be read; false: not at all. */
+static bool journal_end(const struct logread *l, slot_t from, slot_t *ret_until)
+{
+    if (l->journal == NULL || !l->has_committed || from > l->committed || from >= l->first)
+        return false;
+    *ret_until = l->committed < l->first - 1 ? l->committed : l->first - 1;
+    return true;
+}
+
+struct reading {
+    struct logread *l;
+    bool (*each)(void *user, const struct log_message *m);
+    void *user;
+    size_t n, n_max, bytes, bytes_max;
+    slot_t next;
+    bool full; /* or `each` wants no more */
+    int error;
+};
+
+static bool reading_hand_over(struct reading *r, const struct value *v, slot_t slot, uint64_t time_usec)
+{
+    if (r->n > 0 && r->bytes + v->size > r->bytes_max) {
+        r->full = true;
+        return false;
+    }
+    struct log_message m = {
+        .slot = slot,
+        .time_usec = time_usec,
+        .author = (const char *)v->author,
+        .text = (const char *)v->text,
+        .author_size = v->author_size,
+        .text_size = v->text_size,
+    };
+    r->n++;
+    r->bytes += v->size;
+    r->next = slot + 1;
+    if (!r->each(r->user, &m) || r->n == r->n_max)
+        r->full = true;
+    return true;
+}
+
+static bool is_hidden(const struct record *record)
+{
+    return record->n_notes > 0 && record->notes[0].type == NOTE_HIDDEN;
+}
+
+static bool read_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    struct reading *r = user;
+    if (r->full)
+        return false;
+    if (size < VALUE_HEADER_SIZE || bytes[0] != VALUE_MESSAGE || is_hidden(record)) {
+        r->next = record->slot + 1;
+        return true;
+    }
+    struct value *v;
+    r->error = value_copy(bytes, size, &r->l->cluster, &v);
+    if (r->error < 0)
+        return false;
+    uint64_t time_usec = record->n_notes > 0 && record->notes[0].type == NOTE_TIME ? record->notes[0].time_usec : v->time_usec;
+    bool taken = reading_hand_over(r, v, record->slot, time_usec);
+    value_unref(v);
+    return taken && !r->full;
+}
+
+/* From the journal, until the slots in memory begin. */
+static int read_journal(struct reading *r)
+{
+    slot_t until;
+    while (!r->full && journal_end(r->l, r->next, &until)) {
+        slot_t from = r->next;
+        int n = journal_read(r->l->journal, from, until, LOGREAD_PAGE_SLOTS, r->bytes_max, read_record, r);
+        if (r->error < 0)
+            return r->error;
+        if (n < 0 && !r->full)
+            return n;
+        if (r->next == from)
+            break;
+    }
+    return 0;
+}
+
+int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max, bool (*each)(void *user, const struct log_message *m),
+                 void *user, slot_t *ret_next)
+{
+    struct logread *l = logread;
+    struct reading r = {.l = l, .each = each, .user = user, .n_max = n_max, .bytes_max = bytes_max, .next = from};
+    if (from < logread_first_kept(l))
+        return -ERANGE;
+    r.full = n_max == 0;
+    int error = read_journal(&r);
+    if (error < 0 && r.n == 0)
+        return error;
+    while (!r.full && r.next >= l->first && r.next < l->next) {
+        const struct kept *k = kept_at(l, r.next);
+        if (!k->visible)
+            r.next++;
+        else if (!reading_hand_over(&r, k->value, r.next, k->time_usec))
+            break;
+    }
+    *ret_next = r.next;
+    return (int)r.n;
+}
+
+struct counting {
+    uint64_t left; /* messages to pass over */
+    slot_t slot;
+    bool found;
+};
+
+static bool count_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    struct counting *c = user;
+    if (size < VALUE_HEADER_SIZE || bytes[0] != VALUE_MESSAGE || is_hidden(record))
+        return true;
+    if (c->left == 0) {
+        c->slot = record->slot;
+        c->found = true;
+        return false;
+    }
+    c->left--;
+    return true;
+}
+
+/* The message with `ordinal` messages before it, below the slots in memory. */
+static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
+{
+    size_t low = 0, high = l->n_index;
+    while (high - low > 1) { /* index[low] <= ordinal */
+        size_t middle = low + (high - low) / 2;
+        if (l->index[middle] <= ordinal)
+            low = middle;
+        else
+            high = middle;
+    }
+    struct counting c = {.left = ordinal - (l->n_index > 0 ? l->index[low] : 0)};
+    slot_t from = low * LOGREAD_INDEX_SLOTS, until;
+    if (from < logread_first_kept(l))
+        from = logread_first_kept(l);
+    while (!c.found && journal_end(l, from, &until)) {
+        int n = journal_read(l->journal, from, until, LOGREAD_PAGE_SLOTS, LOGREAD_TAIL_BYTES, count_record, &c);
+        if (n <= 0)
+            break;
+        from += (slot_t)n;
+    }
+    return c.found ? c.slot : l->first;
+}
+
+slot_t logread_tail(struct logread *l, uint64_t n)
+{
+    if (n == 0)
+        return l->next;
+    if (n >= l->messages)
+        return logread_first_kept(l);
+    uint64_t ordinal = l->messages - n;
+    if (ordinal < l->messages_before)
+        return l->index_broken ? l->first : find_in_journal(l, ordinal);
+    slot_t slot = l->first;
+    for (uint64_t left = ordinal - l->messages_before; slot < l->next; slot++) {
+        if (kept_at(l, slot)->visible && left-- == 0)
+            break;
+    }
+    return slot;
+}
+
+struct fetching {
+    struct logread *l;
+    struct entry *ret;
+    size_t n;
+    slot_t next;
+    int error;
+};
+
+static bool fetch_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    struct fetching *f = user;
+    struct value *v;
+    if (record->slot != f->next)
+        return false;
+    f->error = value_copy(bytes, size, &f->l->cluster, &v);
+    if (f->error < 0)
+        return false;
+    f->ret[f->n++] = (struct entry){.slot = record->slot, .value = v};
+    f->next++;
+    return true;
+}
+
+int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, size_t bytes_max, struct entry *ret)
+{
+    struct fetching f = {.l = l, .ret = ret, .next = from};
+    slot_t end;
+    if (n_max == 0)
+        return 0;
+    if (journal_end(l, from, &end)) {
+        int n = journal_read(l->journal, from, end < until ? end : until, n_max, bytes_max, fetch_record, &f);
+        return f.n > 0 ? (int)f.n : f.error < 0 ? f.error : n < 0 ? n : 0;
+    }
+    size_t bytes = 0;
+    while (f.n < n_max && f.next >= l->first && f.next < l->next && f.next <= until) {
+        struct value *v = kept_at(l, f.next)->value;
+        if (f.n > 0 && bytes + v->size > bytes_max)
+            break;
+        bytes += v->size;
+        ret[f.n++] = (struct entry){.slot = f.next++, .value = value_ref(v)};
+    }
+    return (int)f.n;
+}

@@ -1,0 +1,75 @@
+/* The replicas' UDP socket: addresses, and datagrams in and out, many a system call.
+ *
+ * One socket, bound to this replica's own address. It is read and written by recvmmsg and sendmmsg directly, with libuv only
+ * watching it (uv_poll): libuv 1.44's uv_udp_send allocates a request for each datagram and loses a whole batch to a hard error on
+ * its first one, and its own recvmmsg takes 20 at most. Sending never blocks and is never repeated: what fails is a
+ * lost datagram, and counted. A peer is named by its index in the options; datagrams that come in are told without their source,
+ * since the header names the sender and addresses may be translated.
+ *
+ * Names are looked up again every 30 s, and when a host turns out unreachable; until a first answer, what goes to that
+ * peer is lost. The socket has one address family: the own address's, IPv4 where a name has both. */
+#ifndef HOST_PEERS_H
+#define HOST_PEERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "host/config.h"
+#include "wire/datagram.h"
+
+enum {
+    PEERS_SEND_BATCH = 64,                  /* datagrams of one sendmmsg                         */
+    PEERS_RECEIVE_BATCH = 32,               /* of one recvmmsg                                   */
+    PEERS_RECEIVE_ROUNDS = 2,               /* of them before the loop does something else       */
+    PEERS_SOCKET_BYTES = 4 << 20,           /* asked for, in each direction                      */
+    PEERS_LOOKUP_USEC = 30000000,
+    PEERS_LOOKUP_SOON_USEC = 1000000,       /* after a failed lookup, or an unreachable host     */
+};
+
+struct faults;
+struct peers;
+
+struct peer_address {
+    replica_id_t id;
+    uint16_t port;
+    char host[CONFIG_HOST_MAX + 1];
+};
+
+struct peers_options {
+    uv_loop_t *loop;
+    struct peer_address self;
+    const struct peer_address *others; /* copied */
+    size_t n_others;
+    struct faults *faults; /* decides about datagrams out; the reader about those in */
+    void (*received)(void *user, const uint8_t *bytes, size_t size);
+    void *user;
+};
+
+/* Binds; reading starts with peers_start(). A negative errno after having logged what, where and what to do. */
+int peers_open(const struct peers_options *o, struct peers **ret);
+int peers_start(struct peers *p);
+
+/* Adds one datagram to the batch: its header is copied, the rest borrowed until peers_flush(). Sends when the batch is full. */
+void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest, size_t rest_size,
+                 uint64_t now_usec);
+void peers_flush(struct peers *p);
+
+/* Starts the lookups that are due: call it every second or so. */
+void peers_tick(struct peers *p, uint64_t now_usec);
+
+/* What the system gave for datagrams that wait to be read, in its own counting (about half of it is overhead). */
+uint32_t peers_receive_bytes(const struct peers *p);
+
+struct peers_counters {
+    uint64_t sent, received, bytes_sent, bytes_received, dropped_injected, send_errors, receive_errors;
+};
+const struct peers_counters *peers_counters(const struct peers *p);
+/* Why the peer's address is not known, "" where it is. */
+const char *peers_note(const struct peers *p, size_t peer);
+
+/* Stops reading and closes; `closed` once the handle is gone, then peers_free(). */
+void peers_close(struct peers *p, void (*closed)(void *user), void *user);
+void peers_free(struct peers *p);
+
+#endif
