@@ -1,12 +1,23 @@
 # Everything but main.c, so that tests link it too.
 noinst_LIBRARIES += ctl/libctl.a
 ctl_libctl_a_SOURCES = \
+	ctl/client.c \
+	ctl/client.h \
+	ctl/endpoint.c \
+	ctl/endpoint.h \
+	ctl/failure.c \
+	ctl/failure.h \
 	ctl/histogram.c \
 	ctl/histogram.h \
+	ctl/invocation.c \
 	ctl/options.c \
 	ctl/options.h \
+	ctl/report.c \
+	ctl/report.h \
 	ctl/text.c \
-	ctl/text.h
+	ctl/text.h \
+	ctl/verbs.c \
+	ctl/verbs.h
 
 bin_PROGRAMS += ctl/mpaxosctl
 ctl_mpaxosctl_SOURCES = ctl/main.c

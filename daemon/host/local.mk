@@ -4,8 +4,24 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/chatlog.h \
 	daemon/host/control.h \
 	daemon/host/driver.h \
+	daemon/host/driver_outbox.c \
+	daemon/host/driver_outbox.h \
+	daemon/host/faults.c \
 	daemon/host/faults.h \
-	daemon/host/log.h
+	daemon/host/log.c \
+	daemon/host/log.h \
+	daemon/host/logread.c \
+	daemon/host/logread.h \
+	daemon/host/paths.c \
+	daemon/host/paths.h \
+	daemon/host/peers.c \
+	daemon/host/peers.h \
+	daemon/host/service.c \
+	daemon/host/service.h \
+	daemon/host/submissions.c \
+	daemon/host/submissions.h \
+	daemon/host/values.c \
+	daemon/host/values.h
 daemon_host_libconfig_a_SOURCES = \
 	daemon/host/config.c \
 	daemon/host/config.h \

@@ -13,10 +13,14 @@ daemon_paxos_libpaxos_a_SOURCES = \
 	daemon/paxos/hash.c \
 	daemon/paxos/hash.h \
 	daemon/paxos/identity.h \
+	daemon/paxos/intake.c \
 	daemon/paxos/invariant.h \
+	daemon/paxos/learner.c \
+	daemon/paxos/learner_fetch.c \
 	daemon/paxos/membership.c \
 	daemon/paxos/membership.h \
 	daemon/paxos/message.h \
+	daemon/paxos/origin.c \
 	daemon/paxos/prng.h \
 	daemon/paxos/record.h \
 	daemon/paxos/replica.c \

@@ -5,11 +5,18 @@ daemon_wire_libwire_a_SOURCES = \
 	daemon/wire/datagram.h
 # The control socket's codec, and the interfaces' texts.
 daemon_wire_libvarlink_a_SOURCES = \
-	daemon/wire/varlink.h
+	daemon/wire/varlink.c \
+	daemon/wire/varlink.h \
+	daemon/wire/varlink_framer.c \
+	daemon/wire/varlink_scan.c \
+	daemon/wire/varlink_scan.h \
+	daemon/wire/varlink_writer.c \
+	daemon/wire/varlink_writer.h
 nodist_daemon_wire_libvarlink_a_SOURCES = daemon/wire/interfaces.c
 
 interfaces = \
-	daemon/wire/org.mpaxos.Replica.varlink
+	daemon/wire/org.mpaxos.Replica.varlink \
+	daemon/wire/org.varlink.service.varlink
 EXTRA_DIST += daemon/wire/embed.sh $(interfaces)
 CLEANFILES += daemon/wire/interfaces.c
 

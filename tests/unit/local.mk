@@ -1,12 +1,19 @@
 # cmocka programs, one a file; libunit.a is what several of them share.
 unit_tests = \
 	tests/unit/test_crc32c \
-	tests/unit/test_hash
+	tests/unit/test_dedup \
+	tests/unit/test_hash \
+	tests/unit/test_membership \
+	tests/unit/test_value \
+	tests/unit/test_varlink
 
 tests_unit_libunit_a_SOURCES = \
 	tests/unit/cluster.c \
 	tests/unit/cluster.h \
-	tests/unit/cluster_disk.c
+	tests/unit/cluster_disk.c \
+	tests/unit/cluster_host.c \
+	tests/unit/cluster_net.c \
+	tests/unit/cluster_trace.c
 
 if HAVE_CMOCKA
 check_LIBRARIES += tests/unit/libunit.a
