@@ -1,20 +1,23 @@
 /* The durable log of one replica: segments of checksummed batches, one writer, one sync a batch.
  *
  * Files in the state directory: "superblock.0" and "superblock.1" (the identity, written in turn, each checksummed and
- * numbered; the newer whole one counts), "segment-%016x" (numbered from 1), "reserve" (the next segment, allocated ahead),
- * "lock". Every file opens with a magic, a format version, cluster id, replica id and life; a batch's header names segment,
- * batch number, offset, size, the batch number that was durable when it was written, and a CRC-32C of it all.
+ * numbered; the newer whole one counts), "segment-%016x" (numbered from 1), "reserve" (the next segment, allocated
+ * ahead), "lock". Every file opens with a magic, a format version, cluster id, replica id and life; a batch's header
+ * names segment, batch number, offset, size, the batch number that was durable when it was written, and a CRC-32C of it
+ * all.
  *
- * Order: what is appended in one or more journal_append() calls becomes one or more batches in that order; a batch is durable
- * only after all before it. Failure: any failed write or sync is final: the journal answers nothing more as durable, and the
- * host exits (status 74). A full disk is no failure: the next segment is allocated ahead, and while it cannot be,
- * journal_has_space() says so early enough that everything already handed over, and JOURNAL_HEADROOM_BYTES more, still fits.
+ * Order: what is appended in one or more journal_append() calls becomes one or more batches in that order; a batch is
+ * durable only after all before it. Failure: any failed write or sync is final: the journal answers nothing more as
+ * durable, and the host exits (status 74). A full disk is no failure: the next segment is allocated ahead, and while it
+ * cannot be, journal_has_space() says so early enough that everything already handed over, and JOURNAL_HEADROOM_BYTES
+ * more, still fits.
  *
- * Recovery reads every batch in order. Torn or rotten (etcd's and TigerBeetle's rules, sharpened): a bad batch is a torn tail
- * only if it is in the last segment, nothing after it in the file is a batch with a higher number of this segment, and it was not yet
- * reported durable as far as any batch or superblock tells; then it and the rest are cut. Anything else is rot: refused
- * with file and offset, never cut. After reading, the unsealed tail is rewritten into a new segment and synced before
- * anything is answered, since the page cache may show bytes that the disk lacks after a failed sync of the last run. */
+ * Recovery reads every batch in order. Torn or rotten (etcd's and TigerBeetle's rules, sharpened): a bad batch is a
+ * torn tail only if it is in the last segment, nothing after it in the file is a batch with a higher number of this
+ * segment, and it was not yet reported durable as far as any batch or superblock tells; then it and the rest are cut.
+ * Anything else is rot: refused with file and offset, never cut. After reading, the unsealed tail is rewritten into a
+ * new segment and synced before anything is answered, since the page cache may show bytes that the disk lacks after a
+ * failed sync of the last run. */
 #ifndef JOURNAL_JOURNAL_H
 #define JOURNAL_JOURNAL_H
 
@@ -54,22 +57,23 @@ enum journal_result {
  * `ret_error` (JOURNAL_ERROR_MAX + 1 bytes) says what, where and what to do. */
 enum journal_result journal_read_identity(const struct vfs *vfs, struct identity *ret, char *ret_error);
 
-/* Opens, or makes, the journal of `identity` (as journal_read_identity answered it, or a fresh EMPTY one, which this writes
- * first), calls `each` for every record in order and does the rewrite. A record and its value bytes are borrowed: `each`
- * gets the value's canonical bytes in `bytes` and sets record->value itself if it wants one; it answers false for a record
- * that cannot follow (JOURNAL_REFUSED). `progress` (or NULL) is called now and then while replaying. */
+/* Opens, or makes, the journal of `identity` (as journal_read_identity answered it, or a fresh EMPTY one, which this
+ * writes first), calls `each` for every record in order and does the rewrite. A record and its value bytes are
+ * borrowed: `each` gets the value's canonical bytes in `bytes` and sets record->value itself if it wants one; it
+ * answers false for a record that cannot follow (JOURNAL_REFUSED). `progress` (or NULL) is called now and then while
+ * replaying. */
 typedef bool (*journal_each)(void *user, struct record *record, const uint8_t *bytes, uint32_t size);
 enum journal_result journal_open(const struct journal_options *o, const struct identity *identity, journal_each each,
                                  void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
                                  struct journal **ret, char *ret_error);
 void journal_close(struct journal *j);
 
-/* Copies the records into the batch that is being gathered; `seq` is the last one's, counted by the core. Never blocks and
- * never fails: the caller stops before space runs out (journal_has_space), and bounds what is in flight. */
+/* Copies the records into the batch that is being gathered; `seq` is the last one's, counted by the core. Never blocks
+ * and never fails: the caller stops before space runs out (journal_has_space), and bounds what is in flight. */
 void journal_append(struct journal *j, const struct record *records, size_t n, uint64_t seq);
 
-/* Writes and syncs what was gathered; the caller's thread does the work. 0: durable; or a negative errno, final. The daemon
- * runs it on the journal's thread (journal_thread_*), the simulator where it likes. */
+/* Writes and syncs what was gathered; the caller's thread does the work. 0: durable; or a negative errno, final. The
+ * daemon runs it on the journal's thread (journal_thread_*), the simulator where it likes. */
 int journal_write(struct journal *j);
 bool journal_is_pending(struct journal *j);
 
@@ -77,20 +81,22 @@ bool journal_is_pending(struct journal *j);
 uint64_t journal_durable_seq(struct journal *j);
 bool journal_has_space(struct journal *j);
 
-/* Reads the chosen values of slots from `from` on, in order, at most `n_max` and about bytes_max, and calls `each` with the
- * record as in journal_open (type CHOSEN, .slot; plus the slot's note, if any, as .notes/.n_notes of 0 or 1). Slots must be <= the
- * last COMMIT that was appended. Reads what was handed over too, durable or not. Answers the number of slots read, or a
- * negative errno; -EBADMSG where a batch does not match its checksum (rot: nothing of it is handed out). */
-int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each, void *user);
+/* Reads the chosen values of slots from `from` on, in order, at most `n_max` and about bytes_max, and calls `each` with
+ * the record as in journal_open (type CHOSEN, .slot; plus the slot's note, if any, as .notes/.n_notes of 0 or 1). Slots
+ * must be <= the last COMMIT that was appended. Reads what was handed over too, durable or not. Answers the number of
+ * slots read, or a negative errno; -EBADMSG where a batch does not match its checksum (rot: nothing of it is handed
+ * out). */
+int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
+                 void *user);
 slot_t journal_first_kept(struct journal *j);
 
 struct journal_stats {
-    uint64_t bytes;            /* of all files */
+    uint64_t bytes; /* of all files */
     uint64_t segments;
-    uint64_t free_bytes;       /* of the file system, refreshed now and then by the writer */
+    uint64_t free_bytes; /* of the file system, refreshed now and then by the writer */
     uint64_t batches, records, syncs, bytes_written;
     uint64_t sync_p50_usec, sync_p99_usec, sync_max_usec; /* of the last 1024 syncs; 0: none yet */
-    uint64_t torn_bytes;       /* cut at the last start */
+    uint64_t torn_bytes;                                  /* cut at the last start */
 };
 void journal_stats(struct journal *j, struct journal_stats *ret);
 

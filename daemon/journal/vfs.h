@@ -1,9 +1,10 @@
-/* The seam between the journal and the disk: what the simulator replaces, with latency, torn and lost writes, rot, a full
- * disk and failed syncs. Paths are relative to the directory that vfs_posix_open() was given.
+/* The seam between the journal and the disk: what the simulator replaces, with latency, torn and lost writes, rot, a
+ * full disk and failed syncs. Paths are relative to the directory that vfs_posix_open() was given.
  *
- * Contract, as POSIX promises it: written bytes survive a power cut only after file_sync() answered 0; a created, renamed
- * or removed name only after dir_sync() answered 0. Every call answers 0 or more, or a negative errno. A failed file_sync
- * or dir_sync must never be followed by another try (Rebello et al., ATC 2020): the caller ends the process. */
+ * Contract, as POSIX promises it: written bytes survive a power cut only after file_sync() answered 0; a created,
+ * renamed or removed name only after dir_sync() answered 0. Every call answers 0 or more, or a negative errno. A failed
+ * file_sync or dir_sync must never be followed by another try (Rebello et al., ATC 2020): the caller ends the process.
+ */
 #ifndef JOURNAL_VFS_H
 #define JOURNAL_VFS_H
 
@@ -21,8 +22,8 @@ struct vfs {
     int64_t (*file_read)(void *context, struct vfs_file *f, uint64_t offset, void *buffer, size_t size);
     int (*file_write)(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size);
     int (*file_sync)(void *context, struct vfs_file *f); /* fdatasync */
-    /* Writes zeros, growing the file where it ends before: once this and a file_sync() answered 0, writes there never meet a
-     * full disk, nor change metadata. -ENOSPC may leave a part of them written. */
+    /* Writes zeros, growing the file where it ends before: once this and a file_sync() answered 0, writes there never
+     * meet a full disk, nor change metadata. -ENOSPC may leave a part of them written. */
     int (*file_allocate)(void *context, struct vfs_file *f, uint64_t offset, uint64_t size);
     int64_t (*file_size)(void *context, struct vfs_file *f);
     /* Replaces `to` where it exists, at once: after a power cut it is the one file or the other. */

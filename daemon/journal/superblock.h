@@ -1,0 +1,30 @@
+/* The identity on disk: "superblock.0" and "superblock.1", SUPERBLOCK_BYTES each.
+ *
+ * Every change is written to both, one after the other, each synced before the next begins, so that a crash at any
+ * point leaves one whole copy, and so does rot in one of them: a single damaged copy never brings an older identity
+ * back. The copy with the higher sequence counts. The second file is made only after the first one is durable under its
+ * name: what stands alone and damaged as "superblock.0" was never told to anyone. */
+#ifndef JOURNAL_SUPERBLOCK_H
+#define JOURNAL_SUPERBLOCK_H
+
+#include <stdint.h>
+
+#include "journal/journal.h"
+#include "paxos/identity.h"
+
+enum { SUPERBLOCK_BYTES = 12288 };
+
+struct superblock {
+    struct identity identity; /* .status 0: there is none             */
+    uint64_t sequence;        /* of the newest copy, which lies in file sequence % 2; 0: none */
+    uint64_t durable;         /* the last batch that was durable when this was written        */
+    uint64_t first_segment;   /* below it, and below first_kept, all was trimmed              */
+    slot_t first_kept;
+};
+
+enum journal_result superblock_read(const struct vfs *vfs, struct superblock *ret, char *ret_error);
+
+/* Writes both copies under the next two sequences. 0, or a negative errno: final, as of any write or sync. */
+int superblock_write(const struct vfs *vfs, struct superblock *s);
+
+#endif
