@@ -16,6 +16,26 @@ enum {
     CONFIG_SKIPS_MAX = 256,
     CONFIG_HOST_MAX = 249,
     CLUSTER_NAME_MAX = 64,
+    CONFIG_F_MAX = (REPLICAS_MAX - 1) / 2,
+};
+
+/* Ranges and defaults of the optional keys, as replica_config.json(5) says them. */
+enum {
+    HEARTBEAT_MS_MIN = 5,
+    HEARTBEAT_MS_MAX = 10000,
+    HEARTBEAT_MS_DEFAULT = 50,
+    MESSAGE_BYTES_LEAST = 64,
+    MESSAGE_BYTES_MOST = 1 << 20,
+    MESSAGE_BYTES_DEFAULT = 16384,
+    DATAGRAM_BYTES_LEAST = 512,
+    DATAGRAM_BYTES_MOST = 65000,
+    DATAGRAM_BYTES_DEFAULT = 1200,
+    DATAGRAM_BYTES_DEFAULT_LOOPBACK = 8192, /* where all addresses are loopback */
+    FLUSH_INTERVAL_S_MAX = 86400,
+    RETAIN_MB_MIN = 64,
+    RETAIN_MB_MAX = 1 << 24,
+    RETAIN_MB_DEFAULT = 1024,
+    DEDUP_SLOTS_MAX = 1 << 24,
 };
 
 enum log_format { LOG_FORMAT_FULL, LOG_FORMAT_PLAIN, LOG_FORMAT_JSON };
@@ -59,9 +79,12 @@ bool config_is_loopback(const struct config *c); /* all of them */
 void config_address(const struct config_replica *r, char *ret, size_t size);
 
 /* The EMPTY identity of replica `id` that a first start begins with: members with life 0 and gen 1, own `life`, table
- * sizes, and the bootstrap hash, which covers cluster name, members, dedup_slots and alpha only. */
+ * sizes, and the bootstrap hash. */
 void config_identity(const struct config *c, replica_id_t id, uint64_t life, struct identity *ret);
-/* The same hash alone, to compare a later file with what lives in the log. */
+/* Covers cluster name, members, dedup_slots and alpha only: what must be the same in every replica's file at the first start,
+ * and to compare a later file with what lives in the log. */
+struct hash128 config_bootstrap_hash(const struct config *c);
+/* Of the cluster's name alone: what every datagram carries. */
 uint64_t config_cluster_name_hash(const struct config *c);
 
 #endif

@@ -1,0 +1,396 @@
+#include "host/chatlog.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/chatlog_mark.h"
+
+enum { PIECE_BYTES = 256 << 10, PIECE_MESSAGES = 4096, COMPARE_BYTES = 16 << 10 };
+
+struct chatlog {
+    enum log_format format;
+    struct chatlog_mark mark;
+    char *state_dir, *path, *directory; /* directory: of path */
+};
+
+/* One file that lines go to. */
+struct target {
+    const char *path;
+    int fd;
+    uint64_t inode,
+        size; /* size: when it was opened; the bytes from the mark's length to here are verified before they are
+               * written over with themselves, so that a sync that failed before a crash is made good, too */
+};
+
+struct writer {
+    const struct target *target;
+    enum log_format format;
+    bool only_cut_off; /* stop where the file's own bytes are complete */
+    bool stopped;
+    slot_t upto, last;
+    uint64_t at; /* in the file, where buffer goes */
+    uint64_t messages;
+    struct line_buffer buffer;
+    char *reason;
+    int error;
+};
+
+static int complain(char *ret_error, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static int complain(char *ret_error, int error, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(ret_error, CONFIG_ERROR_MAX + 1, format, arguments);
+    va_end(arguments);
+    return error;
+}
+
+static int complain_io(char *ret_error, int error, const char *path, const char *what)
+{
+    const char *remedy = error == -ENOSPC || error == -EDQUOT ? "free some space there"
+                         : error == -EFBIG                    ? "raise the limit of a file's size, or rotate it"
+                         : error == -EIO                      ? "look at the kernel's log"
+                         : error == -ENOENT                   ? "make its directory"
+                                                              : "make it writable for the daemon's user";
+
+    return complain(ret_error, error, "%.300s cannot be %s: %s; %s, and flush again", path, what, strerror(-error),
+                    remedy);
+}
+
+int chatlog_open(const char *state_dir, const char *log_path, enum log_format format, struct chatlog **ret,
+                 char *ret_error)
+{
+    struct chatlog *c = calloc(1, sizeof *c);
+    const char *slash = strrchr(log_path, '/');
+    int error;
+
+    if (c) {
+        c->format = format;
+        c->state_dir = strdup(state_dir);
+        c->path = strdup(log_path);
+        c->directory = !slash ? strdup(".") : strndup(log_path, slash == log_path ? 1 : (size_t)(slash - log_path));
+    }
+    if (!c || !c->state_dir || !c->path || !c->directory) {
+        chatlog_close(c);
+        return complain(ret_error, -ENOMEM, "out of memory for the chat log; free some");
+    }
+    error = chatlog_mark_read(state_dir, &c->mark, ret_error);
+    if (error < 0) {
+        chatlog_close(c);
+        return error;
+    }
+    *ret = c;
+    return 0;
+}
+
+void chatlog_close(struct chatlog *c)
+{
+    if (!c)
+        return;
+    free(c->state_dir);
+    free(c->path);
+    free(c->directory);
+    free(c);
+}
+
+slot_t chatlog_flushed(const struct chatlog *c)
+{
+    return c->mark.slot;
+}
+
+const char *chatlog_path(const struct chatlog *c)
+{
+    return c->path;
+}
+
+/* --- writing lines behind the mark --- */
+
+/* What of the buffer stands in the file already must stand there exactly so. */
+static int verify(struct writer *w)
+{
+    char bytes[COMPARE_BYTES];
+    size_t size = w->buffer.size, at = 0;
+
+    if (w->at >= w->target->size)
+        return 0;
+    if (size > w->target->size - w->at)
+        size = (size_t)(w->target->size - w->at);
+    while (at < size) {
+        size_t want = size - at < sizeof bytes ? size - at : sizeof bytes;
+        ssize_t n = pread(w->target->fd, bytes, want, (off_t)(w->at + at));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return complain_io(w->reason, -errno, w->target->path, "read");
+        if (n == 0 || memcmp(bytes, w->buffer.bytes + at, (size_t)n) != 0)
+            return complain(
+                w->reason, -EBADMSG,
+                "%.300s holds something behind byte %llu that this replica did not write; move the file to another "
+                "directory, and flush again",
+                w->target->path, (unsigned long long)(w->at + at));
+        at += (size_t)n;
+    }
+    return 0;
+}
+
+static int write_buffer(struct writer *w)
+{
+    int error = verify(w);
+
+    for (size_t at = 0; error == 0 && at < w->buffer.size;) {
+        ssize_t n = pwrite(w->target->fd, w->buffer.bytes + at, w->buffer.size - at, (off_t)w->at);
+        if (n > 0) {
+            at += (size_t)n;
+            w->at += (uint64_t)n;
+        } else if (n == 0 || errno != EINTR) {
+            error = complain_io(w->reason, n == 0 ? -EIO : -errno, w->target->path, "written");
+        }
+    }
+    w->buffer.size = 0;
+    return error;
+}
+
+static bool write_message(void *user, const struct log_message *m)
+{
+    struct writer *w = user;
+
+    if (m->slot > w->upto || (w->only_cut_off && w->at + w->buffer.size >= w->target->size)) {
+        w->stopped = true;
+        return false;
+    }
+    if (m->slot <= w->last) {
+        w->error = complain(w->reason, -EIO, "slot %llu came after slot %llu; restart the daemon",
+                            (unsigned long long)m->slot, (unsigned long long)w->last);
+        return false;
+    }
+    w->error = chatlog_format(&w->buffer, w->format, m);
+    if (w->error < 0)
+        complain(w->reason, w->error, "out of memory for the chat log; free some, and flush again");
+    else if (w->buffer.size >= PIECE_BYTES)
+        w->error = write_buffer(w);
+    if (w->error < 0)
+        return false;
+    w->last = m->slot;
+    w->messages++;
+    return true;
+}
+
+/* Writes everything, or only what was cut off, from the mark on. */
+static int write_messages(struct writer *w, slot_t from, chatlog_read read, void *user)
+{
+    while (from <= w->upto && !w->stopped) {
+        slot_t next = from;
+        int n = read(user, from, PIECE_MESSAGES, PIECE_BYTES, write_message, w, &next);
+        if (w->error < 0)
+            return w->error;
+        if (n == -ERANGE)
+            return complain(w->reason, n,
+                            "slot %llu and some after it are no longer kept, and were never flushed to %.200s; take "
+                            "the log file of another replica",
+                            (unsigned long long)from, w->target->path);
+        if (n < 0)
+            return complain(w->reason, n,
+                            "slots from %llu on cannot be read from the journal: %s; see the daemon's log",
+                            (unsigned long long)from, strerror(-n));
+        if (w->stopped || next <= from)
+            break;
+        from = next;
+        if (!w->only_cut_off)
+            w->last = from - 1 < w->upto ? from - 1 : w->upto;
+    }
+    if (w->stopped && !w->only_cut_off)
+        w->last = w->upto;
+    return write_buffer(w);
+}
+
+/* One flush into one file: lines, sync, mark. On return the mark says how far it got. */
+static int append(struct chatlog *c, const struct target *t, bool only_cut_off, slot_t upto, chatlog_read read,
+                  void *user, uint64_t *ret_messages, char *ret_error)
+{
+    struct chatlog_mark mark = c->mark;
+    struct writer w = {.target = t,
+                       .format = mark.format,
+                       .only_cut_off = only_cut_off,
+                       .upto = upto,
+                       .last = mark.slot,
+                       .at = mark.length,
+                       .reason = ret_error};
+    int error = write_messages(&w, mark.slot + 1, read, user);
+    struct stat st;
+
+    if (error == 0 && w.at > mark.length && fsync(t->fd) < 0)
+        error = complain_io(ret_error, -errno, t->path, "synced");
+    free(w.buffer.bytes);
+    if (error < 0) {
+        /* Every byte from the mark on is ours: they stood there as we would write them, or we wrote them. */
+        if (w.at > t->size && ftruncate(t->fd, (off_t)mark.length) < 0)
+            return error; /* what is left is found, compared and completed by the next flush */
+        return error;
+    }
+    if (fstat(t->fd, &st) < 0 || (uint64_t)st.st_size < w.at)
+        return complain(ret_error, -EBADMSG,
+                        "%.300s was truncated while it was flushed; rotate it between flushes only", t->path);
+    if (w.last == mark.slot && w.at == mark.length)
+        return 0;
+    mark.slot = w.last;
+    mark.length = w.at;
+    error = chatlog_mark_tail(t->fd, mark.length, &mark.tail);
+    if (error < 0)
+        return complain_io(ret_error, error, t->path, "read");
+    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
+    if (error < 0)
+        return error;
+    c->mark = mark;
+    *ret_messages += w.messages;
+    return 0;
+}
+
+/* --- which file, from where on --- */
+
+static int target_open(const char *path, int flags, struct target *ret, char *ret_error)
+{
+    struct stat st;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0640);
+
+    if (fd < 0)
+        return complain_io(ret_error, -errno, path, "opened");
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return complain(ret_error, -EINVAL, "%.300s is no regular file; move it away, and flush again", path);
+    }
+    *ret = (struct target){.path = path, .fd = fd, .inode = st.st_ino, .size = (uint64_t)st.st_size};
+    return 0;
+}
+
+/* Whether the file's bytes before the mark are those that it was written after. */
+static bool target_is_marked(const struct chatlog *c, const struct target *t)
+{
+    struct hash128 tail;
+
+    return c->mark.exists && t->size >= c->mark.length && chatlog_mark_tail(t->fd, c->mark.length, &tail) == 0 &&
+           hash_equal(&tail, &c->mark.tail);
+}
+
+/* Completes a flush that was cut off in `t`, before lines go elsewhere or in another format. */
+static int complete(struct chatlog *c, const struct target *t, slot_t upto, chatlog_read read, void *user,
+                    uint64_t *ret_messages, char *ret_error)
+{
+    int error = append(c, t, true, upto, read, user, ret_messages, ret_error);
+
+    if (error == 0 && c->mark.length < t->size)
+        return complain(ret_error, -EAGAIN,
+                        "%.300s holds more than this replica knows as chosen again after its restart; "
+                        "flush again once it has caught up",
+                        t->path);
+    return error;
+}
+
+/* The marked file under another name in its directory, such as replica_0.log.1. False: not there. */
+static bool find_rotated(const struct chatlog *c, char ret[PATH_MAX])
+{
+    const char *name = strrchr(c->path, '/') ? strrchr(c->path, '/') + 1 : c->path;
+    DIR *d = opendir(c->directory);
+    const struct dirent *e;
+    struct stat st;
+    bool found = false;
+
+    while (d && !found && (e = readdir(d)))
+        found = strncmp(e->d_name, name, strlen(name)) == 0 &&
+                fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+                st.st_ino == c->mark.inode && snprintf(ret, PATH_MAX, "%s/%s", c->directory, e->d_name) < PATH_MAX;
+    if (d)
+        closedir(d);
+    return found;
+}
+
+static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
+                            char *ret_error)
+{
+    char path[PATH_MAX];
+    struct target t;
+    struct stat st;
+    int error = 0;
+
+    if (!c->mark.exists || (stat(c->path, &st) == 0 && st.st_ino == c->mark.inode) || !find_rotated(c, path))
+        return 0;
+    if (target_open(path, 0, &t, ret_error) < 0)
+        return 0; /* gone again, or no longer ours to write */
+    if (t.size > c->mark.length && target_is_marked(c, &t))
+        error = complete(c, &t, upto, read, user, ret_messages, ret_error);
+    close(t.fd);
+    return error;
+}
+
+/* Moves the mark's file to `t`, and begins there, before any byte goes into it. */
+static int begin(struct chatlog *c, const struct target *t, uint64_t length, char *ret_error)
+{
+    struct chatlog_mark mark = {
+        .exists = true, .slot = c->mark.slot, .inode = t->inode, .length = length, .format = c->format};
+    int error = directory_sync(c->directory);
+
+    if (error < 0)
+        return complain_io(ret_error, error, c->directory, "synced");
+    error = chatlog_mark_tail(t->fd, length, &mark.tail);
+    if (error < 0)
+        return complain_io(ret_error, error, t->path, "read");
+    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
+    if (error == 0)
+        c->mark = mark;
+    return error;
+}
+
+/* Settles where the lines go on: after it, the mark is `t`'s, in the wanted format. */
+static int place(struct chatlog *c, const struct target *t, slot_t upto, chatlog_read read, void *user,
+                 uint64_t *ret_messages, char *ret_error)
+{
+    if (!c->mark.exists || t->size == 0)
+        return c->mark.exists && c->mark.inode == t->inode && c->mark.length == 0 && c->mark.format == c->format
+                   ? 0
+                   : begin(c, t, 0, ret_error);
+    if (!target_is_marked(c, t))
+        return complain(ret_error, -EBADMSG,
+                        "%.300s is not as the last flush left it (%llu bytes, slot %llu); move it away, and flush "
+                        "again: a new file "
+                        "then begins at the next slot",
+                        c->path, (unsigned long long)c->mark.length, (unsigned long long)c->mark.slot);
+    if (c->mark.format != c->format && t->size > c->mark.length) {
+        int error = complete(c, t, upto, read, user, ret_messages, ret_error);
+        if (error < 0)
+            return error;
+    }
+    if (c->mark.format != c->format || c->mark.inode != t->inode)
+        return begin(c, t, c->mark.length, ret_error);
+    return 0;
+}
+
+int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
+                  char *ret_error)
+{
+    uint64_t messages = 0;
+    struct target t;
+    int error;
+
+    error = complete_rotated(c, upto, read, user, &messages, ret_error);
+    if (error < 0)
+        return error;
+    error = target_open(c->path, O_CREAT, &t, ret_error);
+    if (error < 0)
+        return error;
+    error = place(c, &t, upto, read, user, &messages, ret_error);
+    if (error == 0)
+        error = append(c, &t, false, upto, read, user, &messages, ret_error);
+    close(t.fd);
+    if (error == 0)
+        *ret_messages = messages;
+    return error;
+}

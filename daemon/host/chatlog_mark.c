@@ -1,0 +1,169 @@
+#include "host/chatlog_mark.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MARK_BYTES_MAX = 512 };
+
+static const struct hash128 no_key;
+
+static void put_hex(const struct hash128 *h, char ret[33])
+{
+    for (size_t i = 0; i < sizeof h->bytes; i++)
+        snprintf(ret + 2 * i, 3, "%02x", h->bytes[i]);
+}
+
+/* Everything but the last line, which is the hash of what stands before it. */
+static size_t format_body(const struct chatlog_mark *m, char ret[MARK_BYTES_MAX])
+{
+    char tail[33];
+
+    put_hex(&m->tail, tail);
+    return (size_t)snprintf(ret, MARK_BYTES_MAX,
+                            "mpaxos chat log mark 1\nslot %" PRIu64 "\ninode %" PRIu64 "\nlength %" PRIu64
+                            "\nformat %d\ntail %s\n",
+                            m->slot, m->inode, m->length, (int)m->format, tail);
+}
+
+static size_t format_mark(const struct chatlog_mark *m, char ret[MARK_BYTES_MAX])
+{
+    size_t size = format_body(m, ret);
+    struct hash128 check = hash_bytes(&no_key, ret, size);
+    char hex[33];
+
+    put_hex(&check, hex);
+    return size + (size_t)snprintf(ret + size, MARK_BYTES_MAX - size, "check %s\n", hex);
+}
+
+/* False unless `text` is exactly what format_mark() writes. */
+static bool parse(const char *text, size_t size, struct chatlog_mark *ret)
+{
+    struct chatlog_mark m = {.exists = true};
+    char tail[33], again[MARK_BYTES_MAX];
+    int format;
+
+    if (sscanf(text, "mpaxos chat log mark 1 slot %" SCNu64 " inode %" SCNu64 " length %" SCNu64 " format %d tail %32s",
+               &m.slot, &m.inode, &m.length, &format, tail) != 5 ||
+        strlen(tail) != 32 || format < LOG_FORMAT_FULL || format > LOG_FORMAT_JSON)
+        return false;
+    m.format = (enum log_format)format;
+    for (size_t i = 0; i < sizeof m.tail.bytes; i++)
+        if (sscanf(tail + 2 * i, "%2hhx", &m.tail.bytes[i]) != 1)
+            return false;
+    if (format_mark(&m, again) != size || memcmp(again, text, size) != 0)
+        return false;
+    *ret = m;
+    return true;
+}
+
+int chatlog_mark_read(const char *state_dir, struct chatlog_mark *ret, char *ret_error)
+{
+    char path[PATH_MAX], text[MARK_BYTES_MAX];
+    ssize_t n = -1;
+    int fd, error = 0;
+
+    if (snprintf(path, sizeof path, "%s/flushed", state_dir) >= (int)sizeof path)
+        return snprintf(ret_error, CONFIG_ERROR_MAX + 1,
+                        "the path of the state directory is too long; choose a shorter one"),
+               -ENAMETOOLONG;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        *ret = (struct chatlog_mark){0};
+        return 0;
+    }
+    if (fd >= 0)
+        n = read(fd, text, sizeof text - 1);
+    if (n < 0) {
+        error = -errno;
+        snprintf(ret_error, CONFIG_ERROR_MAX + 1, "%.300s cannot be read: %s; make it readable for the daemon's user",
+                 path, strerror(errno));
+    } else {
+        text[n] = '\0';
+        if (!parse(text, (size_t)n, ret)) {
+            error = -EBADMSG;
+            snprintf(ret_error, CONFIG_ERROR_MAX + 1,
+                     "%.300s is damaged, so nobody knows what was flushed; move it and the chat log file away: the "
+                     "next flush "
+                     "then begins with the oldest message kept",
+                     path);
+        }
+    }
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+int directory_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (fsync(fd) < 0)
+        error = -errno;
+    close(fd);
+    return error;
+}
+
+static int write_synced(const char *path, const char *text, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), error = 0;
+    ssize_t n;
+
+    if (fd < 0)
+        return -errno;
+    n = write(fd, text, size);
+    if (n < 0)
+        error = -errno;
+    else if ((size_t)n < size)
+        error = -ENOSPC;
+    else if (fsync(fd) < 0)
+        error = -errno;
+    close(fd);
+    return error;
+}
+
+int chatlog_mark_write(const char *state_dir, const struct chatlog_mark *m, char *ret_error)
+{
+    char path[PATH_MAX], temporary[PATH_MAX], text[MARK_BYTES_MAX];
+    size_t size = format_mark(m, text);
+    int error;
+
+    if (snprintf(path, sizeof path, "%s/flushed", state_dir) >= (int)sizeof path ||
+        snprintf(temporary, sizeof temporary, "%s/flushed.tmp", state_dir) >= (int)sizeof temporary)
+        error = -ENAMETOOLONG;
+    else
+        error = write_synced(temporary, text, size);
+    if (error == 0 && rename(temporary, path) < 0)
+        error = -errno;
+    if (error == 0)
+        error = directory_sync(state_dir);
+    if (error < 0)
+        snprintf(ret_error, CONFIG_ERROR_MAX + 1, "%.300s/flushed cannot be written: %s; %s, and flush again",
+                 state_dir, strerror(-error),
+                 error == -ENOSPC || error == -EDQUOT ? "free some space there" : "make it writable");
+    return error;
+}
+
+int chatlog_mark_tail(int fd, uint64_t length, struct hash128 *ret)
+{
+    char bytes[MARK_TAIL_BYTES];
+    size_t size = length < sizeof bytes ? (size_t)length : sizeof bytes, at = 0;
+
+    while (at < size) {
+        ssize_t n = pread(fd, bytes + at, size - at, (off_t)(length - size + at));
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0)
+            return -ENODATA;
+        if (n > 0)
+            at += (size_t)n;
+    }
+    *ret = hash_bytes(&no_key, bytes, size);
+    return 0;
+}
