@@ -14,6 +14,8 @@ ctl_libctl_a_SOURCES = \
 	ctl/options.h \
 	ctl/report.c \
 	ctl/report.h \
+	ctl/submitter.c \
+	ctl/submitter.h \
 	ctl/text.c \
 	ctl/text.h \
 	ctl/verbs.c \

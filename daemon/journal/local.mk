@@ -4,6 +4,8 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/explain.h \
 	daemon/journal/format.c \
 	daemon/journal/format.h \
+	daemon/journal/index.c \
+	daemon/journal/index.h \
 	daemon/journal/journal.h \
 	daemon/journal/superblock.c \
 	daemon/journal/superblock.h \

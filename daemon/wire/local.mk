@@ -2,7 +2,8 @@ noinst_LIBRARIES += daemon/wire/libwire.a daemon/wire/libvarlink.a
 # The replicas' datagrams.
 daemon_wire_libwire_a_SOURCES = \
 	daemon/wire/assembly.h \
-	daemon/wire/datagram.h
+	daemon/wire/datagram.h \
+	daemon/wire/datagram_format.h
 # The control socket's codec, and the interfaces' texts.
 daemon_wire_libvarlink_a_SOURCES = \
 	daemon/wire/varlink.c \

@@ -10,8 +10,11 @@ unit_tests = \
 tests_unit_libunit_a_SOURCES = \
 	tests/unit/cluster.c \
 	tests/unit/cluster.h \
+	tests/unit/cluster_check.c \
+	tests/unit/cluster_check.h \
 	tests/unit/cluster_disk.c \
 	tests/unit/cluster_host.c \
+	tests/unit/cluster_model.c \
 	tests/unit/cluster_net.c \
 	tests/unit/cluster_trace.c
 
