@@ -1,16 +1,16 @@
 /* The replicas' datagrams: a header, then one message after the other. Pure; bytes to structs and back.
  *
- * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, flags u8 (bit 0: sealed), key id u8, zero
- * u8, cluster name hash u64 (so that clusters that do not know their id yet do not mix), cluster id 16 bytes (zero while
- * EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the whole datagram with this field zero; a sealed
- * datagram has its tag instead), sender life u64, boot u64 (random per process), seq u64, then 40 bytes that sealing
- * fills (salt and tag; zero without). Then messages: type u8, flags u8, size u16 of what follows (datagrams are at most
- * 65000 bytes), body. A receiver skips no unknown type: an unknown version or type, a size that does not add up, a trailing
- * byte make the datagram malformed as a whole.
+ * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, flags u8 (bit 0: sealed), key id u8,
+ * zero u8, cluster name hash u64 (so that clusters that do not know their id yet do not mix), cluster id 16 bytes (zero
+ * while EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the whole datagram with this field
+ * zero; a sealed datagram has its tag instead), sender life u64, boot u64 (random per process), seq u64, then 40 bytes
+ * that sealing fills (salt and tag; zero without). Then messages: type u8, flags u8, size u16 of what follows
+ * (datagrams are at most 65000 bytes), body. A receiver skips no unknown type: an unknown version or type, a size that
+ * does not add up, a trailing byte make the datagram malformed as a whole.
  *
- * Values travel as pieces: hash, total size, offset, size, bytes; one that fits is one piece. Pieces are idempotent and may
- * come in any order, any number of times, in different cuts. Decoding copies nothing and allocates nothing: pieces and
- * arrays point into the datagram or into the caller's scratch. */
+ * Values travel as pieces: hash, total size, offset, size, bytes; one that fits is one piece. Pieces are idempotent and
+ * may come in any order, any number of times, in different cuts. Decoding copies nothing and allocates nothing: pieces
+ * and arrays point into the datagram or into the caller's scratch. */
 #ifndef WIRE_DATAGRAM_H
 #define WIRE_DATAGRAM_H
 
@@ -26,7 +26,12 @@ enum {
     DATAGRAM_BYTES_MIN = 512,
     DATAGRAM_BYTES_MAX = 65000,
     DATAGRAM_PIECES_MAX = 1024, /* value pieces, or promised entries, of one message on the wire */
+    DATAGRAM_PROMISE_SLOTS_MAX = 256,
 };
+
+/* Rounds, and slots that stand for themselves, are not above this: no sum of one and a count overflows. (What only
+ * bounds a range, FETCH's until and FLUSH's upto, may be anything.) */
+#define DATAGRAM_NUMBER_MAX (UINT64_C(1) << 62)
 
 struct datagram_header {
     uint64_t cluster_name_hash;
@@ -39,7 +44,7 @@ struct datagram_header {
 enum datagram_error {
     DATAGRAM_OK = 0,
     DATAGRAM_TRUNCATED = -1,
-    DATAGRAM_FOREIGN = -2,       /* no magic of ours        */
+    DATAGRAM_FOREIGN = -2, /* no magic of ours        */
     DATAGRAM_VERSION_UNKNOWN = -3,
     DATAGRAM_CHECKSUM = -4,
     DATAGRAM_MALFORMED = -5,
@@ -61,17 +66,18 @@ struct datagram_cursor {
 void datagram_begin(struct datagram_writer *w, uint8_t *buffer, size_t room, const struct datagram_header *h);
 bool datagram_is_empty(const struct datagram_writer *w);
 
-/* Appends as much of the message as fits, from the cursor on, and moves the cursor. True: all of it is written. False: the
- * datagram is full; go on in the next one with the same cursor. A message that is not a list of entries goes whole or
- * not at all, and fits any empty datagram of DATAGRAM_BYTES_MIN (PROMISE: see datagram_promise_slots). A value is cut
- * only where it does not fit an empty datagram; a small one is never cut to fill a rest. ACCEPT and the like may be
+/* Appends as much of the message as fits, from the cursor on, and moves the cursor. True: all of it is written. False:
+ * the datagram is full; go on in the next one with the same cursor. A message that is not a list of entries goes whole
+ * or not at all, and fits any empty datagram of DATAGRAM_BYTES_MIN (PROMISE: see datagram_promise_slots). A value is
+ * cut only where it does not fit an empty datagram; a small one is never cut to fill a rest. ACCEPT and the like may be
  * written as several messages with the same head. */
 bool datagram_put(struct datagram_writer *w, const struct message *m, struct datagram_cursor *c);
 
 /* Fills in receiver, seq and checksum. Several receivers: finish, send, finish again. */
 void datagram_finish(struct datagram_writer *w, replica_id_t to, uint64_t seq);
 
-/* How many slots a PROMISE page may cover so that it always fits: for replica_config.promise_page_slots. */
+/* How many slots a PROMISE page may cover so that it always fits: for replica_config.promise_page_slots. At most
+ * DATAGRAM_PROMISE_SLOTS_MAX. */
 uint32_t datagram_promise_slots(size_t room);
 
 /* --- reading --- */
@@ -85,8 +91,10 @@ struct piece {
     const uint8_t *bytes;
 };
 
-/* A decoded message: `message` is complete except that its entries have no values yet; those are `pieces`, in order.
- * STATE with a slot0 has one piece. message's arrays (promised entries) point into `scratch_entries`. */
+/* A decoded message: `message` is complete except that its list of entries is empty (BODY: its value is NULL); those
+ * are `pieces`, in order, with the slot (ACCEPT, CHOSEN, BODY), ballot (BODY) or hops (SUBMIT) of their entry. A value
+ * that was cut has one piece in each of several messages. STATE with a slot0 has one piece. message's arrays (promised
+ * entries) point into `scratch_entries`. */
 struct datagram_message {
     struct message message;
     uint32_t n_pieces;
@@ -99,11 +107,17 @@ struct datagram_reader {
     size_t size, at;
 };
 
-/* Checks the header (not the receiver, cluster or sender: the host knows those) and the checksum. */
-enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size, struct datagram_header *ret);
-/* 1: a message; 0: the end; DATAGRAM_MALFORMED. Every field is range-checked: enums, booleans of 0 or 1, counts, n_words,
- * ids, page_slots >= 1, total between VALUE_HEADER_SIZE and value_bytes_max, offset + size <= total, texts of INFO and FLUSHED
- * without NUL. message.from and from_life come from the header. */
-int datagram_next(struct datagram_reader *r, const struct datagram_header *h, uint32_t value_bytes_max, struct datagram_message *ret);
+/* Checks the header (not the receiver, cluster or sender: the host knows those), the checksum, and that the messages'
+ * types are known and their sizes add up. A sealed datagram is malformed here. *ret and *r are untouched on failure. */
+enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size,
+                                  struct datagram_header *ret);
+/* 1: a message; 0: the end; DATAGRAM_MALFORMED, and again if asked again. Every field is range-checked: enums, booleans
+ * of 0 or 1, counts, n_words, ids (REPLICA_ID_NONE only in a ballot of round 0, as a drop's peer and as TRANSFER's
+ * target), DATAGRAM_NUMBER_MAX, page_slots >= 1, slots of ACCEPT ascending, total between VALUE_HEADER_SIZE and
+ * value_bytes_max, size >= 1, offset + size <= total, texts of INFO and FLUSHED without NUL. message.from and from_life
+ * come from the header. An echo's age comes back too low by less than 1 part in 2048, and as 134 s where it is higher.
+ */
+int datagram_next(struct datagram_reader *r, const struct datagram_header *h, uint32_t value_bytes_max,
+                  struct datagram_message *ret);
 
 #endif
