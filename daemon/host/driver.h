@@ -1,8 +1,9 @@
 /* The one place where the core meets the world: turns what happens into events, and carries out the effects.
  *
- * Runs on the libuv loop's thread. In a turn of the loop: datagrams, submissions, timers and durable batches become events, each
- * followed by its effects; at the turn's end what was gathered goes out: one kick of the journal, one batch of datagrams to each
- * peer, one write to each client. Messages wait in a queue until the journal is durable up to their `after`. */
+ * Runs on the libuv loop's thread. In a turn of the loop: datagrams, submissions, timers and durable batches become
+ * events, each followed by its effects; at the turn's end what was gathered goes out: one kick of the journal, one
+ * batch of datagrams to each peer, one write to each client. Messages wait in a queue until the journal is durable up
+ * to their `after`. */
 #ifndef HOST_DRIVER_H
 #define HOST_DRIVER_H
 
@@ -25,29 +26,39 @@ struct driver_options {
     const struct config *config; /* outlives the driver */
     replica_id_t id;
     const char *state_dir;
-    uint64_t segment_bytes;      /* 0: the default */
+    uint64_t segment_bytes; /* 0: the default */
     struct faults *faults;
-    const char *log_path;        /* of the chat log file */
+    const char *log_path; /* of the chat log file */
     const char *version;
     void (*stopped)(void *user, int exit_status); /* after driver_stop(), or a failure that ends the daemon */
     void *user;
 };
 
-/* Reads the journal, binds the socket, starts the first timer. 0, or the daemon's exit status (65, 74, 78, 1) after having
- * logged why. */
+/* Reads the journal, binds the socket, starts the first timer. 0, or the daemon's exit status (65, 74, 78, 1) after
+ * having logged why. */
 int driver_start(const struct driver_options *o, struct driver **ret);
-/* Hands leadership over where it leads, at most two heartbeats' E long, lets the journal finish, then calls `stopped`. */
+/* Hands leadership over where it leads, at most two heartbeats' E long, lets the journal finish, then calls `stopped`.
+ */
 void driver_stop(struct driver *d);
 void driver_free(struct driver *d);
 
 /* --- for the control socket --- */
 
-enum submit_result { SUBMIT_CHOSEN, SUBMIT_DUPLICATE, SUBMIT_CONFLICT, SUBMIT_EXPIRED, SUBMIT_OVERLOADED, SUBMIT_NO_QUORUM,
-                     SUBMIT_NOT_STARTED, SUBMIT_NO_SPACE };
+enum submit_result {
+    SUBMIT_CHOSEN,
+    SUBMIT_DUPLICATE,
+    SUBMIT_CONFLICT,
+    SUBMIT_EXPIRED,
+    SUBMIT_OVERLOADED,
+    SUBMIT_NO_QUORUM,
+    SUBMIT_NOT_STARTED,
+    SUBMIT_NO_SPACE
+};
 
 /* One connection's messages in order. */
 struct session;
-struct session *driver_session_open(struct driver *d, void (*settled)(void *user, uint64_t tag, enum submit_result, slot_t slot),
+struct session *driver_session_open(struct driver *d,
+                                    void (*settled)(void *user, uint64_t tag, enum submit_result, slot_t slot),
                                     void *user);
 void driver_session_close(struct session *s); /* what is open on it is given up: its outcome stays unknown */
 
@@ -58,25 +69,27 @@ struct submit_request {
     slot_t since;
     uint64_t tag; /* the caller's, answered by `settled`, which may be called before this returns */
 };
-/* Answers the `since` that stands for it from now on: the caller's, or this replica's chosen prefix. Sizes were checked. */
+/* Answers the `since` that stands for it from now on: the caller's, or this replica's chosen prefix. Sizes were
+ * checked. */
 slot_t driver_submit(struct session *s, const struct submit_request *q);
 
-/* `answer` is called once, unless cancelled first: with ok false where no majority confirmed yet and none will (stop). Answers
- * the cookie for driver_position_cancel(); 0: refused (too many open, or not started), `answer` is not called. */
+/* `answer` is called once, unless cancelled first: with ok false where no majority confirmed yet and none will (stop).
+ * Answers the cookie for driver_position_cancel(); 0: refused (too many open, or not started), `answer` is not called.
+ */
 uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user);
 void driver_position_cancel(struct driver *d, uint64_t cookie);
 
 /* Reads visible messages from slot `from` on, at most n_max and about bytes_max (at least one). Answers how many, or a
- * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. -ERANGE: `from` is
- * below what is kept (driver_first_kept). The message's strings are borrowed for the call of `each`. */
+ * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. -ERANGE:
+ * `from` is below what is kept (driver_first_kept). The message's strings are borrowed for the call of `each`. */
 struct log_message {
     slot_t slot;
     uint64_t time_usec;
     const char *author, *text;
     size_t author_size, text_size;
 };
-int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max, bool (*each)(void *user, const struct log_message *m),
-                void *user, slot_t *ret_next);
+int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
+                bool (*each)(void *user, const struct log_message *m), void *user, slot_t *ret_next);
 /* The slot of the n-th visible message from the end. */
 slot_t driver_tail(struct driver *d, uint64_t n);
 slot_t driver_first_kept(struct driver *d);
@@ -91,7 +104,8 @@ struct flush_result {
     uint64_t messages;
     const char *text; /* path where ok, else the error */
 };
-/* Flushes this replica's chat log, or with `all` every member's. `answer` gets all results, once. 0 refused: too many open. */
+/* Flushes this replica's chat log, or with `all` every member's. `answer` gets all results, once. 0 refused: too many
+ * open. */
 uint64_t driver_flush(struct driver *d, bool all, uint64_t timeout_ms,
                       void (*answer)(void *user, const struct flush_result *results, size_t n), void *user);
 void driver_flush_cancel(struct driver *d, uint64_t cookie);
@@ -106,21 +120,24 @@ struct driver_peer {
     char version[INFO_VERSION_MAX + 1]; /* "": not known */
     uint32_t n_drops;
     struct info_drop drops[INFO_DROPS_MAX];
-    bool refused;     /* it sends, but not as a member: another cluster, life or version */
-    char note[160];   /* "": none */
+    bool refused;   /* it sends, but not as a member: another cluster, life or version */
+    char note[160]; /* "": none */
 };
 struct driver_status {
     struct replica_status replica;
     struct journal_stats journal;
+    uint64_t sync_since_usec; /* when the journal's sync that runs now began (monotonic); 0: none runs */
     const struct config *config;
+    const char *config_warning; /* where the log says otherwise than the file: "" if nowhere */
     slot_t flushed, first_kept;
-    uint64_t noops;        /* slots below `chosen` without a message */
-    uint64_t messages;     /* visible ones                           */
+    uint64_t noops;    /* slots below `chosen` without a message */
+    uint64_t messages; /* visible ones                           */
     bool has_space;
     struct driver_peer peers[REPLICAS_MAX]; /* as replica.peers */
     uint64_t datagrams_sent, datagrams_received, bytes_sent, bytes_received;
     uint64_t datagrams_dropped_injected;
-    uint64_t datagrams_malformed, datagrams_foreign, datagrams_version, datagrams_checksum, datagrams_unknown_peer, send_errors;
+    uint64_t datagrams_malformed, datagrams_foreign, datagrams_version, datagrams_checksum, datagrams_unknown_peer,
+        send_errors;
 };
 void driver_status(struct driver *d, struct driver_status *ret);
 struct faults *driver_faults(struct driver *d);

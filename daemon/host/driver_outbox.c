@@ -12,8 +12,8 @@ struct waiting_head {
     uint32_t writer;
 };
 
-int outbox_init(struct outbox *o, struct peers *peers, const replica_id_t *ids, size_t n, const struct datagram_header *header,
-                size_t datagram_bytes)
+int outbox_init(struct outbox *o, struct peers *peers, const replica_id_t *ids, size_t n,
+                const struct datagram_header *header, size_t datagram_bytes)
 {
     memset(o, 0, sizeof(*o));
     o->peers = peers;
@@ -60,11 +60,16 @@ static void finish_datagram(struct outbox *o, size_t writer, uint64_t now_usec)
 {
     struct datagram_writer *w = &o->writers[writer];
     size_t first = writer == EVERYBODY ? 0 : writer, end = writer == EVERYBODY ? o->n_peers : writer + 1;
+    if (datagram_is_empty(w))
+        end = first;
     for (size_t i = first; i < end; i++) {
         datagram_finish(w, o->ids[i], ++o->seqs[i]);
         peers_queue(o->peers, i, w->bytes, w->bytes + DATAGRAM_HEADER_SIZE, w->size - DATAGRAM_HEADER_SIZE, now_usec);
     }
-    o->queued[o->n_queued++] = w->bytes;
+    if (first < end)
+        o->queued[o->n_queued++] = w->bytes;
+    else
+        o->free[o->n_free++] = w->bytes;
     w->bytes = NULL;
 }
 

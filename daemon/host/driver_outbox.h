@@ -1,10 +1,10 @@
 /* What goes out: messages packed into datagrams, and those that wait for the disk.
  *
- * A message whose `after` is durable is encoded at once, behind others to the same receiver, into a datagram that leaves when it
- * is full, or at the turn's end. One to everybody is encoded once, and only its header anew for each. One that has to wait is
- * encoded too, since effects do not last, and its bytes are kept until outbox_durable(): in order, so that a message with a
- * lower `after` behind one with a higher waits with it. Nothing leaves earlier than its `after` allows. What would
- * wait above OUTBOX_WAITING_BYTES_MAX is lost, as on the wire, and counted. */
+ * A message whose `after` is durable is encoded at once, behind others to the same receiver, into a datagram that
+ * leaves when it is full, or at the turn's end. One to everybody is encoded once, and only its header anew for each.
+ * One that has to wait is encoded too, since effects do not last, and its bytes are kept until outbox_durable(): in
+ * order, so that a message with a lower `after` behind one with a higher waits with it. Nothing leaves earlier than its
+ * `after` allows. What would wait above OUTBOX_WAITING_BYTES_MAX is lost, as on the wire, and counted. */
 #ifndef HOST_DRIVER_OUTBOX_H
 #define HOST_DRIVER_OUTBOX_H
 
@@ -42,8 +42,8 @@ struct outbox {
 
 /* `header`: from, life, boot and cluster name; outbox_set_cluster() follows where a first start draws the cluster's id.
  * `ids`: the other members, in the order of the peers' indexes. -ENOMEM. */
-int outbox_init(struct outbox *o, struct peers *peers, const replica_id_t *ids, size_t n, const struct datagram_header *header,
-                size_t datagram_bytes);
+int outbox_init(struct outbox *o, struct peers *peers, const replica_id_t *ids, size_t n,
+                const struct datagram_header *header, size_t datagram_bytes);
 void outbox_done(struct outbox *o);
 
 void outbox_set_cluster(struct outbox *o, const struct hash128 *cluster);

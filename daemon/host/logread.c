@@ -13,23 +13,28 @@ struct kept {
 };
 
 struct logread {
+    struct values *values;
     struct journal *journal;
     struct hash128 cluster;
-    slot_t first, next;        /* in memory: [first, next)                        */
-    uint64_t bytes;            /* of their values                                 */
-    uint64_t messages, noops;  /* in all                                          */
-    uint64_t messages_before;  /* below `first`                                   */
-    slot_t committed;          /* the journal can be read up to here              */
+    slot_t origin;            /* the first slot that was applied: none below has a message */
+    slot_t first, next;       /* in memory: [first, next)                        */
+    uint64_t bytes;           /* of their values                                 */
+    uint64_t messages, noops; /* in all                                          */
+    uint64_t messages_before; /* below `first`                                   */
+    slot_t committed;         /* the journal can be read up to here              */
     bool has_committed;
-    uint64_t *index;           /* [i]: messages below slot i * LOGREAD_INDEX_SLOTS */
+    uint64_t *index; /* [i]: messages below slot i * LOGREAD_INDEX_SLOTS */
     size_t n_index, index_room;
-    bool index_broken;         /* memory was out once                             */
+    bool index_broken; /* memory was out once                             */
     struct kept kept[LOGREAD_TAIL_SLOTS];
 };
 
-struct logread *logread_new(void)
+struct logread *logread_new(struct values *values)
 {
-    return calloc(1, sizeof(struct logread));
+    struct logread *l = calloc(1, sizeof(*l));
+    if (l != NULL)
+        l->values = values;
+    return l;
 }
 
 static struct kept *kept_at(struct logread *l, slot_t slot)
@@ -42,7 +47,7 @@ static void drop_first(struct logread *l)
     struct kept *k = kept_at(l, l->first);
     l->bytes -= k->value->size;
     l->messages_before += k->visible;
-    value_unref(k->value);
+    values_unref(k->value);
     k->value = NULL;
     l->first++;
 }
@@ -86,15 +91,13 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct applied *a = &applied[i];
-        if (a->slot != l->next) { /* the first one of all, where the log does not begin at 0 */
-            while (l->first < l->next)
-                drop_first(l);
-            l->first = l->next = a->slot;
-        }
+        if (l->messages + l->noops == 0)
+            l->origin = l->first = l->next = a->slot;
         if (l->next - l->first == LOGREAD_TAIL_SLOTS)
             drop_first(l);
         index_slot(l, a->slot);
-        *kept_at(l, a->slot) = (struct kept){.value = value_ref(a->value), .time_usec = a->time_usec, .visible = a->visible};
+        *kept_at(l, a->slot) =
+            (struct kept){.value = value_ref(a->value), .time_usec = a->time_usec, .visible = a->visible};
         l->bytes += a->value->size;
         l->next++;
         if (a->visible)
@@ -112,9 +115,11 @@ void logread_committed(struct logread *l, slot_t slot)
     l->has_committed = true;
 }
 
+/* Slot 0 is the configuration, and may stand elsewhere than in the journal. */
 slot_t logread_first_kept(struct logread *l)
 {
-    return l->journal != NULL ? journal_first_kept(l->journal) : 0;
+    slot_t first = l->journal != NULL ? journal_first_kept(l->journal) : 0;
+    return first <= 1 ? 0 : first;
 }
 
 uint64_t logread_messages(const struct logread *l)
@@ -183,12 +188,13 @@ static bool read_record(void *user, struct record *record, const uint8_t *bytes,
         return true;
     }
     struct value *v;
-    r->error = value_copy(bytes, size, &r->l->cluster, &v);
+    r->error = values_copy(r->l->values, bytes, size, &r->l->cluster, &v);
     if (r->error < 0)
         return false;
-    uint64_t time_usec = record->n_notes > 0 && record->notes[0].type == NOTE_TIME ? record->notes[0].time_usec : v->time_usec;
+    uint64_t time_usec =
+        record->n_notes > 0 && record->notes[0].type == NOTE_TIME ? record->notes[0].time_usec : v->time_usec;
     bool taken = reading_hand_over(r, v, record->slot, time_usec);
-    value_unref(v);
+    values_unref(v);
     return taken && !r->full;
 }
 
@@ -209,14 +215,16 @@ static int read_journal(struct reading *r)
     return 0;
 }
 
-int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max, bool (*each)(void *user, const struct log_message *m),
-                 void *user, slot_t *ret_next)
+int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max,
+                 bool (*each)(void *user, const struct log_message *m), void *user, slot_t *ret_next)
 {
     struct logread *l = logread;
     struct reading r = {.l = l, .each = each, .user = user, .n_max = n_max, .bytes_max = bytes_max, .next = from};
     if (from < logread_first_kept(l))
         return -ERANGE;
     r.full = n_max == 0;
+    if (r.next < l->origin)
+        r.next = l->origin;
     int error = read_journal(&r);
     if (error < 0 && r.n == 0)
         return error;
@@ -264,8 +272,8 @@ static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
     }
     struct counting c = {.left = ordinal - (l->n_index > 0 ? l->index[low] : 0)};
     slot_t from = low * LOGREAD_INDEX_SLOTS, until;
-    if (from < logread_first_kept(l))
-        from = logread_first_kept(l);
+    if (from < l->origin)
+        from = l->origin;
     while (!c.found && journal_end(l, from, &until)) {
         int n = journal_read(l->journal, from, until, LOGREAD_PAGE_SLOTS, LOGREAD_TAIL_BYTES, count_record, &c);
         if (n <= 0)
@@ -306,7 +314,7 @@ static bool fetch_record(void *user, struct record *record, const uint8_t *bytes
     struct value *v;
     if (record->slot != f->next)
         return false;
-    f->error = value_copy(bytes, size, &f->l->cluster, &v);
+    f->error = values_copy(f->l->values, bytes, size, &f->l->cluster, &v);
     if (f->error < 0)
         return false;
     f->ret[f->n++] = (struct entry){.slot = record->slot, .value = v};

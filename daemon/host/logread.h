@@ -1,7 +1,8 @@
 /* The log as this replica's readers see it: the last slots from memory, older ones from the journal.
  *
- * Holds the values of the last TAIL_SLOTS applied slots, at most TAIL_BYTES of them, by reference; and per INDEX_SLOTS slots
- * one count of the messages before, so that the n-th message from the end is found without reading what lies between. */
+ * Holds the values of the last TAIL_SLOTS applied slots, at most TAIL_BYTES of them, by reference; and per INDEX_SLOTS
+ * slots one count of the messages before, so that the n-th message from the end is found without reading what lies
+ * between. */
 #ifndef HOST_LOGREAD_H
 #define HOST_LOGREAD_H
 
@@ -16,7 +17,9 @@ enum {
 
 struct logread;
 
-struct logread *logread_new(void); /* NULL: out of memory */
+struct values;
+
+struct logread *logread_new(struct values *values); /* NULL: out of memory */
 void logread_free(struct logread *l);
 /* Where older slots are; the cluster id reads their values. Before the first read, not before the first add. */
 void logread_attach(struct logread *l, struct journal *journal, const struct hash128 *cluster);
@@ -27,13 +30,13 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n);
 void logread_committed(struct logread *l, slot_t slot);
 
 /* As driver_read(), and with `user` as the logread it is a chatlog_read(). */
-int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max, bool (*each)(void *user, const struct log_message *m),
-                 void *user, slot_t *ret_next);
+int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max,
+                 bool (*each)(void *user, const struct log_message *m), void *user, slot_t *ret_next);
 /* As driver_tail(). */
 slot_t logread_tail(struct logread *l, uint64_t n);
 
-/* Consecutive chosen slots of [from, until] for a peer: at most n_max and about bytes_max. Each value carries a reference for
- * the caller. How many; 0 where there are none, or where they cannot be read: a negative errno. */
+/* Consecutive chosen slots of [from, until] for a peer: at most n_max and about bytes_max. Each value carries a
+ * reference for the caller. How many; 0 where there are none, or where they cannot be read: a negative errno. */
 int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, size_t bytes_max, struct entry *ret);
 
 slot_t logread_first_kept(struct logread *l);

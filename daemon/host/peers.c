@@ -81,9 +81,10 @@ static void set_address(struct peers *p, struct address *a, const struct addrinf
 {
     const struct addrinfo *i = choose_family(list, p->family);
     if (i == NULL) {
-        snprintf(a->note, sizeof(a->note), "its address is not %s, as this replica's own is", p->family == AF_INET ? "IPv4" : "IPv6");
-        log_limited(LOG_KIND_LOOKUP, LOG_LEVEL_WARNING, "replica %u (%s): %s; give all replicas addresses of one kind", a->name.id,
-                    a->name.host, a->note);
+        snprintf(a->note, sizeof(a->note), "its address is not %s, as this replica's own is",
+                 p->family == AF_INET ? "IPv4" : "IPv6");
+        log_limited(LOG_KIND_LOOKUP, LOG_LEVEL_WARNING, "replica %u (%s): %s; give all replicas addresses of one kind",
+                    a->name.id, a->name.host, a->note);
         return;
     }
     memcpy(&a->socket, i->ai_addr, i->ai_addrlen);
@@ -95,7 +96,8 @@ static void note_failed_lookup(struct address *a, const char *reason)
 {
     snprintf(a->note, sizeof(a->note), "its name cannot be looked up: %s", reason);
     log_limited(LOG_KIND_LOOKUP, LOG_LEVEL_WARNING,
-                "replica %u: the name %s cannot be looked up: %s; it is tried again every second. Check it in the configuration, or DNS",
+                "replica %u: the name %s cannot be looked up: %s; it is tried again every second. Check it in the "
+                "configuration, or DNS",
                 a->name.id, a->name.host, reason);
 }
 
@@ -182,7 +184,8 @@ static const char *bind_remedy(int error)
     case EADDRINUSE:
         return "another process has this port: stop it, or change \"port\" in the configuration";
     case EADDRNOTAVAIL:
-        return "this address is not one of this host: is this the right replica (-i), and is \"ip\" right in the configuration?";
+        return "this address is not one of this host: is this the right replica (-i), and is \"ip\" right in the "
+               "configuration?";
     case EACCES:
         return "ports below 1024 need a privilege: choose a higher \"port\" in the configuration";
     default:
@@ -196,8 +199,8 @@ static int bind_socket(struct peers *p)
     struct addrinfo *list;
     int error = look_up_now(self, 0, &list);
     if (error != 0) {
-        log_line(LOG_LEVEL_ERROR, "own address %s: %s; check \"ip\" of replica %u in the configuration, or DNS", self->host,
-                 gai_strerror(error), self->id);
+        log_line(LOG_LEVEL_ERROR, "own address %s: %s; check \"ip\" of replica %u in the configuration, or DNS",
+                 self->host, gai_strerror(error), self->id);
         return -EADDRNOTAVAIL;
     }
     const struct addrinfo *i = choose_family(list, AF_UNSPEC);
@@ -228,7 +231,8 @@ static void forbid_fragments(const struct peers *p)
 static void prepare_buffers(struct peers *p)
 {
     for (size_t i = 0; i < PEERS_RECEIVE_BATCH; i++) {
-        p->in_parts[i] = (struct iovec){.iov_base = p->in_buffers + i * RECEIVE_BUFFER_SIZE, .iov_len = RECEIVE_BUFFER_SIZE};
+        p->in_parts[i] =
+            (struct iovec){.iov_base = p->in_buffers + i * RECEIVE_BUFFER_SIZE, .iov_len = RECEIVE_BUFFER_SIZE};
         p->in[i].msg_hdr = (struct msghdr){.msg_iov = &p->in_parts[i], .msg_iovlen = 1};
     }
     for (size_t i = 0; i < PEERS_SEND_BATCH; i++) {
@@ -249,20 +253,16 @@ int peers_open(const struct peers_options *o, struct peers **ret)
     p->fd = -1;
     p->in_buffers = malloc((size_t)PEERS_RECEIVE_BATCH * RECEIVE_BUFFER_SIZE);
     int error = p->in_buffers == NULL ? -ENOMEM : bind_socket(p);
-    if (error == 0) /* closed by peers_close() from here on */
-        error = uv_poll_init(o->loop, &p->poll, p->fd);
     if (error < 0) {
         peers_free(p);
         return error;
     }
-    p->poll.data = p;
     forbid_fragments(p);
     p->receive_bytes = raise_buffer(p->fd, SO_RCVBUFFORCE, SO_RCVBUF);
     raise_buffer(p->fd, SO_SNDBUFFORCE, SO_SNDBUF);
     prepare_buffers(p);
     for (size_t i = 0; i < o->n_others; i++)
         add_address(p, &o->others[i], uv_hrtime() / 1000);
-    peers_tick(p, uv_hrtime() / 1000);
     *ret = p;
     return 0;
 }
@@ -290,11 +290,16 @@ static void readable(uv_poll_t *poll, int status, int events)
 
 int peers_start(struct peers *p)
 {
+    int error = uv_poll_init(p->options.loop, &p->poll, p->fd);
+    if (error < 0)
+        return error;
+    p->poll.data = p;
+    peers_tick(p, uv_hrtime() / 1000);
     return uv_poll_start(&p->poll, UV_READABLE, readable);
 }
 
-void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest, size_t rest_size,
-                 uint64_t now_usec)
+void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest,
+                 size_t rest_size, uint64_t now_usec)
 {
     struct address *a = &p->addresses[peer];
     if (p->options.faults != NULL && faults_drop(p->options.faults, FAULT_OUT, a->name.id, now_usec)) {
@@ -322,7 +327,8 @@ static void note_send_error(struct peers *p, unsigned i, int error)
     p->counters.send_errors++;
     if (error == EMSGSIZE)
         log_limited(LOG_KIND_SEND, LOG_LEVEL_WARNING,
-                    "a datagram of %zu bytes is too large for the path to replica %u (%s); set \"datagram_bytes\" lower, 1200 fits anywhere",
+                    "a datagram of %zu bytes is too large for the path to replica %u (%s); set \"datagram_bytes\" "
+                    "lower, 1200 fits anywhere",
                     DATAGRAM_HEADER_SIZE + p->parts[i][1].iov_len, a->name.id, a->name.host);
     if (error != EHOSTUNREACH && error != ENETUNREACH && error != EINVAL)
         return;

@@ -1,10 +1,10 @@
 /* The replicas' UDP socket: addresses, and datagrams in and out, many a system call.
  *
- * One socket, bound to this replica's own address. It is read and written by recvmmsg and sendmmsg directly, with libuv only
- * watching it (uv_poll): libuv 1.44's uv_udp_send allocates a request for each datagram and loses a whole batch to a hard error on
- * its first one, and its own recvmmsg takes 20 at most. Sending never blocks and is never repeated: what fails is a
- * lost datagram, and counted. A peer is named by its index in the options; datagrams that come in are told without their source,
- * since the header names the sender and addresses may be translated.
+ * One socket, bound to this replica's own address. It is read and written by recvmmsg and sendmmsg directly, with libuv
+ * only watching it (uv_poll): libuv 1.44's uv_udp_send allocates a request for each datagram and loses a whole batch to
+ * a hard error on its first one, and its own recvmmsg takes 20 at most. Sending never blocks and is never repeated:
+ * what fails is a lost datagram, and counted. A peer is named by its index in the options; datagrams that come in are
+ * told without their source, since the header names the sender and addresses may be translated.
  *
  * Names are looked up again every 30 s, and when a host turns out unreachable; until a first answer, what goes to that
  * peer is lost. The socket has one address family: the own address's, IPv4 where a name has both. */
@@ -19,12 +19,12 @@
 #include "wire/datagram.h"
 
 enum {
-    PEERS_SEND_BATCH = 64,                  /* datagrams of one sendmmsg                         */
-    PEERS_RECEIVE_BATCH = 32,               /* of one recvmmsg                                   */
-    PEERS_RECEIVE_ROUNDS = 2,               /* of them before the loop does something else       */
-    PEERS_SOCKET_BYTES = 4 << 20,           /* asked for, in each direction                      */
+    PEERS_SEND_BATCH = 64,        /* datagrams of one sendmmsg                         */
+    PEERS_RECEIVE_BATCH = 32,     /* of one recvmmsg                                   */
+    PEERS_RECEIVE_ROUNDS = 2,     /* of them before the loop does something else       */
+    PEERS_SOCKET_BYTES = 4 << 20, /* asked for, in each direction                      */
     PEERS_LOOKUP_USEC = 30000000,
-    PEERS_LOOKUP_SOON_USEC = 1000000,       /* after a failed lookup, or an unreachable host     */
+    PEERS_LOOKUP_SOON_USEC = 1000000, /* after a failed lookup, or an unreachable host     */
 };
 
 struct faults;
@@ -46,13 +46,15 @@ struct peers_options {
     void *user;
 };
 
-/* Binds; reading starts with peers_start(). A negative errno after having logged what, where and what to do. */
+/* Binds. A negative errno after having logged what, where and what to do. */
 int peers_open(const struct peers_options *o, struct peers **ret);
+/* Reads from now on, and looks names up. From here on it is ended by peers_close(); before, by peers_free() alone. */
 int peers_start(struct peers *p);
 
-/* Adds one datagram to the batch: its header is copied, the rest borrowed until peers_flush(). Sends when the batch is full. */
-void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest, size_t rest_size,
-                 uint64_t now_usec);
+/* Adds one datagram to the batch: its header is copied, the rest borrowed until peers_flush(). Sends when the batch is
+ * full. */
+void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest,
+                 size_t rest_size, uint64_t now_usec);
 void peers_flush(struct peers *p);
 
 /* Starts the lookups that are due: call it every second or so. */

@@ -14,10 +14,10 @@ struct call {
     struct value *value;          /* unparsed until it is first handed over    */
     uint64_t tag, order, n;
     slot_t slot;
-    uint32_t generation;          /* in the cookie: new at each handing over   */
+    uint32_t generation; /* in the cookie: new at each handing over   */
     enum call_state state;
     enum submit_result result;
-    bool attempted;               /* handed over before, under another cookie  */
+    bool attempted; /* handed over before, under another cookie  */
 };
 
 struct session {
@@ -28,9 +28,9 @@ struct session {
     void *user;
     uint64_t stream, next_n, next_order;
     struct call *first, *last;
-    struct call *queued;             /* the first one not handed over                */
-    uint64_t retry_usec;             /* not before; 0: at once                       */
-    bool ready;                      /* in the list                                  */
+    struct call *queued; /* the first one not handed over                */
+    uint64_t retry_usec; /* not before; 0: at once                       */
+    bool ready;          /* in the list                                  */
 };
 
 struct submissions {
@@ -39,9 +39,9 @@ struct submissions {
     struct session *ready_first, *ready_last;
     struct call *settled_first, *settled_last;
     struct call *free;
-    uint32_t n_used;     /* of the table: above it no call was ever used */
+    uint32_t n_used; /* of the table: above it no call was ever used */
     size_t n_open;
-    size_t n_waiting;    /* sessions with a retry_usec */
+    size_t n_waiting; /* sessions with a retry_usec */
     struct call calls[CALLS_MAX];
 };
 
@@ -71,7 +71,7 @@ static struct call *call_new(struct submissions *s)
 
 static void call_free(struct submissions *s, struct call *c)
 {
-    value_unref(c->value);
+    values_unref(c->value);
     c->value = NULL;
     c->session = NULL;
     c->state = CALL_FREE;
@@ -102,7 +102,7 @@ static struct call *find_call(struct submissions *s, uint64_t cookie)
 
 static void settle_call(struct submissions *s, struct call *c, enum submit_result result, slot_t slot)
 {
-    value_unref(c->value);
+    values_unref(c->value);
     c->value = NULL;
     c->state = CALL_SETTLED;
     c->result = result;
@@ -190,8 +190,8 @@ static uint64_t draw_stream(struct submissions *s)
     return stream;
 }
 
-struct session *session_open(struct submissions *s, void (*settled)(void *user, uint64_t tag, enum submit_result, slot_t slot),
-                             void *user)
+struct session *session_open(struct submissions *s,
+                             void (*settled)(void *user, uint64_t tag, enum submit_result, slot_t slot), void *user)
 {
     struct session *x = calloc(1, sizeof(*x));
     if (x == NULL)
@@ -247,7 +247,8 @@ void submissions_free(struct submissions *s)
     free(s);
 }
 
-static struct value *encode_request(const struct submit_request *q, slot_t since, uint64_t time_usec)
+static struct value *encode_request(struct values *values, const struct submit_request *q, slot_t since,
+                                    uint64_t time_usec)
 {
     struct value_fields f = {
         .type = VALUE_MESSAGE,
@@ -260,7 +261,7 @@ static struct value *encode_request(const struct submit_request *q, slot_t since
         .key_size = (uint8_t)q->key_size,
         .text_size = (uint32_t)q->text_size,
     };
-    struct value *v = value_new((uint32_t)value_encoded_size(&f));
+    struct value *v = values_new(values, (uint32_t)value_encoded_size(&f));
     if (v == NULL)
         return NULL;
     value_encode(&f, v->bytes);
@@ -268,7 +269,8 @@ static struct value *encode_request(const struct submit_request *q, slot_t since
     return v;
 }
 
-void session_submit(struct session *session, const struct submit_request *q, slot_t since, uint64_t time_usec, bool refuse)
+void session_submit(struct session *session, const struct submit_request *q, slot_t since, uint64_t time_usec,
+                    bool refuse)
 {
     struct submissions *s = session->owner;
     struct call *c = call_new(s);
@@ -285,7 +287,7 @@ void session_submit(struct session *session, const struct submit_request *q, slo
     else
         session->first = c;
     session->last = c;
-    c->value = refuse ? NULL : encode_request(q, since, time_usec);
+    c->value = refuse ? NULL : encode_request(s->options.values, q, since, time_usec);
     if (c->value == NULL) {
         settle_call(s, c, SUBMIT_OVERLOADED, 0);
         return;
@@ -296,38 +298,40 @@ void session_submit(struct session *session, const struct submit_request *q, slo
     make_ready(session);
 }
 
-/* The value under its new number. One that the core has seen is left as it is: a value never changes after it was parsed. */
-static bool number_call(struct call *c, uint64_t stream, uint64_t n, const struct hash128 *hash_key)
+/* The value under its new number. One that the core has seen is left as it is: a value never changes after it was
+ * parsed. */
+static bool number_call(struct submissions *s, struct call *c, uint64_t stream, uint64_t n,
+                        const struct hash128 *hash_key)
 {
     struct value *v = c->value;
     if (c->attempted) {
-        v = value_new(c->value->size);
+        v = values_new(s->options.values, c->value->size);
         if (v == NULL)
             return false;
         memcpy(v->bytes, c->value->bytes, v->size);
     }
-    value_encoding_set_number(v->bytes, stream, n);
+    values_set_number(v->bytes, stream, n);
     if (!value_parse(v, hash_key)) {
-        v->refs = 1;
         if (v != c->value)
-            value_unref(v);
+            values_discard(v);
         return false;
     }
     if (v != c->value) {
-        value_unref(c->value);
+        values_unref(c->value);
         c->value = v;
     }
     return true;
 }
 
 /* The calls of one session, as many as fit. */
-static size_t take_session(struct session *x, const struct hash128 *hash_key, uint64_t now_usec, struct submission *ret, size_t max)
+static size_t take_session(struct session *x, const struct hash128 *hash_key, uint64_t now_usec, struct submission *ret,
+                           size_t max)
 {
     struct submissions *s = x->owner;
     size_t n = 0;
     while (n < max && x->queued != NULL) {
         struct call *c = x->queued;
-        if (!number_call(c, x->stream, x->next_n, hash_key)) {
+        if (!number_call(s, c, x->stream, x->next_n, hash_key)) {
             if (c->attempted) {
                 set_retry(x, now_usec + CALL_RETRY_USEC);
                 return n;
@@ -345,8 +349,8 @@ static size_t take_session(struct session *x, const struct hash128 *hash_key, ui
     return n;
 }
 
-size_t submissions_take(struct submissions *s, const struct hash128 *hash_key, uint64_t now_usec, struct submission *ret,
-                        size_t max)
+size_t submissions_take(struct submissions *s, const struct hash128 *hash_key, uint64_t now_usec,
+                        struct submission *ret, size_t max)
 {
     size_t n = 0;
     while (n < max && s->ready_first != NULL) {
@@ -471,4 +475,9 @@ bool submissions_settle(struct submissions *s)
 size_t submissions_open(const struct submissions *s)
 {
     return s->n_open;
+}
+
+void *session_host(const struct session *session)
+{
+    return session->owner->options.user;
 }

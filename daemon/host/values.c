@@ -1,52 +1,84 @@
 #include "host/values.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "paxos/bytes.h"
 
-struct value *value_new(uint32_t size)
+struct pooled {
+    struct value_link link;
+    struct value value;
+};
+
+void values_init(struct values *pool)
 {
-    struct value *v = malloc(sizeof(*v) + size);
-    if (v == NULL)
-        return NULL;
-    v->refs = 0;
-    v->size = size;
-    v->next = NULL;
-    return v;
+    pool->all.previous = pool->all.next = &pool->all;
 }
 
-int value_copy(const uint8_t *bytes, uint32_t size, const struct hash128 *hash_key, struct value **ret)
+void values_done(struct values *pool)
 {
-    struct value *v = value_new(size);
+    for (struct value_link *i = pool->all.next, *next; i != &pool->all; i = next) {
+        next = i->next;
+        free(i); /* the first field of its struct pooled */
+    }
+    values_init(pool);
+}
+
+struct value *values_new(struct values *pool, uint32_t size)
+{
+    struct pooled *p = malloc(sizeof(*p) + size);
+    if (p == NULL)
+        return NULL;
+    p->link.previous = &pool->all;
+    p->link.next = pool->all.next;
+    p->link.next->previous = p->link.previous->next = &p->link;
+    p->value.refs = 0;
+    p->value.size = size;
+    p->value.next = NULL;
+    return &p->value;
+}
+
+int values_copy(struct values *pool, const uint8_t *bytes, uint32_t size, const struct hash128 *hash_key,
+                struct value **ret)
+{
+    struct value *v = values_new(pool, size);
     if (v == NULL)
         return -ENOMEM;
     memcpy(v->bytes, bytes, size);
     if (!value_parse(v, hash_key)) {
-        free(v);
+        values_discard(v);
         return -EBADMSG;
     }
     *ret = v;
     return 0;
 }
 
-void value_unref(struct value *v)
+void values_discard(struct value *v)
+{
+    struct pooled *p = (struct pooled *)(void *)((char *)v - offsetof(struct pooled, value));
+    p->link.previous->next = p->link.next;
+    p->link.next->previous = p->link.previous;
+    free(p);
+}
+
+void values_unref(struct value *v)
 {
     if (v != NULL && --v->refs == 0)
-        free(v);
+        values_discard(v);
 }
 
 void values_release(struct value *released)
 {
     while (released != NULL) {
         struct value *next = released->next;
-        free(released);
+        values_discard(released);
         released = next;
     }
 }
 
-void value_encoding_set_number(uint8_t *bytes, uint64_t stream, uint64_t n)
+void values_set_number(uint8_t *bytes, uint64_t stream, uint64_t n)
 {
     enum { STREAM_AT = 8, NUMBER_AT = 16 }; /* paxos/value.h */
     put_u64(bytes + STREAM_AT, stream);

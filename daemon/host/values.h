@@ -1,5 +1,6 @@
-/* Where values live: on the host's heap, counted. The core counts its own references and hands back what it dropped last
- * (effects.released); everybody else takes one by value_ref() and gives it up by value_unref(). The loop's thread only. */
+/* Where values live: on the host's heap, counted. The core counts its own references and hands back what it dropped
+ * last (effects.released); everybody else takes one by value_ref() and gives it up by values_unref(). A pool knows all
+ * values that were made in it, since a core that ends hands nothing back. The loop's thread only. */
 #ifndef HOST_VALUES_H
 #define HOST_VALUES_H
 
@@ -8,19 +9,36 @@
 
 #include "paxos/value.h"
 
+struct value_link {
+    struct value_link *previous, *next;
+};
+
+struct values {
+    struct value_link all;
+};
+
+void values_init(struct values *pool);
+/* Frees all that is left, whoever refers to it. */
+void values_done(struct values *pool);
+
 /* Room for an encoding of `size` bytes, which the caller fills in and then has parsed. NULL: out of memory. */
-struct value *value_new(uint32_t size);
+struct value *values_new(struct values *pool, uint32_t size);
 
 /* A parsed copy of an encoding, with one reference. -ENOMEM, or -EBADMSG where it is no well-formed value. */
-int value_copy(const uint8_t *bytes, uint32_t size, const struct hash128 *hash_key, struct value **ret);
+int values_copy(struct values *pool, const uint8_t *bytes, uint32_t size, const struct hash128 *hash_key,
+                struct value **ret);
+
+/* Frees what nobody has a reference to yet: one that could not be parsed. */
+void values_discard(struct value *v);
 
 /* Gives up one reference; the last one frees it. NULL is allowed. */
-void value_unref(struct value *v);
+void values_unref(struct value *v);
 
 /* Frees what the core let go of: a list by .next, whose references are gone. */
 void values_release(struct value *released);
 
-/* Writes stream and number into an encoding that nobody has parsed yet: they are given when it is handed to the core. */
-void value_encoding_set_number(uint8_t *bytes, uint64_t stream, uint64_t n);
+/* Writes stream and number into an encoding that nobody has parsed yet: they are given when it is handed to the core.
+ */
+void values_set_number(uint8_t *bytes, uint64_t stream, uint64_t n);
 
 #endif

@@ -1,0 +1,133 @@
+/* The inside of the driver: shared by driver*.c, seen by nobody else.
+ *
+ * driver.c runs the turns and carries out effects; driver_start.c begins and ends; driver_receive.c turns datagrams
+ * into events; driver_outbox.c messages into datagrams; driver_status.c tells, to people and to peers. */
+#ifndef HOST_DRIVER_INTERNAL_H
+#define HOST_DRIVER_INTERNAL_H
+
+#include "host/chatlog.h"
+#include "host/driver.h"
+#include "host/driver_outbox.h"
+#include "host/flushes.h"
+#include "host/logread.h"
+#include "host/peers.h"
+#include "host/submissions.h"
+#include "host/values.h"
+#include "wire/assembly.h"
+
+enum {
+    TURN_ROUNDS_MAX = 4, /* what the answers of a turn lead to, before the loop looks at its sockets again */
+    TICK_MS = 100,       /* notes, retries, status lines                                                   */
+    PROPOSAL_BYTES_MAX = 16 << 20,
+    STOP_HEARTBEATS = 12,     /* to hand leadership over                                                        */
+    PEER_NOTE_USEC = 5000000, /* a refusal is told so long after the last datagram that was refused             */
+    EXIT_REFUSED = 65,
+    EXIT_DISK = 74,
+};
+
+/* Of log_limited(): 16 and 17 are the peers'. */
+enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19, LOG_KIND_FLUSH = 20 };
+
+/* Marks the cookies of positions. */
+#define POSITION_COOKIE (UINT64_C(1) << 63)
+
+struct driver_position {
+    void (*answer)(void *user, slot_t slot); /* NULL: free */
+    void *user;
+    uint32_t generation;
+    bool refused, answered;
+    slot_t slot;
+};
+
+struct driver_member { /* another one */
+    struct peer_address address;
+    struct info info;
+    bool informed;
+    uint64_t refused_usec; /* the last datagram of it that was refused; 0: none */
+    char note[120];        /* why                                              */
+};
+
+struct driver_counters {
+    uint64_t malformed, foreign, version, checksum, unknown_peer, dropped_in;
+};
+
+struct driver {
+    struct driver_options options;
+    const struct config *config;
+    char config_warning[256];
+    uint64_t cluster_name_hash;
+    void *block;
+    struct replica *replica;
+    struct vfs *vfs;
+    struct journal *journal;
+    struct journal_thread *thread;
+    struct chatlog *chatlog;
+    struct peers *peers;
+    struct outbox outbox;
+    struct values values;
+    struct logread *logread;
+    struct submissions *submissions;
+    struct flushes *flushes;
+
+    size_t n_members; /* others, by id: indexes of peers, outbox and assembly */
+    struct driver_member members[REPLICAS_MAX];
+    void *assembly_block;
+    struct assembly *assembly;
+    uint32_t value_bytes_max;
+    struct datagram_message *incoming;
+    struct entry entries[MESSAGE_ENTRIES_MAX];
+    struct driver_counters counters;
+
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle;
+    uv_timer_t timer, tick;
+    uv_async_t written;
+    unsigned n_handles; /* that are not closed yet */
+    bool idling, started;
+
+    bool stepping; /* effects are being read: nobody may step               */
+    bool dirty;    /* something happened since the last turn's end          */
+    bool appended; /* the journal's thread has to be kicked                 */
+    bool moved;    /* the chosen prefix, since the watcher was told         */
+    bool space;
+    uint64_t wake_usec;  /* the core's timer                                      */
+    uint64_t armed_usec; /* what the uv timer was started for; UINT64_MAX: stopped */
+    struct fetch_request fetch;
+    int write_error; /* of the journal's thread; atomic                       */
+
+    size_t n_positions; /* answered or refused, to be told */
+    struct driver_position positions[POSITIONS_MAX];
+    uint32_t positions_free[POSITIONS_MAX], n_positions_free;
+
+    void (*watcher)(void *user, slot_t chosen);
+    void *watcher_user;
+
+    struct replica_status status;                /* refreshed each tick */
+    uint64_t info_usec, lookup_usec, flush_usec; /* next ones */
+    bool stopping, closing;
+    uint64_t stop_usec;
+};
+
+uint64_t driver_now(void);  /* monotonic microseconds */
+uint64_t driver_time(void); /* wall clock, for stamps */
+uint64_t driver_random(void);
+
+/* driver.c */
+void driver_step(struct driver *d, const struct event *e);
+void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t now_usec);
+void driver_turn(struct driver *d);
+void driver_send(struct driver *d, replica_id_t to, const struct message *m); /* a host's own message */
+
+/* driver_start.c */
+void driver_finish_stop(struct driver *d);
+
+/* driver_receive.c */
+void driver_received(void *user, const uint8_t *bytes, size_t size);
+
+/* driver_status.c */
+void driver_on_tick(struct driver *d);
+void driver_take_info(struct driver *d, size_t member, const struct info *info);
+int driver_find_member(const struct driver *d, replica_id_t id);
+
+#endif

@@ -1,0 +1,207 @@
+/* Datagrams on their way in: checked, decoded, values joined and parsed, handed to the core as events. */
+#include "host/driver_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "host/faults.h"
+#include "host/log.h"
+
+static void count_error(struct driver *d, enum datagram_error error)
+{
+    switch (error) {
+    case DATAGRAM_OK:
+        break;
+    case DATAGRAM_FOREIGN:
+        d->counters.foreign++;
+        break;
+    case DATAGRAM_VERSION_UNKNOWN:
+        d->counters.version++;
+        log_limited(LOG_KIND_FOREIGN, LOG_LEVEL_WARNING,
+                    "a datagram of an unknown format version came in; compare mpaxosctl version on all replicas");
+        break;
+    case DATAGRAM_CHECKSUM:
+        d->counters.checksum++;
+        break;
+    case DATAGRAM_TRUNCATED:
+    case DATAGRAM_MALFORMED:
+        d->counters.malformed++;
+        break;
+    }
+}
+
+static void refuse_member(struct driver *d, size_t member, const char *why)
+{
+    struct driver_member *m = &d->members[member];
+    d->counters.foreign++;
+    m->refused_usec = driver_now();
+    if (strcmp(m->note, why) == 0)
+        return;
+    snprintf(m->note, sizeof(m->note), "%s", why);
+    log_limited(LOG_KIND_FOREIGN, LOG_LEVEL_WARNING, "replica %u (%s port %u) is refused: %s", m->address.id,
+                m->address.host, m->address.port, why);
+}
+
+/* Whether the sender may say more than where its first start stands: it is of this cluster, and the life that was
+ * admitted. */
+static bool is_trusted(struct driver *d, size_t member, const struct datagram_header *h)
+{
+    const struct identity *own = replica_identity(d->replica);
+    bool same = hash_equal(&h->cluster, &own->cluster);
+    if (!same && (hash_is_zero(&own->cluster) || own->status != IDENTITY_VOTER))
+        return false; /* one of the two is still starting */
+    if (!same && !hash_is_zero(&h->cluster)) {
+        refuse_member(d, member, "it is of another cluster; is it the right state directory?");
+        return false;
+    }
+    int i = configuration_find(&own->configuration, h->from);
+    if (own->status == IDENTITY_VOTER && (i < 0 || own->configuration.members[i].life != h->from_life)) {
+        refuse_member(d, member,
+                      "its disk is blank or another one: it may not vote until it is admitted again (member replace)");
+        return false;
+    }
+    return same;
+}
+
+/* A SUBMIT's time is set here, since it may be proposed here. Then its hash is another than the announced one, which is
+ * checked first where the bytes came in several pieces; else the datagram's checksum stands for it. */
+static struct value *take_submit(struct driver *d, const struct piece *p, const uint8_t *bytes)
+{
+    const struct hash128 *key = &replica_identity(d->replica)->cluster;
+    if (p->size != p->total) {
+        struct hash128 hash = hash_bytes(key, bytes, p->total);
+        if (!hash_equal(&hash, &p->hash))
+            return NULL;
+    }
+    struct value *v = values_new(&d->values, p->total);
+    if (v == NULL)
+        return NULL;
+    memcpy(v->bytes, bytes, p->total);
+    value_encoding_set_time(v->bytes, driver_time());
+    if (value_parse(v, key))
+        return v;
+    values_discard(v);
+    return NULL;
+}
+
+/* The value whose last piece this was; NULL: more of it is to come, or it is not what it says. */
+static struct value *take_piece(struct driver *d, size_t member, const struct message *m, const struct piece *p)
+{
+    static const struct hash128 none;
+    const uint8_t *bytes = assembly_add(d->assembly, (uint32_t)member, p);
+    struct value *v;
+    if (bytes == NULL)
+        return NULL;
+    if (m->type == MESSAGE_SUBMIT)
+        return take_submit(d, p, bytes);
+    /* slot 0 is hashed without the cluster's id, which it brings */
+    const struct hash128 *key = m->type == MESSAGE_STATE ? &none : &replica_identity(d->replica)->cluster;
+    if (values_copy(&d->values, bytes, p->total, key, &v) < 0)
+        return NULL;
+    if (hash_equal(&v->hash, &p->hash))
+        return v;
+    d->counters.malformed++;
+    values_unref(v);
+    return NULL;
+}
+
+/* The whole values of a message, as entries. */
+static size_t take_pieces(struct driver *d, size_t member, const struct datagram_message *in)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < in->n_pieces && n < MESSAGE_ENTRIES_MAX; i++) {
+        const struct piece *p = &in->pieces[i];
+        struct value *v = take_piece(d, member, &in->message, p);
+        if (v != NULL)
+            d->entries[n++] = (struct entry){.slot = p->slot, .ballot = p->ballot, .hops = p->hops, .value = v};
+    }
+    return n;
+}
+
+/* False: a message of values of which none is whole yet, and which says nothing without. */
+static bool join_values(struct driver *d, struct message *m, size_t n, size_t n_pieces)
+{
+    switch (m->type) {
+    case MESSAGE_ACCEPT:
+        m->accept.n_entries = (uint32_t)n;
+        m->accept.entries = d->entries;
+        return true; /* its commit counts */
+    case MESSAGE_CHOSEN:
+        m->chosen.n_entries = (uint32_t)n;
+        m->chosen.entries = d->entries;
+        return n > 0 || n_pieces == 0;
+    case MESSAGE_SUBMIT:
+        m->submit.n_entries = (uint32_t)n;
+        m->submit.entries = d->entries;
+        return n > 0;
+    case MESSAGE_BODY:
+        if (n > 0)
+            m->body = d->entries[0];
+        return n > 0;
+    case MESSAGE_STATE:
+        m->state.slot0 = n > 0 ? d->entries[0].value : NULL;
+        return n == n_pieces;
+    default:
+        return true;
+    }
+}
+
+static void take_message(struct driver *d, size_t member, struct datagram_message *in)
+{
+    struct message *m = &in->message;
+    switch (m->type) {
+    case MESSAGE_INFO:
+        driver_take_info(d, member, &m->info);
+        return;
+    case MESSAGE_FLUSH:
+    case MESSAGE_FLUSHED:
+        flushes_message(d->flushes, m);
+        d->dirty = true;
+        return;
+    default:
+        break;
+    }
+    size_t n = take_pieces(d, member, in);
+    if (join_values(d, m, n, in->n_pieces)) {
+        struct event e = {.type = EVENT_MESSAGE, .now_usec = driver_now(), .message = m};
+        driver_step(d, &e);
+    }
+    for (size_t i = 0; i < n; i++)
+        values_unref(d->entries[i].value);
+}
+
+void driver_received(void *user, const uint8_t *bytes, size_t size)
+{
+    struct driver *d = user;
+    struct datagram_reader reader;
+    struct datagram_header h;
+    enum datagram_error error = datagram_open(&reader, bytes, size, &h);
+    if (d->closing)
+        return;
+    if (error != DATAGRAM_OK) {
+        count_error(d, error);
+        return;
+    }
+    int member = driver_find_member(d, h.from);
+    if (h.to != d->options.id || member < 0) {
+        d->counters.unknown_peer++;
+        return;
+    }
+    if (faults_drop(d->options.faults, FAULT_IN, h.from, driver_now())) {
+        d->counters.dropped_in++;
+        return;
+    }
+    if (h.cluster_name_hash != d->cluster_name_hash) {
+        refuse_member(d, (size_t)member,
+                      "its configuration names another cluster; compare \"cluster\" in the configurations");
+        return;
+    }
+    bool trusted = is_trusted(d, (size_t)member, &h);
+    int result;
+    while ((result = datagram_next(&reader, &h, d->value_bytes_max, d->incoming)) > 0) {
+        if (trusted || d->incoming->message.type == MESSAGE_STATE)
+            take_message(d, (size_t)member, d->incoming);
+    }
+    if (result < 0)
+        d->counters.malformed++;
+}

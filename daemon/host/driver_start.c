@@ -1,0 +1,454 @@
+/* The driver's beginning, from what stands on the disk, and its end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/driver_internal.h"
+#include "host/log.h"
+
+/* --- the identity, and where the file says otherwise --- */
+
+static void compare_config(struct driver *d, const struct identity *own)
+{
+    struct identity file;
+    config_identity(d->config, own->id, own->life, &file);
+    if (hash_equal(&file.bootstrap, &own->bootstrap))
+        return;
+    const struct configuration *a = &file.configuration, *b = &own->configuration;
+    bool members_differ = a->n_members != b->n_members;
+    for (uint32_t i = 0; i < a->n_members && !members_differ; i++) {
+        members_differ = a->members[i].id != b->members[i].id ||
+                         a->members[i].address_size != b->members[i].address_size ||
+                         memcmp(a->members[i].address, b->members[i].address, a->members[i].address_size) != 0;
+    }
+    const char *what = members_differ                     ? "members or their addresses"
+                       : a->dedup_slots != b->dedup_slots ? "dedup_slots"
+                                                          : "cluster";
+    snprintf(d->config_warning, sizeof(d->config_warning),
+             "the configuration's %s differ from those of the first start; the log's stand (addresses: the file's). "
+             "Write the file as it was",
+             what);
+    log_line(LOG_LEVEL_WARNING, "%s", d->config_warning);
+}
+
+static int result_status(enum journal_result r)
+{
+    return r == JOURNAL_OK ? 0 : r == JOURNAL_REFUSED ? EXIT_REFUSED : EXIT_DISK;
+}
+
+static int open_state(struct driver *d, struct identity *ret)
+{
+    char error[JOURNAL_ERROR_MAX + 1] = "";
+    const char *dir = d->options.state_dir;
+    int e = vfs_posix_open(dir, &d->vfs);
+    if (e == -EWOULDBLOCK) {
+        log_line(LOG_LEVEL_ERROR, "another mpaxosd runs on %s; stop it, or give this one another --dir", dir);
+        return EXIT_FAILURE;
+    }
+    if (e < 0) {
+        log_line(LOG_LEVEL_ERROR,
+                 "state directory %s: %s; it must exist or be creatable, and be writable for this user", dir,
+                 strerror(-e));
+        return e == -EIO ? EXIT_DISK : EXIT_FAILURE;
+    }
+    enum journal_result r = journal_read_identity(d->vfs, ret, error);
+    if (r != JOURNAL_OK) {
+        log_line(LOG_LEVEL_ERROR, "%s", error);
+        return result_status(r);
+    }
+    if (ret->status == 0) {
+        config_identity(d->config, d->options.id, driver_random(), ret);
+        return 0;
+    }
+    if (ret->id != d->options.id) {
+        log_line(LOG_LEVEL_ERROR,
+                 "state directory %s is replica %u's, not %u's; start it with -i %u, or name the right directory", dir,
+                 ret->id, d->options.id, ret->id);
+        return EXIT_REFUSED;
+    }
+    compare_config(d, ret);
+    return 0;
+}
+
+/* --- the other members --- */
+
+/* "host:port" or "[host]:port", as a CONFIG entry holds it. */
+static bool split_address(const struct member *m, struct peer_address *ret)
+{
+    char text[ADDRESS_BYTES_MAX + 1], *host = text, *colon;
+    memcpy(text, m->address, m->address_size);
+    text[m->address_size] = 0;
+    colon = strrchr(text, ':');
+    if (colon == NULL)
+        return false;
+    *colon = 0;
+    if (host[0] == '[' && colon[-1] == ']') {
+        host++;
+        colon[-1] = 0;
+    }
+    ret->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    return snprintf(ret->host, sizeof(ret->host), "%s", host) < (int)sizeof(ret->host);
+}
+
+static void find_members(struct driver *d, const struct configuration *c)
+{
+    for (uint32_t i = 0; i < c->n_members; i++) {
+        struct peer_address *a = &d->members[d->n_members].address;
+        const struct config_replica *r = config_find(d->config, c->members[i].id);
+        if (c->members[i].id == d->options.id)
+            continue;
+        a->id = c->members[i].id;
+        if (r != NULL) {
+            a->port = r->port;
+            memcpy(a->host, r->host, sizeof(a->host));
+        } else if (!split_address(&c->members[i], a)) {
+            log_line(LOG_LEVEL_WARNING,
+                     "replica %u has no address: neither the configuration nor the log has a usable one", a->id);
+        }
+        d->n_members++;
+    }
+}
+
+static int open_network(struct driver *d, const struct identity *own)
+{
+    struct peer_address others[REPLICAS_MAX];
+    replica_id_t ids[REPLICAS_MAX];
+    const struct config_replica *self = config_find(d->config, d->options.id);
+    if (self == NULL) {
+        log_line(LOG_LEVEL_ERROR, "the configuration has no replica %u", d->options.id);
+        return 78;
+    }
+    find_members(d, &own->configuration);
+    for (size_t i = 0; i < d->n_members; i++) {
+        others[i] = d->members[i].address;
+        ids[i] = others[i].id;
+    }
+    struct peers_options o = {.loop = d->options.loop,
+                              .others = others,
+                              .n_others = d->n_members,
+                              .faults = d->options.faults,
+                              .received = driver_received,
+                              .user = d,
+                              .self = {.id = d->options.id, .port = self->port}};
+    memcpy(o.self.host, self->host, sizeof(o.self.host));
+    if (peers_open(&o, &d->peers) < 0)
+        return EXIT_FAILURE;
+    struct datagram_header h = {.cluster_name_hash = d->cluster_name_hash,
+                                .cluster = own->cluster,
+                                .from = own->id,
+                                .from_life = own->life,
+                                .boot = driver_random()};
+    return outbox_init(&d->outbox, d->peers, ids, d->n_members, &h, d->config->datagram_bytes) < 0 ? EXIT_FAILURE : 0;
+}
+
+/* --- the core and its journal --- */
+
+static uint32_t value_bytes_max(const struct config *c)
+{
+    uint32_t message = VALUE_HEADER_SIZE + AUTHOR_BYTES_MAX + KEY_BYTES_MAX + c->message_bytes_max;
+    uint32_t configuration = VALUE_HEADER_SIZE + CONFIGURATION_BYTES_MAX;
+    return message > configuration ? message : configuration;
+}
+
+static int make_core(struct driver *d, const struct identity *own)
+{
+    size_t n = d->n_members > 0 ? d->n_members : 1;
+    struct replica_config c = {
+        .identity = *own,
+        .heartbeat_usec = d->config->heartbeat_ms * 1000,
+        .message_bytes_max = d->config->message_bytes_max,
+        .proposal_bytes_max = PROPOSAL_BYTES_MAX,
+        .submissions_max = SUBMISSIONS_DEFAULT,
+        .promise_page_slots = datagram_promise_slots(d->config->datagram_bytes),
+        .space_bytes = (uint32_t)(peers_receive_bytes(d->peers) / 2 / n), /* half is the system's overhead */
+        .seed = driver_random(),
+        .now_usec = driver_now(),
+    };
+    d->value_bytes_max = value_bytes_max(d->config);
+    d->block = malloc(replica_size(&c));
+    d->assembly_block = malloc(assembly_size((uint32_t)n, d->value_bytes_max));
+    d->incoming = malloc(sizeof(*d->incoming));
+    d->logread = logread_new(&d->values);
+    if (d->block == NULL || d->assembly_block == NULL || d->incoming == NULL || d->logread == NULL)
+        return EXIT_FAILURE;
+    d->assembly = assembly_init(d->assembly_block, (uint32_t)n, d->value_bytes_max);
+    d->replica = replica_init(d->block, &c);
+    return 0;
+}
+
+static bool restore(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    struct driver *d = user;
+    struct effects effects;
+    record->value = NULL;
+    if (record->type == RECORD_ACCEPT || record->type == RECORD_CHOSEN) {
+        if (values_copy(&d->values, bytes, size, &replica_identity(d->replica)->cluster, &record->value) < 0)
+            return false;
+    }
+    bool ok = replica_restore(d->replica, record, &effects);
+    logread_add(d->logread, effects.applied, effects.n_applied);
+    if (record->type == RECORD_COMMIT)
+        logread_committed(d->logread, record->slot);
+    values_release(effects.released);
+    values_unref(record->value);
+    return ok;
+}
+
+/* The journal's thread: the loop looks for itself. */
+static void written(void *user, int error)
+{
+    struct driver *d = user;
+    if (error < 0)
+        __atomic_store_n(&d->write_error, error, __ATOMIC_RELEASE);
+    if (d->started)
+        uv_async_send(&d->written);
+}
+
+static int open_journal(struct driver *d, const struct identity *own)
+{
+    char error[JOURNAL_ERROR_MAX + 1] = "";
+    struct journal_options o = {.vfs = d->vfs,
+                                .written = written,
+                                .user = d,
+                                .segment_bytes = d->options.segment_bytes != 0 ? d->options.segment_bytes
+                                                                               : JOURNAL_SEGMENT_BYTES_DEFAULT};
+    enum journal_result r = journal_open(&o, own, restore, NULL, d, &d->journal, error);
+    if (r != JOURNAL_OK) {
+        log_line(LOG_LEVEL_ERROR, "%s", error);
+        return result_status(r);
+    }
+    struct journal_stats s;
+    journal_stats(d->journal, &s);
+    if (s.torn_bytes > 0)
+        log_line(LOG_LEVEL_NOTICE,
+                 "journal: %" PRIu64 " bytes of a write that was cut off were removed from its end; nothing that was "
+                 "acknowledged stood there",
+                 s.torn_bytes);
+    logread_attach(d->logread, d->journal, &own->cluster);
+    d->space = journal_has_space(d->journal);
+    return 0;
+}
+
+static uint64_t draw(void *user)
+{
+    (void)user;
+    return driver_random();
+}
+
+static void cancel(void *user, uint64_t cookie)
+{
+    struct driver *d = user;
+    if (d->closing)
+        return;
+    struct event e = {.type = EVENT_CANCEL, .now_usec = driver_now(), .cookie = cookie};
+    driver_step(d, &e);
+}
+
+static void send_message(void *user, replica_id_t to, const struct message *m)
+{
+    driver_send(user, to, m);
+}
+
+static int make_services(struct driver *d)
+{
+    char error[CONFIG_ERROR_MAX + 1] = "";
+    replica_id_t ids[REPLICAS_MAX];
+    struct submissions_options s = {.values = &d->values, .draw = draw, .cancel = cancel, .user = d};
+    if (chatlog_open(d->options.state_dir, d->options.log_path, d->config->log_format, &d->chatlog, error) < 0) {
+        log_line(LOG_LEVEL_ERROR, "%s", error);
+        return EXIT_FAILURE;
+    }
+    for (size_t i = 0; i < d->n_members; i++)
+        ids[i] = d->members[i].address.id;
+    struct flushes_options f = {.chatlog = d->chatlog,
+                                .self = d->options.id,
+                                .others = ids,
+                                .n_others = d->n_members,
+                                .read = logread_read,
+                                .read_user = d->logread,
+                                .draw = draw,
+                                .send = send_message,
+                                .user = d};
+    d->submissions = submissions_new(&s);
+    d->flushes = flushes_new(&f);
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++)
+        d->positions_free[d->n_positions_free++] = POSITIONS_MAX - 1 - i;
+    return d->submissions == NULL || d->flushes == NULL ? EXIT_FAILURE : 0;
+}
+
+/* --- the loop --- */
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    driver_turn(prepare->data);
+}
+
+static void on_check(uv_check_t *check)
+{
+    driver_turn(check->data);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    driver_on_tick(tick->data);
+}
+
+static void on_written(uv_async_t *async)
+{
+    struct driver *d = async->data;
+    int error = __atomic_load_n(&d->write_error, __ATOMIC_ACQUIRE);
+    if (error < 0) { /* nothing may leave any more: what it rests on is not on the disk */
+        log_line(LOG_LEVEL_ERROR, "journal: write failed: %s; this replica stops; the disk of %s must be looked at",
+                 strerror(-error), d->options.state_dir);
+        _exit(EXIT_DISK);
+    }
+    if (d->closing)
+        return;
+    struct event e = {.type = EVENT_DURABLE, .now_usec = driver_now(), .durable_seq = journal_durable_seq(d->journal)};
+    outbox_durable(&d->outbox, e.durable_seq, e.now_usec);
+    driver_step(d, &e);
+}
+
+static int start_loop(struct driver *d)
+{
+    uv_loop_t *loop = d->options.loop;
+    if (uv_async_init(loop, &d->written, on_written) < 0)
+        return EXIT_FAILURE;
+    d->started = true; /* from here on the loop refers to it */
+    d->written.data = d;
+    uv_prepare_init(loop, &d->prepare);
+    uv_check_init(loop, &d->check);
+    uv_idle_init(loop, &d->idle);
+    uv_timer_init(loop, &d->timer);
+    uv_timer_init(loop, &d->tick);
+    d->prepare.data = d->check.data = d->timer.data = d->tick.data = d;
+    uv_prepare_start(&d->prepare, on_prepare);
+    uv_check_start(&d->check, on_check);
+    uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
+    if (peers_start(d->peers) < 0)
+        return EXIT_FAILURE;
+    return journal_thread_start(d->journal, &d->thread) < 0 ? EXIT_FAILURE : 0;
+}
+
+static void start_core(struct driver *d)
+{
+    struct effects effects;
+    uint64_t now_usec = driver_now();
+    d->armed_usec = UINT64_MAX;
+    d->status.leader = REPLICA_ID_NONE;
+    d->status.identity = replica_identity(d->replica)->status;
+    d->flush_usec = now_usec + (uint64_t)d->config->flush_interval_s * 1000000;
+    d->stepping = true;
+    replica_start(d->replica, now_usec, &effects);
+    driver_carry_out(d, &effects, now_usec);
+    d->stepping = false;
+}
+
+int driver_start(const struct driver_options *o, struct driver **ret)
+{
+    struct identity own;
+    struct driver *d = calloc(1, sizeof(*d));
+    int status = d == NULL ? EXIT_FAILURE : 0;
+    if (status == 0) {
+        d->options = *o;
+        d->config = o->config;
+        values_init(&d->values);
+        d->cluster_name_hash = config_cluster_name_hash(o->config);
+        status = open_state(d, &own);
+    }
+    if (status == 0)
+        status = open_network(d, &own);
+    if (status == 0)
+        status = make_core(d, &own);
+    if (status == 0)
+        status = open_journal(d, &own);
+    if (status == 0)
+        status = make_services(d);
+    if (status == 0)
+        status = start_loop(d);
+    if (status != 0) {
+        if (d == NULL || !d->started)
+            driver_free(d);
+        return status;
+    }
+    start_core(d);
+    *ret = d;
+    return 0;
+}
+
+/* --- the end --- */
+
+static void part_closed(struct driver *d)
+{
+    if (--d->n_handles == 0)
+        d->options.stopped(d->options.user, 0);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    part_closed(handle->data);
+}
+
+static void peers_closed(void *user)
+{
+    part_closed(user);
+}
+
+void driver_finish_stop(struct driver *d)
+{
+    uv_handle_t *handles[] = {(uv_handle_t *)&d->prepare, (uv_handle_t *)&d->check, (uv_handle_t *)&d->idle,
+                              (uv_handle_t *)&d->timer,   (uv_handle_t *)&d->tick,  (uv_handle_t *)&d->written};
+    d->closing = true;
+    outbox_flush(&d->outbox, driver_now());
+    journal_thread_stop(d->thread);
+    d->thread = NULL;
+    d->n_handles = 1;
+    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
+        handles[i]->data = d;
+        d->n_handles++;
+        uv_close(handles[i], handle_closed);
+    }
+    peers_close(d->peers, peers_closed, d);
+}
+
+void driver_stop(struct driver *d)
+{
+    struct replica_status status;
+    if (d->stopping)
+        return;
+    uint64_t now_usec = driver_now();
+    replica_status(d->replica, &status);
+    d->stopping = true;
+    d->dirty = true;
+    d->stop_usec = now_usec;
+    if (status.role != ROLE_LEADER || d->n_members == 0)
+        return;
+    d->stop_usec = now_usec + (uint64_t)STOP_HEARTBEATS * d->config->heartbeat_ms * 1000;
+    log_line(LOG_LEVEL_INFO, "stopping: leadership is handed over first");
+    struct event e = {.type = EVENT_TRANSFER, .now_usec = now_usec, .target = REPLICA_ID_NONE};
+    driver_step(d, &e);
+}
+
+void driver_free(struct driver *d)
+{
+    if (d == NULL)
+        return;
+    submissions_free(d->submissions);
+    flushes_free(d->flushes);
+    chatlog_close(d->chatlog);
+    logread_free(d->logread);
+    outbox_done(&d->outbox);
+    peers_free(d->peers);
+    if (d->journal != NULL)
+        journal_close(d->journal);
+    if (d->vfs != NULL)
+        vfs_posix_close(d->vfs);
+    free(d->incoming);
+    free(d->assembly_block);
+    free(d->block);
+    values_done(&d->values);
+    free(d);
+}

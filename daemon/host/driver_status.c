@@ -1,0 +1,160 @@
+/* What the driver tells: to `status`, to its peers once a second, and to people when something turned. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/driver_internal.h"
+#include "host/faults.h"
+#include "host/log.h"
+
+enum { INFO_USEC = 1000000, LOOKUP_TICK_USEC = 1000000 };
+
+int driver_find_member(const struct driver *d, replica_id_t id)
+{
+    for (size_t i = 0; i < d->n_members; i++) {
+        if (d->members[i].address.id == id)
+            return (int)i;
+    }
+    return -1;
+}
+
+/* --- peers --- */
+
+void driver_take_info(struct driver *d, size_t member, const struct info *info)
+{
+    d->members[member].info = *info;
+    d->members[member].informed = true;
+}
+
+static void send_info(struct driver *d, uint64_t now_usec)
+{
+    struct fault faults[FAULTS_MAX];
+    struct message m = {.type = MESSAGE_INFO};
+    size_t n = faults_list(d->options.faults, now_usec, faults);
+    snprintf(m.info.version, sizeof(m.info.version), "%s", d->options.version);
+    for (size_t i = 0; i < n && i < INFO_DROPS_MAX; i++) {
+        uint64_t left_ms = faults[i].until_usec > now_usec ? (faults[i].until_usec - now_usec + 999) / 1000 : 0;
+        m.info.drops[m.info.n_drops++] = (struct info_drop){
+            .rate = faults[i].rate,
+            .direction = (uint8_t)faults[i].direction,
+            .peer = faults[i].peer,
+            .left_ms = left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms,
+        };
+    }
+    driver_send(d, REPLICA_ID_NONE, &m);
+}
+
+/* --- lines for people --- */
+
+static void tell_leader(const struct replica_status *before, const struct replica_status *now)
+{
+    if (now->leader == REPLICA_ID_NONE || (now->leader == before->leader && ballot_equal(now->ballot, before->ballot)))
+        return;
+    log_line(LOG_LEVEL_NOTICE, "leader is replica %u (ballot %" PRIu64 ".%u) from slot %" PRIu64 " on", now->leader,
+             now->ballot.round, now->ballot.id, now->chosen);
+}
+
+static void tell_quorum(const struct replica_status *before, const struct replica_status *now)
+{
+    if (now->identity != before->identity && now->identity == IDENTITY_VOTER)
+        log_line(LOG_LEVEL_NOTICE, "first start is done: this replica votes");
+    if (now->quorum && !before->quorum)
+        log_line(LOG_LEVEL_NOTICE, "quorum: %u of %u linked, leader %u", now->n_linked, now->n_peers + 1, now->leader);
+    if (!now->quorum && before->quorum)
+        log_line(LOG_LEVEL_WARNING,
+                 "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status", now->n_linked,
+                 now->n_peers + 1, now->n_needed);
+    if (now->diverged && !before->diverged)
+        log_line(
+            LOG_LEVEL_ERROR,
+            "this replica's log differs from a peer's at an equal slot: it stopped voting. Keep its state directory, "
+            "and report this");
+}
+
+static void tell_changes(struct driver *d)
+{
+    struct replica_status now;
+    replica_status(d->replica, &now);
+    tell_leader(&d->status, &now);
+    tell_quorum(&d->status, &now);
+    d->status = now;
+}
+
+/* --- every TICK_MS --- */
+
+static void own_flush_done(void *user, const struct flush_result *results, size_t n)
+{
+    (void)user;
+    if (n > 0 && !results[0].ok)
+        log_limited(LOG_KIND_FLUSH, LOG_LEVEL_ERROR, "flush: %s", results[0].text);
+}
+
+void driver_on_tick(struct driver *d)
+{
+    uint64_t now_usec = driver_now();
+    d->dirty = true;
+    if (d->closing)
+        return;
+    tell_changes(d);
+    if (now_usec >= d->info_usec) {
+        d->info_usec = now_usec + INFO_USEC;
+        send_info(d, now_usec);
+    }
+    if (now_usec >= d->lookup_usec) {
+        d->lookup_usec = now_usec + LOOKUP_TICK_USEC;
+        peers_tick(d->peers, now_usec);
+    }
+    if (d->config->flush_interval_s > 0 && now_usec >= d->flush_usec) {
+        d->flush_usec = now_usec + (uint64_t)d->config->flush_interval_s * 1000000;
+        driver_flush(d, false, (uint64_t)d->config->flush_interval_s * 1000, own_flush_done, d);
+    }
+}
+
+/* --- status --- */
+
+static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct driver_peer *ret)
+{
+    const struct driver_member *m = &d->members[member];
+    struct config_replica r = {.port = m->address.port};
+    memcpy(r.host, m->address.host, sizeof(r.host));
+    config_address(&r, ret->address, sizeof(ret->address));
+    if (m->informed) {
+        snprintf(ret->version, sizeof(ret->version), "%s", m->info.version);
+        ret->n_drops = m->info.n_drops;
+        memcpy(ret->drops, m->info.drops, sizeof(ret->drops));
+    }
+    ret->refused = m->refused_usec != 0 && now_usec - m->refused_usec < PEER_NOTE_USEC;
+    snprintf(ret->note, sizeof(ret->note), "%s", ret->refused ? m->note : peers_note(d->peers, member));
+}
+
+void driver_status(struct driver *d, struct driver_status *ret)
+{
+    const struct peers_counters *c = peers_counters(d->peers);
+    uint64_t now_usec = driver_now();
+    memset(ret, 0, sizeof(*ret));
+    replica_status(d->replica, &ret->replica);
+    journal_stats(d->journal, &ret->journal);
+    ret->config = d->config;
+    ret->config_warning = d->config_warning;
+    ret->flushed = chatlog_flushed(d->chatlog);
+    ret->first_kept = logread_first_kept(d->logread);
+    ret->noops = logread_noops(d->logread);
+    ret->messages = logread_messages(d->logread);
+    ret->has_space = d->space;
+    for (uint32_t i = 0; i < ret->replica.n_peers; i++) {
+        int member = driver_find_member(d, ret->replica.peers[i].id);
+        if (member >= 0)
+            fill_peer(d, (size_t)member, now_usec, &ret->peers[i]);
+    }
+    ret->datagrams_sent = c->sent;
+    ret->datagrams_received = c->received;
+    ret->bytes_sent = c->bytes_sent;
+    ret->bytes_received = c->bytes_received;
+    ret->datagrams_dropped_injected = c->dropped_injected + d->counters.dropped_in;
+    ret->datagrams_malformed = d->counters.malformed;
+    ret->datagrams_foreign = d->counters.foreign;
+    ret->datagrams_version = d->counters.version;
+    ret->datagrams_checksum = d->counters.checksum;
+    ret->datagrams_unknown_peer = d->counters.unknown_peer;
+    ret->send_errors = c->send_errors + c->receive_errors + d->outbox.lost;
+}

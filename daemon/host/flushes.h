@@ -1,0 +1,53 @@
+/* Flushes of the chat log: this replica's, for its own clients and timer or because a peer asked, and the wait for the
+ * peers'.
+ *
+ * A request to flush is answered once everything up to its slot is applied and stands in the synced file. The work is
+ * done in slices of FLUSH_SLICE_SLOTS, one a turn of the loop, so that a long flush stops no heartbeat. Peers are asked
+ * again every FLUSH_REPEAT_USEC until they answer or the time is over; a repeated request joins the one that is open,
+ * or gets the same answer again. No libuv; no clock but what is handed in. */
+#ifndef HOST_FLUSHES_H
+#define HOST_FLUSHES_H
+
+#include "host/chatlog.h"
+#include "host/driver.h"
+
+enum {
+    FLUSHES_MAX = 64,       /* requests of own clients that are open       */
+    FLUSH_REMOTES_MAX = 64, /* requests of peers, open or answered of late */
+    FLUSH_SLICE_SLOTS = 20000,
+    FLUSH_REPEAT_USEC = 200000,
+};
+
+struct flushes;
+
+struct flushes_options {
+    struct chatlog *chatlog;
+    replica_id_t self;
+    const replica_id_t *others; /* copied */
+    size_t n_others;
+    chatlog_read read;
+    void *read_user;
+    uint64_t (*draw)(void *user); /* random nonces */
+    void (*send)(void *user, replica_id_t to, const struct message *m);
+    void *user;
+};
+
+struct flushes *flushes_new(const struct flushes_options *o); /* NULL: out of memory */
+void flushes_free(struct flushes *f);                         /* answers nothing     */
+
+/* As driver_flush(); `upto` is what this replica knows to be chosen. Without `answer` it is the timer's. */
+uint64_t flushes_request(struct flushes *f, bool all, slot_t upto, uint64_t timeout_ms, uint64_t now_usec,
+                         void (*answer)(void *user, const struct flush_result *results, size_t n), void *user);
+void flushes_cancel(struct flushes *f, uint64_t cookie);
+
+/* A FLUSH or FLUSHED from a member. */
+void flushes_message(struct flushes *f, const struct message *m);
+
+/* One slice of what is to be flushed up to `applied`. True: there is more to do at once. */
+bool flushes_work(struct flushes *f, slot_t applied);
+/* Repeats, gives up, answers. Calls no `answer` from elsewhere, so that an answer may request the next flush. */
+void flushes_tick(struct flushes *f, uint64_t now_usec);
+/* When flushes_tick() has something to do next; 0: now; UINT64_MAX: nothing. */
+uint64_t flushes_next_usec(const struct flushes *f);
+
+#endif
