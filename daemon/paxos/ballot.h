@@ -1,7 +1,8 @@
 /* Ballots, slots and replica ids: the words that every other file is written in.
  *
  * A ballot orders proposers: by round, then by replica id, then by generation (how many times that id was admitted), so
- * that no two lives ever share one. Round 0 is "no ballot". Source: Lamport, "Paxos Made Simple" (2001), section 2.2. */
+ * that no two lives ever share one. Round 0 is "no ballot". Source: Lamport, "Paxos Made Simple" (2001), section 2.2.
+ */
 #ifndef PAXOS_BALLOT_H
 #define PAXOS_BALLOT_H
 
@@ -12,9 +13,9 @@ typedef uint64_t slot_t;
 typedef uint8_t replica_id_t;
 
 enum {
-    REPLICAS_MAX = 31,       /* members of one configuration; a set of them is one uint32_t          */
+    REPLICAS_MAX = 31, /* members of one configuration; a set of them is one uint32_t          */
     REPLICA_ID_MAX = 254,
-    REPLICA_ID_NONE = 255,   /* as a receiver: every other member                                    */
+    REPLICA_ID_NONE = 255, /* as a receiver: every other member                                    */
 };
 
 struct ballot {

@@ -1,7 +1,8 @@
 /* What a replica is: written to the superblock, and the only thing that a first start makes.
  *
- * EMPTY -> STARTING -> VOTER, each durable before anyone is told. A blank disk is EMPTY: it votes for nothing until every
- * configured peer said that it is blank too, or an operator's Bootstrap let a majority do (mpaxos(7), "First start"). */
+ * EMPTY -> STARTING -> VOTER, each durable before anyone is told. A blank disk is EMPTY: it votes for nothing until
+ * every configured peer said that it is blank too, or an operator's Bootstrap let a majority do (mpaxos(7), "First
+ * start"). */
 #ifndef PAXOS_IDENTITY_H
 #define PAXOS_IDENTITY_H
 
@@ -10,7 +11,7 @@
 
 enum identity_status {
     IDENTITY_EMPTY = 1,
-    IDENTITY_STARTING = 2,    /* a copy of slot 0 is here; it never changes again */
+    IDENTITY_STARTING = 2, /* a copy of slot 0 is here; it never changes again */
     IDENTITY_VOTER = 3,
     IDENTITY_QUARANTINED = 4, /* lost votes: learns, never votes                  */
 };

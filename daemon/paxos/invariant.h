@@ -7,7 +7,7 @@
 
 _Noreturn void invariant_failed(const char *file, int line, const char *what, uint64_t a, uint64_t b);
 
-#define invariant(condition, a, b) \
+#define invariant(condition, a, b)                                                                                     \
     ((condition) ? (void)0 : invariant_failed(__FILE__, __LINE__, #condition, (uint64_t)(a), (uint64_t)(b)))
 
 #endif

@@ -21,7 +21,9 @@ daemon_paxos_libpaxos_a_SOURCES = \
 	daemon/paxos/membership.h \
 	daemon/paxos/message.h \
 	daemon/paxos/origin.c \
+	daemon/paxos/phase1.c \
 	daemon/paxos/prng.h \
+	daemon/paxos/proposer.c \
 	daemon/paxos/record.h \
 	daemon/paxos/replica.c \
 	daemon/paxos/replica.h \

@@ -17,7 +17,7 @@ enum message_type {
     MESSAGE_NACK = 6,
     MESSAGE_FETCH = 7,
     MESSAGE_CHOSEN = 8,
-    MESSAGE_BODY = 9,     /* answers a FETCH of one value by hash: accepted, not known to be chosen */
+    MESSAGE_BODY = 9, /* answers a FETCH of one value by hash: accepted, not known to be chosen */
     MESSAGE_SUBMIT = 10,
     MESSAGE_STATE = 11,
     MESSAGE_POSITION = 12,
@@ -32,7 +32,7 @@ enum message_type {
 };
 
 enum {
-    ACCEPTED_WORDS_MAX = 16,  /* 1024 slots in one ACCEPTED                  */
+    ACCEPTED_WORDS_MAX = 16,    /* 1024 slots in one ACCEPTED                  */
     MESSAGE_ENTRIES_MAX = 1024, /* slots of one message in the core          */
 };
 
@@ -44,7 +44,7 @@ struct echo {
 };
 
 struct heartbeat {
-    struct ballot ballot; /* own bid, round 0: none; never another's */
+    struct ballot ballot;   /* own bid, round 0: none; never another's */
     struct ballot followed; /* L */
     bool leading, happy;
     uint64_t seq;
@@ -74,7 +74,7 @@ struct promise {
     slot_t from;
     uint32_t page;
     uint32_t page_slots; /* the slots that a page covers: the acceptor's, checked against the proposer's */
-    bool last;    /* nothing is accepted or known chosen above this page */
+    bool last;           /* nothing is accepted or known chosen above this page */
     slot_t chosen;
     uint32_t n_entries;
     const struct promised_entry *entries;

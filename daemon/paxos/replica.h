@@ -26,7 +26,7 @@ enum {
     STREAMS_DEFAULT = 65536,
     SUBMISSIONS_DEFAULT = 16384, /* local calls whose outcome is open */
     SKIPS_MAX = 256,
-    POSITIONS_MAX = 1024,        /* linearizable reads that are open  */
+    POSITIONS_MAX = 1024, /* linearizable reads that are open  */
 };
 
 struct replica_config {
@@ -89,8 +89,8 @@ struct event {
 enum { SUBMIT_BATCH_MAX = 256 };
 
 struct outgoing {
-    uint64_t after;      /* the journal sequence that it waits for; 0: none */
-    replica_id_t to;     /* REPLICA_ID_NONE: every other member             */
+    uint64_t after;  /* the journal sequence that it waits for; 0: none */
+    replica_id_t to; /* REPLICA_ID_NONE: every other member             */
     struct message message;
 };
 
@@ -151,10 +151,11 @@ struct replica;
 size_t replica_size(const struct replica_config *config);
 
 /* Makes a replica in `block` (replica_size() bytes, aligned as malloc aligns). Then the journal's records are handed to
- * replica_restore(), in order, which takes references to their values as it needs them (`ret` as after a step: applied and
- * released only); then replica_start(), whose effects are carried out like a step's. */
+ * replica_restore(), in order, which takes references to their values as it needs them (`ret` as after a step: applied
+ * and released only); then replica_start(), whose effects are carried out like a step's. */
 struct replica *replica_init(void *block, const struct replica_config *config);
-/* False where the record cannot follow what was restored before it: the journal is not this replica's, or is damaged. */
+/* False where the record cannot follow what was restored before it: the journal is not this replica's, or is damaged.
+ */
 bool replica_restore(struct replica *r, const struct record *record, struct effects *ret);
 void replica_start(struct replica *r, uint64_t now_usec, struct effects *ret);
 
@@ -164,11 +165,11 @@ enum replica_role { ROLE_LEADER, ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEARNER };
 
 struct peer_status {
     replica_id_t id;
-    bool linked;          /* heard of late, and hears us */
+    bool linked; /* heard of late, and hears us */
     bool leading;
     slot_t chosen;
-    uint64_t heard_usec;  /* monotonic; 0: never         */
-    uint64_t rtt_usec;    /* smoothed; 0: not known      */
+    uint64_t heard_usec; /* monotonic; 0: never         */
+    uint64_t rtt_usec;   /* smoothed; 0: not known      */
 };
 
 struct replica_counters {
@@ -189,9 +190,9 @@ struct replica_status {
     struct hash128 chain;        /* of the chosen prefix                        */
     uint64_t last_time_usec;     /* of the last applied slot                    */
     struct ballot promised;
-    bool lagging;                /* far behind what a peer reports as chosen    */
-    bool diverged;               /* a peer's log differs: this replica stopped voting */
-    uint32_t n_submissions;      /* local ones, open                            */
+    bool lagging;           /* far behind what a peer reports as chosen    */
+    bool diverged;          /* a peer's log differs: this replica stopped voting */
+    uint32_t n_submissions; /* local ones, open                            */
     uint32_t n_skips;
     slot_t skips[SKIPS_MAX];
     uint32_t n_peers;

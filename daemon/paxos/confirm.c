@@ -1,0 +1,201 @@
+/* Linearizable positions: the leader asks a majority whether it still leads, after the question arrived.
+ *
+ * One CONFIRM round at a time serves all questions that came before it; what comes while one is under way waits for the
+ * next, since an answer to an older round says nothing about the time after it. */
+#include <string.h>
+
+#include "paxos/core.h"
+
+static struct open_position *take(struct replica *r)
+{
+    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions < POSITIONS_MAX; i++) {
+        if (!r->positions[i].used) {
+            r->positions[i] = (struct open_position){.used = true};
+            r->n_positions++;
+            return &r->positions[i];
+        }
+    }
+    return NULL;
+}
+
+static void drop(struct replica *r, struct open_position *p)
+{
+    p->used = false;
+    r->n_positions--;
+}
+
+void confirm_position(struct replica *r, uint64_t cookie)
+{
+    struct open_position *p = r->voter ? take(r) : NULL;
+    if (p == NULL) {
+        outcome_push(r, cookie, r->voter ? OUTCOME_OVERLOADED : OUTCOME_NOT_STARTED, 0);
+        return;
+    }
+    p->cookie = cookie;
+    p->peer = r->identity.id;
+    p->nonce = ++r->position_nonce;
+    r->position_at_usec = r->now_usec;
+}
+
+void confirm_cancel(struct replica *r, uint64_t cookie)
+{
+    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++)
+        if (r->positions[i].used && r->positions[i].peer == r->identity.id && r->positions[i].cookie == cookie)
+            drop(r, &r->positions[i]);
+}
+
+void confirm_asked(struct replica *r, uint32_t from, const struct position *m)
+{
+    if (r->phase != PHASE_LEADING)
+        return;
+    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++)
+        if (r->positions[i].used && r->positions[i].peer == member_id(r, from) && r->positions[i].nonce == m->nonce)
+            return;
+    struct open_position *p = take(r);
+    if (p == NULL)
+        return;
+    p->peer = member_id(r, from);
+    p->nonce = m->nonce;
+    p->slot = r->chosen;
+    p->round = r->confirm_round + 1;
+}
+
+void confirm_answered(struct replica *r, uint32_t from, const struct position *m)
+{
+    (void)from;
+    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++) {
+        struct open_position *p = &r->positions[i];
+        if (p->used && p->peer == r->identity.id && p->nonce == m->nonce && !p->answered) {
+            p->answered = true;
+            p->slot = m->slot;
+        }
+    }
+}
+
+void confirm_confirm(struct replica *r, uint32_t from, const struct confirm *m)
+{
+    if (!acceptor_may_vote(r) || !ballot_is_owned_by(r, m->ballot, from) || !ballot_equal(m->ballot, r->promised))
+        return;
+    struct message *reply = outgoing_push(r, MESSAGE_CONFIRMED, member_id(r, from), r->promise_seq);
+    if (reply != NULL)
+        reply->confirm = *m;
+}
+
+void confirm_confirmed(struct replica *r, uint32_t from, const struct confirm *m)
+{
+    if (r->phase == PHASE_LEADING && r->confirm_open && ballot_equal(m->ballot, r->bid) && m->nonce == r->confirm_round)
+        r->confirmed |= UINT32_C(1) << from;
+}
+
+void confirm_stop(struct replica *r)
+{
+    r->confirm_open = false;
+    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++) {
+        struct open_position *p = &r->positions[i];
+        if (p->used && p->peer != r->identity.id)
+            drop(r, p);
+        else if (p->used)
+            p->round = 0;
+    }
+}
+
+static void send_confirm(struct replica *r)
+{
+    struct message *m = outgoing_push(r, MESSAGE_CONFIRM, REPLICA_ID_NONE, 0);
+    if (m != NULL)
+        m->confirm = (struct confirm){.ballot = r->bid, .nonce = r->confirm_round};
+    r->confirm_at_usec = r->now_usec + r->config.heartbeat_usec / 2;
+}
+
+static void begin_round(struct replica *r)
+{
+    bool waiting = false;
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
+        struct open_position *p = &r->positions[i];
+        if (!p->used || p->answered)
+            continue;
+        if (p->round == 0) {
+            p->slot = r->chosen;
+            p->round = r->confirm_round + 1;
+        }
+        waiting = waiting || p->round > r->confirm_round;
+    }
+    if (r->confirm_open || !waiting)
+        return;
+    r->confirm_round++;
+    r->confirm_open = true;
+    r->confirmed = UINT32_C(1) << r->me;
+    send_confirm(r);
+}
+
+/* The barrier's slot is answered at least: what an earlier leader acknowledged stands below it. */
+static void end_round(struct replica *r)
+{
+    r->confirm_open = false;
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
+        struct open_position *p = &r->positions[i];
+        if (!p->used || p->answered || p->round == 0 || p->round > r->confirm_round)
+            continue;
+        p->slot = p->slot < r->barrier_slot ? r->barrier_slot : p->slot;
+        if (p->peer == r->identity.id) {
+            p->answered = true;
+            continue;
+        }
+        struct message *m = outgoing_push(r, MESSAGE_ANSWER, p->peer, 0);
+        if (m != NULL)
+            m->position = (struct position){.nonce = p->nonce, .slot = p->slot};
+        drop(r, p);
+    }
+}
+
+void confirm_pump(struct replica *r)
+{
+    if (r->n_positions == 0)
+        return;
+    if (r->phase == PHASE_LEADING) {
+        begin_round(r);
+        if (r->confirm_open && r->barrier_slot != 0 && r->barrier_slot <= r->chosen &&
+            configuration_is_majority(config_at(r), r->confirmed)) {
+            end_round(r);
+            begin_round(r);
+        }
+    }
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
+        struct open_position *p = &r->positions[i];
+        if (p->used && p->answered && p->slot <= r->chosen) {
+            outcome_push(r, p->cookie, OUTCOME_POSITION, p->slot);
+            drop(r, p);
+        }
+    }
+}
+
+static void forward(struct replica *r, uint32_t leader)
+{
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
+        const struct open_position *p = &r->positions[i];
+        if (!p->used || p->answered)
+            continue;
+        struct message *m = outgoing_push(r, MESSAGE_POSITION, member_id(r, leader), 0);
+        if (m == NULL)
+            return;
+        m->position.nonce = p->nonce;
+    }
+}
+
+uint64_t confirm_timer(struct replica *r)
+{
+    int leader = election_leader(r);
+    if (r->n_positions == 0)
+        return UINT64_MAX;
+    if (leader == (int)r->me) {
+        if (r->confirm_open && r->confirm_at_usec <= r->now_usec)
+            send_confirm(r);
+        return r->confirm_open ? r->confirm_at_usec : r->now_usec + r->config.heartbeat_usec;
+    }
+    if (r->position_at_usec <= r->now_usec) {
+        if (leader >= 0)
+            forward(r, (uint32_t)leader);
+        r->position_at_usec = r->now_usec + r->config.heartbeat_usec / 2;
+    }
+    return r->position_at_usec;
+}

@@ -1,0 +1,153 @@
+/* The chosen prefix: how slots become known as chosen, and what applying them does. */
+#include <string.h>
+
+#include "paxos/bytes.h"
+#include "paxos/core.h"
+
+/* A COMMIT record tells a restart, and readers of the journal, how far the prefix goes. It is a hint, so it never costs
+ * a sync of its own: it goes ahead of the next record that is needed anyway, or with a heartbeat. */
+void learner_record_commit(struct replica *r)
+{
+    if (r->commit_recorded == r->chosen || !r->space)
+        return;
+    struct record *record = record_push(r, RECORD_COMMIT);
+    record->slot = r->chosen;
+    record->notes = r->notes + r->notes_told;
+    record->n_notes = (uint32_t)(r->n_notes - r->notes_told);
+    r->notes_told = r->n_notes;
+    r->commit_recorded = r->chosen;
+}
+
+static void note_push(struct replica *r, enum note_type type, uint64_t time_usec)
+{
+    r->notes[r->n_notes++] = (struct note){.slot = r->chosen, .time_usec = time_usec, .type = type};
+    if (r->n_notes - r->notes_told == RECORD_NOTES_MAX)
+        learner_record_commit(r);
+}
+
+static void chain_extend(struct replica *r, const struct value *v)
+{
+    uint8_t link[40];
+    memcpy(link, r->chain.bytes, 16);
+    put_u64(link + 16, r->chosen);
+    memcpy(link + 24, v->hash.bytes, 16);
+    r->chain = hash_bytes(&r->identity.cluster, link, sizeof(link));
+}
+
+static bool apply_message(struct replica *r, const struct value *v)
+{
+    slot_t other = 0;
+    uint64_t evicted = 0;
+    enum dedup_verdict verdict = dedup_apply(r->dedup, r->chosen, v, &other, &evicted);
+    if (verdict == DEDUP_VOID) {
+        r->counters.voids++;
+        intake_void(r, v->stream);
+    } else if (verdict == DEDUP_DUPLICATE) {
+        r->counters.duplicates++;
+    }
+    origin_settle(r, r->chosen, v, verdict, other);
+    if (evicted != 0)
+        origin_evicted(r, evicted);
+    return verdict == DEDUP_STORED;
+}
+
+static void tail_trim(struct replica *r)
+{
+    for (; r->tail_bytes > TAIL_BYTES_MAX && r->tail_first < r->chosen; r->tail_first++) {
+        struct cell *c = window_find(&r->window, r->tail_first);
+        if (c == NULL)
+            continue;
+        r->tail_bytes -= c->value->size;
+        cell_clear(r, c);
+    }
+}
+
+static void apply(struct replica *r, struct cell *c)
+{
+    struct value *v = c->value;
+    uint64_t time_usec = r->last_time_usec;
+    bool visible = false;
+    invariant(c->slot == r->chosen + 1, c->slot, r->chosen);
+    r->chosen = c->slot;
+    chain_extend(r, v);
+    if (r->phase != PHASE_NONE && ballot_equal(c->ballot, r->bid))
+        r->flight_bytes -= v->size;
+    if (v->type == VALUE_MESSAGE) {
+        visible = apply_message(r, v);
+        if (!visible) {
+            note_push(r, NOTE_HIDDEN, 0);
+        } else if (v->time_usec < time_usec) {
+            note_push(r, NOTE_TIME, time_usec);
+        } else {
+            time_usec = r->last_time_usec = v->time_usec;
+        }
+    } else if (v->type == VALUE_NOOP) {
+        r->counters.noops++;
+    }
+    invariant(r->n_applied < r->applied_max, r->n_applied, c->slot);
+    r->applied[r->n_applied++] =
+        (struct applied){.slot = c->slot, .value = v, .time_usec = time_usec, .visible = visible};
+    value_unref(r, c->adopted);
+    c->adopted = NULL;
+    r->tail_bytes += v->size;
+}
+
+void learner_advance(struct replica *r)
+{
+    slot_t before = r->chosen;
+    struct cell *c;
+    while ((c = window_find(&r->window, r->chosen + 1)) != NULL && c->chosen)
+        apply(r, c);
+    if (r->chosen == before)
+        return;
+    r->commit_moved_usec = r->now_usec;
+    r->gap_since_usec = 0;
+    if (r->known_commit < r->chosen)
+        r->known_commit = r->chosen;
+    tail_trim(r);
+}
+
+/* At a restart: the records before this one hold the chosen values. Their notes come out the same as they were written.
+ */
+void learner_restore_commit(struct replica *r, slot_t slot)
+{
+    for (slot_t s = r->chosen + 1; s <= slot; s++)
+        window_find(&r->window, s)->chosen = true;
+    r->space = false; /* no records while reading them */
+    while (r->chosen < slot)
+        apply(r, window_find(&r->window, r->chosen + 1));
+    r->space = true;
+    r->n_notes = r->notes_told = 0;
+    r->commit_recorded = r->chosen;
+    tail_trim(r);
+}
+
+void learner_hint(struct replica *r, uint32_t from, slot_t commit)
+{
+    struct peer *p = &r->peers[from];
+    if (commit > p->chosen)
+        p->chosen = commit;
+    if (commit > r->known_commit)
+        r->known_commit = commit;
+}
+
+/* A commit marks slots only where its sender leads `leading` and only what was accepted under exactly that ballot: what
+ * stands under another may be a value that was never chosen. For the rest it is a hint that there is something to
+ * fetch. */
+void learner_commit(struct replica *r, uint32_t from, struct ballot leading, slot_t commit)
+{
+    learner_hint(r, from, commit);
+    if (!ballot_equal(r->marked_ballot, leading)) {
+        r->marked_ballot = leading;
+        r->marked = 0;
+    }
+    slot_t last = commit < r->chosen + r->window.n_cells ? commit : r->chosen + r->window.n_cells;
+    for (slot_t s = (r->marked > r->chosen ? r->marked : r->chosen) + 1; s <= last; s++) {
+        struct cell *c = window_find(&r->window, s);
+        if (c != NULL && c->value != NULL && ballot_equal(c->ballot, leading))
+            c->chosen = true;
+    }
+    if (last > r->marked)
+        r->marked = last;
+    learner_advance(r);
+}

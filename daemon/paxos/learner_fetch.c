@@ -1,0 +1,197 @@
+/* Catching up: a replica that misses chosen slots pulls them from any linked peer, and serves others in turn. */
+#include "paxos/core.h"
+
+enum {
+    GAP_HEARTBEATS_PART = 10, /* wait T / 10 for what may only be late */
+    FETCH_WAIT_USEC = 20000,
+    FETCH_QUIET_USEC = 3000, /* after a part of the answer, for the next */
+};
+
+static bool is_missing(const struct replica *r)
+{
+    return r->known_commit > r->chosen;
+}
+
+/* A random linked peer that knows more; another than the last one where there is a choice. */
+static int choose_peer(struct replica *r)
+{
+    uint32_t n = config_at(r)->n_members, start = (uint32_t)prng_below(&r->prng, n);
+    int found = -1;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = (start + k) % n;
+        if (i == r->me || r->peers[i].chosen <= r->chosen || !peer_is_linked(r, i))
+            continue;
+        if (i != r->fetch_peer)
+            return (int)i;
+        found = (int)i;
+    }
+    return found;
+}
+
+static void send_fetch(struct replica *r, uint32_t to)
+{
+    slot_t from = r->chosen + 1, until = r->chosen + FETCH_SLOTS_MAX;
+    if (until > r->chosen + r->window.n_cells)
+        until = r->chosen + r->window.n_cells;
+    if (until > r->peers[to].chosen)
+        until = r->peers[to].chosen;
+    for (slot_t s = from + 1; s <= until; s++) {
+        const struct cell *c = window_find(&r->window, s);
+        if (c != NULL && c->chosen)
+            until = s - 1;
+    }
+    struct message *m = outgoing_push(r, MESSAGE_FETCH, member_id(r, to), 0);
+    if (m == NULL)
+        return;
+    m->fetch = (struct fetch){.from = from, .until = until, .bytes_max = FETCH_BYTES_MAX};
+    r->fetch_peer = to;
+    r->fetch_last = until;
+    r->fetch_until_usec = r->now_usec + FETCH_WAIT_USEC + 2 * r->peers[to].link_rtt_usec;
+    r->counters.fetches++;
+}
+
+uint64_t learner_timer(struct replica *r)
+{
+    if (!is_missing(r)) {
+        r->gap_since_usec = r->fetch_until_usec = 0;
+        r->fetch_deep = false;
+        return UINT64_MAX;
+    }
+    if (r->gap_since_usec == 0)
+        r->gap_since_usec = r->now_usec;
+    if (r->fetch_until_usec > r->now_usec)
+        return r->fetch_until_usec;
+    uint64_t at = r->gap_since_usec + r->config.heartbeat_usec / GAP_HEARTBEATS_PART;
+    if (!r->fetch_deep && r->fetch_until_usec == 0 && at > r->now_usec)
+        return at;
+    r->fetch_deep = false;
+    int to = r->space ? choose_peer(r) : -1;
+    if (to < 0) {
+        r->fetch_until_usec = r->now_usec + r->config.heartbeat_usec;
+        return r->fetch_until_usec;
+    }
+    send_fetch(r, (uint32_t)to);
+    return r->fetch_until_usec;
+}
+
+static void send_body(struct replica *r, uint32_t to, const struct fetch *f)
+{
+    const struct cell *c = window_find(&r->window, f->from);
+    struct value *v = c == NULL ? NULL : c->value;
+    if (v == NULL || !hash_equal(&v->hash, &f->hash))
+        return;
+    struct message *m = outgoing_push(r, MESSAGE_BODY, member_id(r, to), r->seq);
+    if (m != NULL)
+        m->body = (struct entry){.slot = f->from, .ballot = f->ballot, .value = v};
+}
+
+static void send_chosen(struct replica *r, replica_id_t to, const struct entry *entries, uint32_t n, slot_t first_kept)
+{
+    struct message *m = outgoing_push(r, MESSAGE_CHOSEN, to, 0);
+    if (m != NULL)
+        m->chosen = (struct chosen){.n_entries = n, .entries = entries, .first_kept = first_kept};
+}
+
+static void send_tail(struct replica *r, uint32_t to, slot_t from, slot_t until, uint32_t bytes_max)
+{
+    struct entry *entries = entries_take(r, (size_t)(until - from + 1));
+    uint32_t n = 0;
+    uint64_t bytes = 0;
+    if (entries == NULL)
+        return;
+    for (slot_t s = from; s <= until; s++) {
+        const struct cell *c = window_find(&r->window, s);
+        if (c == NULL || (n > 0 && bytes + c->value->size > bytes_max))
+            break;
+        bytes += c->value->size;
+        entries[n++] = (struct entry){.slot = s, .value = c->value};
+    }
+    if (n > 0)
+        send_chosen(r, member_id(r, to), entries, n, 1);
+}
+
+void learner_fetch(struct replica *r, uint32_t from, const struct fetch *f)
+{
+    if (f->by_hash) {
+        send_body(r, from, f);
+        return;
+    }
+    slot_t until = f->until < r->chosen ? f->until : r->chosen;
+    uint32_t bytes_max = f->bytes_max < FETCH_BYTES_MAX ? f->bytes_max : FETCH_BYTES_MAX;
+    if (f->from == 0 || f->from > until)
+        return;
+    if (until > f->from + FETCH_SLOTS_MAX - 1)
+        until = f->from + FETCH_SLOTS_MAX - 1;
+    if (f->from >= r->tail_first) {
+        send_tail(r, from, f->from, until, bytes_max);
+        return;
+    }
+    if (until > r->tail_first - 1)
+        until = r->tail_first - 1;
+    if (until > r->commit_recorded)
+        learner_record_commit(r);
+    if (until > r->commit_recorded)
+        until = r->commit_recorded;
+    if (!r->fetch_wanted.wanted && f->from <= until)
+        r->fetch_wanted = (struct fetch_request){
+            .wanted = true, .to = member_id(r, from), .from = f->from, .until = until, .bytes_max = bytes_max};
+}
+
+void learner_fetched(struct replica *r, const struct event *e)
+{
+    struct entry *entries = entries_take(r, e->n_fetched);
+    if (entries == NULL || e->n_fetched == 0 || !r->voter)
+        return;
+    for (size_t i = 0; i < e->n_fetched; i++)
+        entries[i] = e->fetched[i];
+    send_chosen(r, e->to, entries, (uint32_t)e->n_fetched, e->first_kept);
+}
+
+/* Records a value that a peer knows to be chosen. Where this replica accepted the very same, its ACCEPT record serves.
+ */
+static void learn(struct replica *r, slot_t slot, struct value *v)
+{
+    struct cell *c = cell_take(r, slot);
+    if (c->chosen)
+        return;
+    if (c->value == NULL || !hash_equal(&c->value->hash, &v->hash)) {
+        /* A proposer that sees another value chosen than its own has been overtaken: it stops at once, or its
+         * heartbeats would make its own value look chosen to those who accepted it. */
+        bool own = c->value != NULL && ballot_equal(c->ballot, r->bid);
+        if (r->phase == PHASE_LEADING && (own || (r->barrier_slot != 0 && slot >= r->next_slot)))
+            proposer_stop(r);
+        learner_record_commit(r);
+        struct record *record = record_push(r, RECORD_CHOSEN);
+        record->slot = slot;
+        record->value = v;
+        value_ref(v);
+        value_unref(r, c->value);
+        c->value = v;
+        c->ballot = (struct ballot){0};
+        c->seq = r->seq;
+        if (slot > r->accepted_max)
+            r->accepted_max = slot;
+    }
+    c->chosen = true;
+    r->counters.fetched_slots++;
+}
+
+void learner_chosen(struct replica *r, uint32_t from, const struct chosen *m)
+{
+    slot_t before = r->chosen;
+    if (!r->space || r->diverged)
+        return;
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        const struct entry *e = &m->entries[i];
+        if (e->value == NULL || e->slot <= r->chosen || e->slot > before + r->window.n_cells ||
+            !records_have_room(r, 2))
+            continue;
+        learn(r, e->slot, e->value);
+        learner_hint(r, from, e->slot);
+    }
+    learner_advance(r);
+    if (from != r->fetch_peer || r->chosen == before)
+        return;
+    r->fetch_deep = true;
+    r->fetch_until_usec = r->chosen >= r->fetch_last ? 0 : r->now_usec + FETCH_QUIET_USEC;
+}
