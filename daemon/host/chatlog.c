@@ -33,8 +33,8 @@ struct target {
 struct writer {
     const struct target *target;
     enum log_format format;
-    bool only_cut_off; /* stop where the file's own bytes are complete */
-    bool stopped;
+    bool only_cut_off;       /* stop where the file's own bytes are complete */
+    bool stopped, completed; /* by a slot above upto; by the end of the file's own bytes */
     slot_t upto, last;
     uint64_t at; /* in the file, where buffer goes */
     uint64_t messages;
@@ -164,10 +164,10 @@ static bool write_message(void *user, const struct log_message *m)
 {
     struct writer *w = user;
 
-    if (m->slot > w->upto || (w->only_cut_off && w->at + w->buffer.size >= w->target->size)) {
-        w->stopped = true;
+    w->stopped = m->slot > w->upto;
+    w->completed = w->only_cut_off && w->at + w->buffer.size >= w->target->size;
+    if (w->stopped || w->completed)
         return false;
-    }
     if (m->slot <= w->last) {
         w->error = complain(w->reason, -EIO, "slot %llu came after slot %llu; restart the daemon",
                             (unsigned long long)m->slot, (unsigned long long)w->last);
@@ -188,28 +188,28 @@ static bool write_message(void *user, const struct log_message *m)
 /* Writes everything, or only what was cut off, from the mark on. */
 static int write_messages(struct writer *w, slot_t from, chatlog_read read, void *user)
 {
-    while (from <= w->upto && !w->stopped) {
+    while (from <= w->upto && !w->stopped && !w->completed) {
         slot_t next = from;
         int n = read(user, from, PIECE_MESSAGES, PIECE_BYTES, write_message, w, &next);
         if (w->error < 0)
             return w->error;
         if (n == -ERANGE)
-            return complain(w->reason, n,
-                            "slot %llu and some after it are no longer kept, and were never flushed to %.200s; take "
-                            "the log file of another replica",
-                            (unsigned long long)from, w->target->path);
+            return complain(
+                w->reason, n,
+                "slot %llu and some after it are no longer kept, and were never flushed to %.200s; take the log "
+                "file of another replica",
+                (unsigned long long)from, w->target->path);
         if (n < 0)
             return complain(w->reason, n,
                             "slots from %llu on cannot be read from the journal: %s; see the daemon's log",
                             (unsigned long long)from, strerror(-n));
-        if (w->stopped || next <= from)
+        if (w->stopped)
+            w->last = w->upto;
+        if (w->stopped || w->completed || next <= from)
             break;
         from = next;
-        if (!w->only_cut_off)
-            w->last = from - 1 < w->upto ? from - 1 : w->upto;
+        w->last = from - 1 < w->upto ? from - 1 : w->upto;
     }
-    if (w->stopped && !w->only_cut_off)
-        w->last = w->upto;
     return write_buffer(w);
 }
 
@@ -281,18 +281,22 @@ static bool target_is_marked(const struct chatlog *c, const struct target *t)
            hash_equal(&tail, &c->mark.tail);
 }
 
-/* Completes a flush that was cut off in `t`, before lines go elsewhere or in another format. */
+/* Completes a flush that was cut off in `t`, before lines go elsewhere or in another format. Answers 1 where that took
+ * all slots up to `upto`: the rest of `t` is for the next flush. */
 static int complete(struct chatlog *c, const struct target *t, slot_t upto, chatlog_read read, void *user,
                     uint64_t *ret_messages, char *ret_error)
 {
     int error = append(c, t, true, upto, read, user, ret_messages, ret_error);
 
-    if (error == 0 && c->mark.length < t->size)
-        return complain(ret_error, -EAGAIN,
-                        "%.300s holds more than this replica knows as chosen again after its restart; "
-                        "flush again once it has caught up",
-                        t->path);
-    return error;
+    if (error < 0 || c->mark.length >= t->size)
+        return error;
+    if (c->mark.slot >= upto)
+        return 1;
+    return complain(
+        ret_error, -EAGAIN,
+        "%.300s holds more than this replica knows as chosen again after its restart; flush again once it has "
+        "caught up",
+        t->path);
 }
 
 /* The marked file under another name in its directory, such as replica_0.log.1. False: not there. */
@@ -349,7 +353,7 @@ static int begin(struct chatlog *c, const struct target *t, uint64_t length, cha
     return error;
 }
 
-/* Settles where the lines go on: after it, the mark is `t`'s, in the wanted format. */
+/* Settles where the lines go on: after it, the mark is `t`'s, in the wanted format. 1: as complete() says. */
 static int place(struct chatlog *c, const struct target *t, slot_t upto, chatlog_read read, void *user,
                  uint64_t *ret_messages, char *ret_error)
 {
@@ -364,9 +368,9 @@ static int place(struct chatlog *c, const struct target *t, slot_t upto, chatlog
                         "then begins at the next slot",
                         c->path, (unsigned long long)c->mark.length, (unsigned long long)c->mark.slot);
     if (c->mark.format != c->format && t->size > c->mark.length) {
-        int error = complete(c, t, upto, read, user, ret_messages, ret_error);
-        if (error < 0)
-            return error;
+        int result = complete(c, t, upto, read, user, ret_messages, ret_error);
+        if (result != 0)
+            return result;
     }
     if (c->mark.format != c->format || c->mark.inode != t->inode)
         return begin(c, t, c->mark.length, ret_error);
@@ -378,19 +382,19 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
 {
     uint64_t messages = 0;
     struct target t;
-    int error;
+    int result = complete_rotated(c, upto, read, user, &messages, ret_error);
 
-    error = complete_rotated(c, upto, read, user, &messages, ret_error);
-    if (error < 0)
-        return error;
-    error = target_open(c->path, O_CREAT, &t, ret_error);
-    if (error < 0)
-        return error;
-    error = place(c, &t, upto, read, user, &messages, ret_error);
-    if (error == 0)
-        error = append(c, &t, false, upto, read, user, &messages, ret_error);
-    close(t.fd);
-    if (error == 0)
-        *ret_messages = messages;
-    return error;
+    if (result == 0) {
+        result = target_open(c->path, O_CREAT, &t, ret_error);
+        if (result < 0)
+            return result;
+        result = place(c, &t, upto, read, user, &messages, ret_error);
+        if (result == 0)
+            result = append(c, &t, false, upto, read, user, &messages, ret_error);
+        close(t.fd);
+    }
+    if (result < 0)
+        return result;
+    *ret_messages = messages;
+    return 0;
 }

@@ -1,4 +1,5 @@
-/* Injected drops: which datagrams this replica pretends were lost. Decided for whole datagrams, on the way out and in. */
+/* Injected drops: which datagrams this replica pretends were lost. Decided for whole datagrams, on the way out and in.
+ */
 #ifndef HOST_FAULTS_H
 #define HOST_FAULTS_H
 
@@ -14,8 +15,8 @@ enum { FAULTS_MAX = 64 };
 struct fault {
     uint8_t rate; /* percent, 1 to 100 */
     enum fault_direction direction;
-    replica_id_t peer;    /* REPLICA_ID_NONE: all                            */
-    uint64_t until_usec;  /* monotonic; 0: until lifted                      */
+    replica_id_t peer;   /* REPLICA_ID_NONE: all                            */
+    uint64_t until_usec; /* monotonic; 0: until lifted                      */
 };
 
 struct faults;
@@ -26,7 +27,8 @@ void faults_free(struct faults *f);
 
 /* Replaces what was set before for the same direction and peer; setting `both` replaces in and out; for all peers (none
  * named) also what was set for single ones. Rate 0 lifts. -ENOSPC: FAULTS_MAX are in force. */
-int faults_set(struct faults *f, uint8_t rate, enum fault_direction direction, replica_id_t peer, uint64_t seconds, uint64_t now_usec);
+int faults_set(struct faults *f, uint8_t rate, enum fault_direction direction, replica_id_t peer, uint64_t seconds,
+               uint64_t now_usec);
 
 /* Whether this one datagram is lost. Several faults apply independently. */
 bool faults_drop(struct faults *f, enum fault_direction in_or_out, replica_id_t peer, uint64_t now_usec);

@@ -1,0 +1,139 @@
+/* mpaxosd: the command line, and which of the two ways to run it asks for. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "host/config.h"
+#include "host/log.h"
+#include "host/serve.h"
+#include "host/supervisor.h"
+
+#ifndef MPAXOS_VERSION
+#define MPAXOS_VERSION "unversioned"
+#endif
+
+static const char usage[] = "Usage: mpaxosd [--dir DIR] CONFIG [-i N]\n";
+
+static const char help[] = "Runs replicas of the cluster that the file CONFIG describes.\n"
+                           "\n"
+                           "Without -i, in script mode: all of them, as child processes.\n"
+                           "\n"
+                           "  -i N         run replica N alone, in the foreground\n"
+                           "      --dir DIR\n"
+                           "               keep state, control sockets and chat log files under DIR\n"
+                           "  -h, --help   print this\n"
+                           "      --version\n"
+                           "               print the version\n"
+                           "\n"
+                           "See mpaxosd(8) and replica_config.json(5).\n";
+
+struct arguments {
+    const char *dir, *config_path;
+    int id; /* -1: not given */
+};
+
+enum { OPTION_DIR = 256, OPTION_VERSION };
+
+static int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int complain_usage(const char *format, ...)
+{
+    va_list arguments;
+
+    fputs("mpaxosd: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\n%s", usage);
+    return EX_USAGE;
+}
+
+/* -1: go on; else the exit status. */
+static int read_arguments(int argc, char **argv, struct arguments *ret)
+{
+    static const struct option options[] = {
+        {"dir", required_argument, NULL, OPTION_DIR},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, OPTION_VERSION},
+        {NULL, 0, NULL, 0},
+    };
+    char *end;
+    long id;
+
+    *ret = (struct arguments){.id = -1};
+    for (int c; (c = getopt_long(argc, argv, "hi:", options, NULL)) != -1;) {
+        switch (c) {
+        case 'i':
+            errno = 0;
+            id = strtol(optarg, &end, 10);
+            if (optarg[0] < '0' || optarg[0] > '9' || *end || errno || id > REPLICA_ID_MAX)
+                return complain_usage("-i %s: an id is an integer from 0 to %d", optarg, REPLICA_ID_MAX);
+            ret->id = (int)id;
+            break;
+        case OPTION_DIR:
+            ret->dir = optarg;
+            break;
+        case 'h':
+            printf("%s%s", usage, help);
+            return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        case OPTION_VERSION:
+            printf("mpaxosd %s\n", MPAXOS_VERSION);
+            return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        default: /* getopt has said what is wrong */
+            fputs(usage, stderr);
+            return EX_USAGE;
+        }
+    }
+    if (optind == argc)
+        return complain_usage(
+            "CONFIG is missing; name a file such as replica_config.json, which \"mpaxosctl config generate 1\" "
+            "writes");
+    if (argc - optind > 1)
+        return complain_usage("%s: one CONFIG is enough", argv[optind + 1]);
+    ret->config_path = argv[optind];
+    return -1;
+}
+
+/* The ids of the file, for the one that is not among them. */
+static int complain_id(const struct arguments *a, const struct config *c)
+{
+    char ids[REPLICAS_MAX * 5 + 1] = "";
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < c->n_replicas; i++)
+        at += (size_t)snprintf(ids + at, sizeof ids - at, "%s%u", i ? ", " : "", c->replicas[i].id);
+    return complain_usage("-i %d: %s has no such replica, but %s", a->id, a->config_path, ids);
+}
+
+int main(int argc, char **argv)
+{
+    static struct config config; /* large; the driver keeps pointing to it */
+    char error[CONFIG_ERROR_MAX + 1];
+    struct arguments a;
+    int status = read_arguments(argc, argv, &a);
+
+    if (status >= 0)
+        return status;
+    umask(0027);
+    signal(SIGPIPE, SIG_IGN); /* a client that is gone answers EPIPE */
+    signal(SIGXFSZ, SIG_IGN); /* and a file over its limit EFBIG     */
+    if (config_read(a.config_path, &config, error) < 0) {
+        fprintf(stderr, "%s\n", error);
+        return EX_CONFIG;
+    }
+    if (a.id >= 0) {
+        if (!config_find(&config, (replica_id_t)a.id))
+            return complain_id(&a, &config);
+        return serve_replica(&config, (replica_id_t)a.id, a.dir, MPAXOS_VERSION);
+    }
+    if (!config.script)
+        return complain_usage("%s is in manual mode, where each replica is started by itself; add -i N", a.config_path);
+    log_start(-1);
+    return supervisor_run(&config, a.config_path, a.dir);
+}

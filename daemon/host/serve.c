@@ -1,0 +1,313 @@
+#include "host/serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sysexits.h>
+#include <uv.h>
+
+#include "host/control.h"
+#include "host/driver.h"
+#include "host/faults.h"
+#include "host/log.h"
+#include "host/paths.h"
+#include "host/service.h"
+
+enum {
+    STATUS_EVERY_MS = 2000,
+    SYNC_OVERDUE_HEARTBEATS = 60, /* 10 E: from then on a replica does not count itself as able to lead, either */
+    FLUSH_TIMEOUT_MS = 60000,
+    DRAIN_TURNS_MAX = 1000,
+};
+
+struct server {
+    const struct config *config;
+    replica_id_t id;
+    uv_loop_t loop;
+    uv_signal_t terminate, interrupt, hang_up;
+    uv_timer_t status_timer, flush_timer, stop_timer;
+    struct faults *faults;
+    struct driver *driver;
+    struct control *control;
+    bool stopping, control_stopping, driver_stopping, driver_stopped, flushing;
+    int exit_status;
+    struct driver_status status; /* large: so here, not on the stack */
+};
+
+/* --- stopping: the control socket first, since its sessions are the driver's. Every step is a turn of the loop of its
+ * own, so that neither is stopped from inside one of its own calls. --- */
+
+static void control_closed(void *user);
+
+static void advance(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+
+    if (s->control) {
+        if (!s->control_stopping) {
+            s->control_stopping = true;
+            control_stop(s->control, control_closed, s);
+        }
+    } else if (s->driver_stopped) {
+        uv_stop(&s->loop);
+    } else if (!s->driver_stopping) {
+        s->driver_stopping = true;
+        driver_stop(s->driver);
+    }
+}
+
+static void advance_soon(struct server *s)
+{
+    s->stopping = true;
+    uv_timer_start(&s->stop_timer, advance, 0, 0);
+}
+
+static void control_closed(void *user)
+{
+    struct server *s = user;
+
+    s->control = NULL;
+    advance_soon(s);
+}
+
+static void driver_stopped(void *user, int exit_status)
+{
+    struct server *s = user;
+
+    if (s->exit_status == 0)
+        s->exit_status = exit_status;
+    s->driver_stopped = true;
+    advance_soon(s);
+}
+
+static void stop_on_signal(uv_signal_t *handle, int number)
+{
+    struct server *s = handle->data;
+
+    (void)number;
+    if (s->stopping) /* Ctrl-C and a supervisor's SIGTERM may both come */
+        return;
+    log_line(LOG_LEVEL_INFO, "stopping");
+    service_stopping();
+    advance_soon(s);
+}
+
+/* --- while it runs --- */
+
+static void refuse_reload(uv_signal_t *handle, int number)
+{
+    (void)handle;
+    (void)number;
+    log_line(LOG_LEVEL_NOTICE,
+             "SIGHUP: the configuration is read at the start only; restart the replica to apply a new one");
+}
+
+static void tell_status(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+    const struct replica_status *r = &s->status.replica;
+
+    driver_status(s->driver, &s->status);
+    if (r->role == ROLE_LEADER)
+        service_status("Leading; %llu slots chosen", (unsigned long long)r->chosen + 1);
+    else if (r->quorum)
+        service_status("Following replica %u; %llu slots chosen", r->leader, (unsigned long long)r->chosen + 1);
+    else
+        service_status("No quorum: linked with %u of the %u replicas needed", r->n_linked, r->n_needed);
+}
+
+static bool is_healthy(void *user)
+{
+    struct server *s = user;
+    uint64_t overdue_usec = (uint64_t)s->config->heartbeat_ms * 1000 * SYNC_OVERDUE_HEARTBEATS;
+
+    s->status.sync_since_usec = 0;
+    driver_status(s->driver, &s->status);
+    return s->status.sync_since_usec == 0 || uv_hrtime() / 1000 < s->status.sync_since_usec + overdue_usec;
+}
+
+static void flushed(void *user, const struct flush_result *results, size_t n)
+{
+    struct server *s = user;
+
+    s->flushing = false;
+    for (size_t i = 0; i < n; i++)
+        if (!results[i].ok)
+            log_line(LOG_LEVEL_ERROR, "the chat log was not flushed: %s", results[i].text);
+}
+
+static void flush_now(uv_timer_t *timer)
+{
+    struct server *s = timer->data;
+
+    if (s->flushing || s->stopping)
+        return;
+    s->flushing = true; /* the answer may come before driver_flush() returns */
+    if (driver_flush(s->driver, false, FLUSH_TIMEOUT_MS, flushed, s) == 0)
+        s->flushing = false;
+}
+
+/* --- starting --- */
+
+static int start_handles(struct server *s)
+{
+    uint64_t flush_ms = (uint64_t)s->config->flush_interval_s * 1000;
+    int error = uv_signal_start(&s->terminate, stop_on_signal, SIGTERM);
+
+    if (error == 0)
+        error = uv_signal_start(&s->interrupt, stop_on_signal, SIGINT);
+    if (error == 0)
+        error = uv_signal_start(&s->hang_up, refuse_reload, SIGHUP);
+    if (error == 0)
+        error = uv_timer_start(&s->status_timer, tell_status, 0, STATUS_EVERY_MS);
+    if (error == 0 && flush_ms > 0)
+        error = uv_timer_start(&s->flush_timer, flush_now, flush_ms, flush_ms);
+    if (error == 0)
+        error = service_watchdog_start(&s->loop, is_healthy, s);
+    if (error < 0)
+        log_line(LOG_LEVEL_ERROR, "the event loop cannot be set up: %s; raise the limit of open files",
+                 uv_strerror(error));
+    return error;
+}
+
+static int start_control(struct server *s, const struct paths *paths, const char *version)
+{
+    const struct control_options options = {
+        .loop = &s->loop,
+        .driver = s->driver,
+        .path = paths->socket,
+        .version = version,
+        .id = s->id,
+        .state_dir = paths->state,
+        .log_path = paths->log,
+    };
+    return control_start(&options, &s->control);
+}
+
+static void init_handles(struct server *s)
+{
+    uv_signal_t *const signals[] = {&s->terminate, &s->interrupt, &s->hang_up};
+    uv_timer_t *const timers[] = {&s->status_timer, &s->flush_timer, &s->stop_timer};
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        uv_signal_init(&s->loop, signals[i]);
+        signals[i]->data = s;
+    }
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+        uv_timer_init(&s->loop, timers[i]);
+        timers[i]->data = s;
+    }
+}
+
+static void close_handle(uv_handle_t *handle, void *user)
+{
+    (void)user;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Runs from a started driver to a stopped one. */
+static void run(struct server *s, const struct paths *paths, const char *version)
+{
+    const struct config_replica *self = config_find(s->config, s->id);
+
+    init_handles(s);
+    if (start_handles(s) < 0 || start_control(s, paths, version) < 0) {
+        s->exit_status = EXIT_FAILURE;
+        advance_soon(s);
+    } else {
+        if (self->n_skips > 0)
+            driver_skip(s->driver, self->skips, self->n_skips);
+        log_line(LOG_LEVEL_INFO, "ready: control socket %s", paths->socket);
+        service_ready();
+    }
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    service_watchdog_stop();
+}
+
+static int start_driver(struct server *s, const struct paths *paths, const char *version)
+{
+    const struct driver_options options = {
+        .loop = &s->loop,
+        .config = s->config,
+        .id = s->id,
+        .state_dir = paths->state,
+        .faults = s->faults,
+        .log_path = paths->log,
+        .version = version,
+        .stopped = driver_stopped,
+        .user = s,
+    };
+    return driver_start(&options, &s->driver);
+}
+
+static int find_places(const struct server *s, const char *dir, struct paths *ret)
+{
+    char reason[PATHS_ERROR_MAX + 1];
+    int error = paths_find(dir, s->id, ret, reason);
+
+    if (error == 0)
+        error = paths_make(ret, reason);
+    if (error == 0)
+        return 0;
+    log_line(LOG_LEVEL_ERROR, "%s", reason);
+    return error == -EIO || error == -ENOSPC || error == -EDQUOT ? EX_IOERR : EXIT_FAILURE;
+}
+
+static void tell_start(const struct server *s, const struct paths *paths, const char *version)
+{
+    const struct config_replica *self = config_find(s->config, s->id);
+
+    log_line(LOG_LEVEL_INFO, "mpaxosd %s, replica %u of %u of cluster %s, state in %s", version, s->id,
+             s->config->n_replicas, s->config->cluster, paths->state);
+    if (!config_is_loopback(s->config))
+        log_line(LOG_LEVEL_WARNING,
+                 "datagrams are not authenticated: whoever can send to port %u can forge votes; use a network "
+                 "that only trusted hosts can send into",
+                 self->port);
+    if (self->drop_rate > 0)
+        log_line(LOG_LEVEL_NOTICE, "drops %u %% of its own datagrams, as drop_rate says", self->drop_rate);
+}
+
+int serve_replica(const struct config *c, replica_id_t id, const char *dir, const char *version)
+{
+    struct server *s = calloc(1, sizeof *s);
+    struct paths *paths = malloc(sizeof *paths);
+    uint64_t seed = 0;
+    int status = EXIT_FAILURE;
+
+    log_start(id);
+    if (s && paths) {
+        s->config = c;
+        s->id = id;
+        /* Which datagrams are dropped is no secret: the clock will do where the system has no randomness yet. */
+        if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
+            seed = uv_hrtime();
+        s->faults = faults_new(config_find(c, id)->drop_rate, seed);
+    }
+    if (!s || !paths || !s->faults || uv_loop_init(&s->loop) < 0) {
+        log_line(LOG_LEVEL_ERROR, "out of memory or of open files at the start; raise the limits");
+    } else {
+        status = find_places(s, dir, paths);
+        if (status == 0) {
+            tell_start(s, paths, version);
+            status = start_driver(s, paths, version);
+        }
+        if (status == 0) {
+            run(s, paths, version);
+            status = s->exit_status;
+            driver_free(s->driver);
+        }
+        uv_walk(&s->loop, close_handle, NULL);
+        for (int i = 0; i < DRAIN_TURNS_MAX && uv_run(&s->loop, UV_RUN_NOWAIT); i++)
+            ;
+        uv_loop_close(&s->loop);
+    }
+    if (s)
+        faults_free(s->faults);
+    free(paths);
+    free(s);
+    return status;
+}
