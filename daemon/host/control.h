@@ -1,8 +1,8 @@
 /* The control socket: Varlink over a Unix stream socket, in front of the driver.
  *
  * Bounded everywhere: connections in all, calls in flight on one, bytes of one call, bytes queued for one reader. A
- * reader that does not read has no further call begun, then is not read from, then is closed; one that streams a Read is
- * simply served from `next` when it reads again. Source: varlink.org; mpaxos(7), "Control interface". */
+ * reader that does not read has no further call begun, then is not read from, then is closed; one that streams a Read
+ * is simply served from `next` when it reads again. Source: varlink.org; mpaxos(7), "Control interface". */
 #ifndef HOST_CONTROL_H
 #define HOST_CONTROL_H
 
@@ -11,13 +11,13 @@
 #include "host/driver.h"
 
 enum {
-    CONTROL_CONNECTIONS_MAX = 4096, /* less where RLIMIT_NOFILE is less: see control_start()                */
-    CONTROL_CALLS_MAX = 256,        /* in flight on one connection; then no further one is begun            */
-    CONTROL_INPUT_BYTES = 64 << 10, /* of whole calls that wait to be begun; then it is not read from       */
+    CONTROL_CONNECTIONS_MAX = 4096,  /* less where RLIMIT_NOFILE is less: see control_start()                */
+    CONTROL_CALLS_MAX = 256,         /* in flight on one connection; then no further one is begun            */
+    CONTROL_INPUT_BYTES = 64 << 10,  /* of whole calls that wait to be begun; then it is not read from       */
     CONTROL_PAUSE_BYTES = 256 << 10, /* of replies that the client has not read: then no further call is begun */
-    CONTROL_CHUNK_BYTES = 64 << 10, /* of one reply of a streaming Read, which waits for the one before it  */
-    CONTROL_STALL_MS = 30000,       /* without reading a reply: then it is closed, unless it streams a Read */
-    CONTROL_RETRY_MS = 100,         /* what Overloaded advises                                              */
+    CONTROL_CHUNK_BYTES = 64 << 10,  /* of one reply of a streaming Read, which waits for the one before it  */
+    CONTROL_STALL_MS = 30000,        /* without reading a reply: then it is closed, unless it streams a Read */
+    CONTROL_RETRY_MS = 100,          /* what Overloaded advises                                              */
     CONTROL_TIMEOUT_MS_DEFAULT = 5000,
     CONTROL_TIMEOUT_MS_MAX = 3600000,
     CONTROL_READ_MESSAGES_MAX = 1000,
@@ -38,8 +38,8 @@ struct control_options {
 };
 
 /* 0 or a negative errno after having logged why: a path too long for a Unix socket (says the limit), a directory that
- * cannot be written, a live daemon behind the socket. A dead one's socket is replaced. Raises RLIMIT_NOFILE's soft limit
- * as far as CONTROL_CONNECTIONS_MAX needs, and ignores SIGPIPE. The strings are copied. */
+ * cannot be written, a live daemon behind the socket. A dead one's socket is replaced. Raises RLIMIT_NOFILE's soft
+ * limit as far as CONTROL_CONNECTIONS_MAX needs, and ignores SIGPIPE. The strings are copied. */
 int control_start(const struct control_options *o, struct control **ret);
 /* Closes everything and unlinks the socket; calls in flight are not answered. `closed` once all handles are gone: the
  * driver must live until then. */

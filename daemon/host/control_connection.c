@@ -1,0 +1,345 @@
+#include "host/control_connection.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/log.h"
+#include "host/methods.h"
+
+enum {
+    TURN_CALLS_MAX = 64,        /* that one connection has run in one turn, so that it does not hold up the others */
+    OUT_IDLE_BYTES_MAX = 16384, /* a larger buffer is given back once it is empty                                 */
+};
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct connection *k = handle->data;
+    if (--k->n_handles == 0)
+        control_forget(k);
+}
+
+void connection_close(struct connection *k)
+{
+    struct control *c = k->control;
+    if (k->closing)
+        return;
+    k->closing = true;
+    method_cancel(k);
+    submit_done(k);
+    TAILQ_REMOVE(&c->connections, k, all);
+    if (k->is_busy) {
+        TAILQ_REMOVE(&c->busy, k, busy);
+        c->n_busy--;
+    }
+    varlink_framer_done(&k->in);
+    cJSON_Delete(k->tree);
+    free(k->out.bytes);
+    k->tree = NULL;
+    k->out = (struct varlink_writer){0};
+    uv_close((uv_handle_t *)&k->pipe, handle_closed);
+    uv_close((uv_handle_t *)&k->timer, handle_closed);
+}
+
+/* The client broke a rule that has no error to answer. What is answered already it shall have. */
+static void close_malformed(struct connection *k, const char *why)
+{
+    log_limited(LOG_KIND_CONTROL, LOG_LEVEL_INFO, "control socket: closed a connection of user %u: %s",
+                (unsigned)k->uid, why);
+    k->control->stats.closed_malformed++;
+    connection_flush(k);
+    connection_close(k);
+}
+
+static void expire(uv_timer_t *timer)
+{
+    struct connection *k = timer->data;
+    uint64_t now = uv_now(k->control->loop);
+    k->timer_due_ms = 0;
+    uint64_t next = submit_expire(k, now);
+    if (k->active == ACTIVE_POSITION && k->deadline_ms <= now)
+        method_expire(k);
+    else if (k->active == ACTIVE_POSITION && k->deadline_ms < next)
+        next = k->deadline_ms;
+    if (next != UINT64_MAX)
+        connection_arm(k, next);
+}
+
+void connection_arm(struct connection *k, uint64_t deadline_ms)
+{
+    uint64_t now = uv_now(k->control->loop);
+    if (k->timer_due_ms != 0 && k->timer_due_ms <= deadline_ms)
+        return;
+    k->timer_due_ms = deadline_ms;
+    uv_timer_start(&k->timer, expire, deadline_ms > now ? deadline_ms - now : 0, 0);
+}
+
+/* --- replies --- */
+
+static struct varlink_writer *begin(struct connection *k, const char *head)
+{
+    k->reply_start = k->out.size;
+    varlink_write_bytes(&k->out, head, strlen(head));
+    return &k->out;
+}
+
+struct varlink_writer *reply_begin(struct connection *k)
+{
+    return begin(k, "{\"parameters\":{");
+}
+
+struct varlink_writer *reply_error_begin(struct connection *k, const char *error)
+{
+    k->control->stats.errors++;
+    struct varlink_writer *w = begin(k, "{");
+    varlink_write_string(w, "error", error);
+    varlink_write_open(w, "parameters", '{');
+    return w;
+}
+
+void reply_end(struct connection *k, bool continues)
+{
+    const char *tail = continues ? "},\"continues\":true}" : "}}";
+    varlink_write_bytes(&k->out, tail, strlen(tail) + 1);
+    if (k->oneway)
+        k->out.size = k->reply_start;
+    connection_wake(k);
+}
+
+size_t connection_queued(const struct connection *k)
+{
+    return k->out.size + (k->sending != NULL ? uv_stream_get_write_queue_size((const uv_stream_t *)&k->pipe) : 0);
+}
+
+static void written(uv_write_t *write, int status)
+{
+    struct connection *k = write->data;
+    free(k->sending);
+    k->sending = NULL;
+    if (status < 0)
+        connection_close(k);
+    else
+        connection_wake(k);
+}
+
+/* What the socket does not take at once is libuv's until it is written; what comes meanwhile gathers anew. */
+static void send_rest(struct connection *k, size_t done)
+{
+    uv_buf_t rest = uv_buf_init(k->out.bytes + done, (unsigned)(k->out.size - done));
+    k->sending = k->out.bytes;
+    k->sending_left = rest.len;
+    k->stalled_since_ms = uv_now(k->control->loop);
+    k->out = (struct varlink_writer){0};
+    k->write.data = k;
+    if (uv_write(&k->write, (uv_stream_t *)&k->pipe, &rest, 1, written) < 0) {
+        free(k->sending);
+        k->sending = NULL;
+        connection_close(k);
+    }
+}
+
+void connection_flush(struct connection *k)
+{
+    if (k->closing || k->sending != NULL)
+        return;
+    if (k->out.failed) {
+        connection_close(k);
+        return;
+    }
+    if (k->out.size == 0)
+        return;
+    uv_buf_t all = uv_buf_init(k->out.bytes, (unsigned)k->out.size);
+    int n = uv_try_write((uv_stream_t *)&k->pipe, &all, 1);
+    if (n < 0 && n != UV_EAGAIN) {
+        connection_close(k);
+        return;
+    }
+    if (n < 0 || (size_t)n < k->out.size) {
+        send_rest(k, n < 0 ? 0 : (size_t)n);
+        return;
+    }
+    k->out.size = 0;
+    if (k->out.capacity > OUT_IDLE_BYTES_MAX) {
+        free(k->out.bytes);
+        k->out = (struct varlink_writer){0};
+    }
+}
+
+void connection_check_stall(struct connection *k, uint64_t now_ms)
+{
+    if (k->sending == NULL)
+        return;
+    size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&k->pipe);
+    if (left != k->sending_left) {
+        k->sending_left = left;
+        k->stalled_since_ms = now_ms;
+    }
+    /* A stream holds no more than one reply, and goes on whenever it is read again. */
+    if (k->active == ACTIVE_READ || now_ms - k->stalled_since_ms < k->control->stall_ms)
+        return;
+    log_limited(LOG_KIND_CONTROL, LOG_LEVEL_INFO, "control socket: closed a connection of user %u: it does not read",
+                (unsigned)k->uid);
+    k->control->stats.closed_slow++;
+    connection_close(k);
+}
+
+/* --- calls --- */
+
+/* Parses the next message, if a whole one is there. */
+static bool take_call(struct connection *k)
+{
+    const char *message;
+    size_t size;
+    char reason[VARLINK_REASON_MAX + 1];
+    if (!varlink_framer_next(&k->in, &message, &size))
+        return false;
+    k->tree = varlink_parse(message, size, reason);
+    if (k->tree == NULL) {
+        close_malformed(k, reason);
+        return false;
+    }
+    if (!varlink_call_read(k->tree, &k->call)) {
+        close_malformed(k, "a call with wrong keys");
+        return false;
+    }
+    k->control->stats.calls++;
+    return true;
+}
+
+static void drop_call(struct connection *k)
+{
+    cJSON_Delete(k->tree);
+    k->tree = NULL;
+}
+
+/* Begins what may begin now, in order. */
+static void begin_calls(struct connection *k)
+{
+    unsigned n = 0;
+    k->paused = false;
+    while (!k->closing && k->active == ACTIVE_NONE) {
+        if (connection_queued(k) >= CONTROL_PAUSE_BYTES) {
+            k->paused = true;
+            return;
+        }
+        if (k->tree == NULL && !take_call(k))
+            return;
+        if (method_is_submit(&k->call) && submit_begin(k)) {
+            drop_call(k);
+            continue;
+        }
+        if (k->submits_first != k->submits_end)
+            return;
+        if (n++ == TURN_CALLS_MAX) {
+            connection_wake(k);
+            return;
+        }
+        k->oneway = k->call.oneway;
+        method_run(k, &k->call);
+        drop_call(k);
+    }
+}
+
+static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer);
+
+static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+    struct connection *k = handle->data;
+    (void)suggested;
+    *ret = uv_buf_init(k->control->input, sizeof(k->control->input));
+}
+
+/* Reads on unless enough whole calls wait already. */
+static void update_reading(struct connection *k)
+{
+    bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES;
+    if (k->closing || wanted == k->reading)
+        return;
+    k->reading = wanted;
+    if (!wanted)
+        uv_read_stop((uv_stream_t *)&k->pipe);
+    else if (uv_read_start((uv_stream_t *)&k->pipe, lend_buffer, received) < 0)
+        connection_close(k);
+}
+
+static bool is_settled(const struct connection *k)
+{
+    return k->active == ACTIVE_NONE && k->submits_first == k->submits_end && k->tree == NULL &&
+           k->in.size == k->in.rest && connection_queued(k) == 0;
+}
+
+void connection_turn(struct connection *k)
+{
+    if (k->active == ACTIVE_READ)
+        read_pump(k);
+    begin_calls(k);
+    connection_flush(k);
+    if (k->paused && connection_queued(k) < CONTROL_PAUSE_BYTES)
+        connection_wake(k);
+    update_reading(k);
+    if (!k->closing && k->ended && is_settled(k))
+        connection_close(k);
+}
+
+/* A client that only shut down its side still waits for answers; one that is gone does not, nor does one that ends a
+ * stream, since closing is how that is done. */
+static void end_input(struct connection *k)
+{
+    int fd = -1;
+    uv_fileno((uv_handle_t *)&k->pipe, &fd);
+    struct pollfd p = {.fd = fd};
+    k->ended = true;
+    if (k->active == ACTIVE_READ || (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0))
+        connection_close(k);
+    else
+        connection_wake(k);
+}
+
+static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+{
+    struct connection *k = stream->data;
+    if (size == UV_EOF) {
+        end_input(k);
+        return;
+    }
+    if (size < 0) {
+        connection_close(k);
+        return;
+    }
+    int r = varlink_framer_add(&k->in, buffer->base, (size_t)size);
+    if (r < 0) {
+        close_malformed(k, r == -EMSGSIZE ? "a call that is too long" : "out of memory");
+        return;
+    }
+    begin_calls(k);
+    update_reading(k);
+}
+
+void connection_open(struct control *c, struct connection *k)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    int fd = -1;
+
+    k->control = c;
+    k->n_handles = 2;
+    uv_pipe_init(c->loop, &k->pipe, 0);
+    uv_timer_init(c->loop, &k->timer);
+    k->pipe.data = k->timer.data = k;
+    /* Six bytes for each of the text's where all are escaped, and room for the rest of a Submit. */
+    varlink_framer_init(&k->in, 6 * (size_t)c->message_bytes_max + 4096);
+    TAILQ_INSERT_TAIL(&c->connections, k, all);
+    if (uv_accept((uv_stream_t *)&c->listener, (uv_stream_t *)&k->pipe) < 0 ||
+        uv_fileno((uv_handle_t *)&k->pipe, &fd) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) {
+        connection_close(k);
+        return;
+    }
+    c->stats.connections++;
+    k->uid = credentials.uid;
+    k->is_operator = credentials.uid == 0 || credentials.uid == geteuid();
+    update_reading(k);
+}

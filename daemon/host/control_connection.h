@@ -1,0 +1,148 @@
+/* One client's connection: what it asked, in order, and what it is still owed. Private to control*.c and methods*.c.
+ *
+ * Calls are answered in their order. Submits of one connection are in flight together, in a ring by number, which is
+ * also the tag that the driver answers with; any other call runs alone, once all before it are answered. Work that
+ * callbacks leave (replies to write, calls to begin, a stream to go on) is done once a turn of the loop, for all
+ * connections that have some: one write each. */
+#ifndef HOST_CONTROL_CONNECTION_H
+#define HOST_CONTROL_CONNECTION_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "host/control.h"
+#include "wire/varlink.h"
+#include "wire/varlink_writer.h"
+
+enum { CONTROL_PATH_MAX = 107, LOG_KIND_CONTROL = 24, LOG_KIND_CONTROL_ACCEPT = 25 };
+
+struct connection;
+TAILQ_HEAD(connection_list, connection);
+
+struct control {
+    uv_loop_t *loop;
+    struct driver *driver;
+    char *version, *state_dir, *log_path;
+    replica_id_t id;
+    uint32_t stall_ms;
+    char path[CONTROL_PATH_MAX + 1];
+
+    uv_pipe_t listener;
+    uv_idle_t turn;   /* runs while some connection has work left */
+    uv_timer_t sweep; /* looks for stalled readers                */
+    uint32_t n_handles;
+    bool stopping, accept_pending;
+    void (*closed)(void *user);
+    void *closed_user;
+
+    struct connection_list connections, busy, followers;
+    uint32_t n_busy, n_connections, connections_max;
+    struct control_stats stats;
+
+    uint32_t message_bytes_max;
+    slot_t chosen;             /* as far as the driver told */
+    uint64_t started_usec;     /* since the epoch           */
+    struct driver_status view; /* what control_view() filled in last */
+    char input[64 << 10];
+};
+
+enum outcome_state { OUTCOME_OPEN, OUTCOME_SETTLED, OUTCOME_TIMED_OUT };
+
+struct submit_call {
+    enum outcome_state state;
+    enum submit_result result;
+    slot_t slot, since;
+    uint64_t deadline_ms;
+    bool oneway;
+    uint8_t key_size;
+    char key[KEY_BYTES_MAX];
+};
+
+/* The call that runs alone and is not answered yet. */
+enum active_call { ACTIVE_NONE, ACTIVE_POSITION, ACTIVE_FLUSH, ACTIVE_READ };
+
+struct read_stream {
+    slot_t next;
+    uint64_t left; /* messages that it may still be sent */
+    bool follow;
+};
+
+struct connection {
+    uv_pipe_t pipe;
+    uv_timer_t timer; /* of the earliest deadline, or earlier */
+    uv_write_t write;
+    struct control *control;
+    TAILQ_ENTRY(connection) all, busy, followers;
+    bool is_busy, is_follower, closing, reading;
+    bool paused; /* calls wait until replies are read */
+    bool ended;  /* the client will send no more      */
+    uint8_t n_handles;
+
+    uid_t uid;
+    bool is_operator; /* root, or the daemon's own user */
+    uint8_t user_size;
+    char user[AUTHOR_BYTES_MAX]; /* the author where a Submit names none; size 0: not looked up yet */
+
+    struct varlink_framer in;
+    cJSON *tree; /* of `call`, which is to begin next; NULL: none */
+    struct varlink_call call;
+
+    struct session *session; /* NULL before the first Submit */
+    struct submit_call *submits;
+    uint32_t submits_capacity;           /* a power of two */
+    uint64_t submits_first, submits_end; /* numbers in the ring */
+    uint64_t timer_due_ms;
+
+    enum active_call active;
+    bool flush_all;
+    uint64_t cookie; /* the driver's, of `active` */
+    uint64_t deadline_ms;
+    struct read_stream stream;
+
+    bool oneway; /* of the call that is being answered */
+    size_t reply_start;
+    struct varlink_writer out; /* not yet handed to the socket */
+    char *sending;             /* what the socket has not taken; NULL: nothing */
+    size_t sending_left;       /* as the last sweep saw it                     */
+    uint64_t stalled_since_ms;
+};
+
+/* --- control_connection.c --- */
+
+/* Takes over a pipe that was accepted; consumes it where it fails too. */
+void connection_open(struct control *c, struct connection *k);
+void connection_close(struct connection *k);
+/* What callbacks left to do; called once a turn of the loop after connection_wake(). */
+void connection_turn(struct connection *k);
+/* Closes it where the client has not read for too long. */
+void connection_check_stall(struct connection *k, uint64_t now_ms);
+/* Bytes of replies that the client has not taken. */
+size_t connection_queued(const struct connection *k);
+/* Hands to the socket what is there to write. */
+void connection_flush(struct connection *k);
+/* Looks for what has timed out at this time at the latest. */
+void connection_arm(struct connection *k, uint64_t deadline_ms);
+
+/* A reply to the call that is being answered: between begin and end, its parameters are written. Nothing stays of it
+ * where the call was oneway. */
+struct varlink_writer *reply_begin(struct connection *k);
+struct varlink_writer *reply_error_begin(struct connection *k, const char *error);
+void reply_end(struct connection *k, bool continues);
+
+/* --- control.c --- */
+
+/* Has connection_turn() called, in this or the next turn of the loop. */
+void connection_wake(struct connection *k);
+void control_forget(struct connection *k); /* its handles are closed: frees it */
+const struct driver_status *control_view(struct control *c);
+
+/* --- control_submit.c --- */
+
+/* Begins the connection's call, a Submit. False: it cannot begin beside what is in flight. */
+bool submit_begin(struct connection *k);
+/* Settles what is due, and answers what has its turn. Answers the next deadline, UINT64_MAX: none. */
+uint64_t submit_expire(struct connection *k, uint64_t now_ms);
+void submit_done(struct connection *k);
+
+#endif

@@ -1,0 +1,293 @@
+/* Submit: many of one connection in flight together, answered in their order. */
+#include <pwd.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/control_connection.h"
+#include "host/methods.h"
+
+enum { RING_MIN = 8, DRAWN_KEY_BYTES = 12, USER_RECORD_MAX = 4096 };
+
+struct submit_fault {
+    const char *parameter; /* that is invalid                       */
+    size_t size;           /* of a text that is too large; 0: is not */
+};
+
+struct submit_arguments {
+    const char *text, *author, *key;
+    size_t text_size;
+    int64_t since, timeout_ms;
+};
+
+/* A name of 1 to 64 bytes without control characters. */
+static bool is_name(const char *s)
+{
+    size_t size = strlen(s);
+    if (size == 0 || size > AUTHOR_BYTES_MAX)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool read_arguments(const struct connection *k, struct submit_arguments *ret, struct submit_fault *ret_fault)
+{
+    static const char *const known[] = {"text", "author", "key", "since", "timeout_ms", NULL};
+    const cJSON *p = k->call.parameters;
+    struct submit_arguments a = {.since = -1, .timeout_ms = CONTROL_TIMEOUT_MS_DEFAULT};
+    *ret_fault = (struct submit_fault){.parameter = varlink_unknown_key(p, known)};
+    if (ret_fault->parameter != NULL)
+        return false;
+    if (!varlink_get_string(p, "text", &a.text) || a.text == NULL || a.text[0] == 0)
+        ret_fault->parameter = "text";
+    else if (!varlink_get_string(p, "author", &a.author) || (a.author != NULL && !is_name(a.author)))
+        ret_fault->parameter = "author";
+    else if (!varlink_get_string(p, "key", &a.key) || (a.key != NULL && !is_name(a.key)))
+        ret_fault->parameter = "key";
+    else if (!varlink_get_int(p, "since", 0, INT64_MAX, &a.since))
+        ret_fault->parameter = "since";
+    else if (!varlink_get_int(p, "timeout_ms", 1, CONTROL_TIMEOUT_MS_MAX, &a.timeout_ms))
+        ret_fault->parameter = "timeout_ms";
+    if (ret_fault->parameter != NULL)
+        return false;
+    a.text_size = strlen(a.text);
+    if (a.text_size > k->control->message_bytes_max) {
+        ret_fault->size = a.text_size;
+        return false;
+    }
+    *ret = a;
+    return true;
+}
+
+/* The caller's user name, or its number where it has no usable one. */
+static void look_up_user(struct connection *k)
+{
+    struct passwd record, *found = NULL;
+    char buffer[USER_RECORD_MAX], number[16];
+    snprintf(number, sizeof(number), "%u", (unsigned)k->uid);
+    const char *name = number;
+    if (getpwuid_r(k->uid, &record, buffer, sizeof(buffer), &found) == 0 && found != NULL && is_name(record.pw_name) &&
+        varlink_utf8_valid(record.pw_name, strlen(record.pw_name)))
+        name = record.pw_name;
+    k->user_size = (uint8_t)strlen(name);
+    memcpy(k->user, name, k->user_size);
+}
+
+/* --- the ring --- */
+
+static struct submit_call *at(const struct connection *k, uint64_t number)
+{
+    return &k->submits[number & (k->submits_capacity - 1)];
+}
+
+static bool make_room(struct connection *k)
+{
+    uint64_t n = k->submits_end - k->submits_first;
+    if (n < k->submits_capacity)
+        return true;
+    if (n >= CONTROL_CALLS_MAX)
+        return false;
+    uint32_t capacity = k->submits_capacity > 0 ? 2 * k->submits_capacity : RING_MIN;
+    struct submit_call *ring = malloc(capacity * sizeof(*ring));
+    if (ring == NULL)
+        return false;
+    for (uint64_t i = k->submits_first; i != k->submits_end; i++)
+        ring[i & (capacity - 1)] = *at(k, i);
+    free(k->submits);
+    k->submits = ring;
+    k->submits_capacity = capacity;
+    return true;
+}
+
+static void reply_stored(struct connection *k, const struct submit_call *s)
+{
+    struct varlink_writer *w = reply_begin(k);
+    varlink_write_uint(w, "slot", s->slot);
+    varlink_write_text(w, "key", s->key, s->key_size);
+    varlink_write_bool(w, "duplicate", s->result == SUBMIT_DUPLICATE);
+    reply_end(k, false);
+}
+
+static void reply_conflict(struct connection *k, const struct submit_call *s)
+{
+    struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".KeyConflict");
+    varlink_write_text(w, "key", s->key, s->key_size);
+    varlink_write_uint(w, "slot", s->slot);
+    reply_end(k, false);
+}
+
+static void reply_expired(struct connection *k, const struct submit_call *s)
+{
+    struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".KeyExpired");
+    varlink_write_uint(w, "since", s->since);
+    varlink_write_uint(w, "oldest", s->slot);
+    reply_end(k, false);
+}
+
+static void reply_timeout(struct connection *k, const struct submit_call *s)
+{
+    struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".Timeout");
+    varlink_write_text(w, "key", s->key, s->key_size);
+    varlink_write_uint(w, "since", s->since);
+    reply_end(k, false);
+}
+
+static void answer(struct connection *k, const struct submit_call *s)
+{
+    k->oneway = s->oneway;
+    if (s->state == OUTCOME_TIMED_OUT) {
+        reply_timeout(k, s);
+        return;
+    }
+    switch (s->result) {
+    case SUBMIT_CHOSEN:
+    case SUBMIT_DUPLICATE:
+        reply_stored(k, s);
+        break;
+    case SUBMIT_CONFLICT:
+        reply_conflict(k, s);
+        break;
+    case SUBMIT_EXPIRED:
+        reply_expired(k, s);
+        break;
+    case SUBMIT_OVERLOADED:
+        reply_overloaded(k);
+        break;
+    case SUBMIT_NO_QUORUM:
+        reply_no_quorum(k);
+        break;
+    case SUBMIT_NOT_STARTED:
+        reply_not_initialized(k);
+        break;
+    case SUBMIT_NO_SPACE:
+        reply_disk_full(k);
+        break;
+    }
+}
+
+/* Answers those that have their turn. What waits behind them is begun in the next turn: this may run inside a step. */
+static void answer_settled(struct connection *k)
+{
+    while (k->submits_first != k->submits_end && at(k, k->submits_first)->state != OUTCOME_OPEN) {
+        struct submit_call s = *at(k, k->submits_first++);
+        answer(k, &s);
+        connection_wake(k);
+    }
+}
+
+static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
+{
+    struct connection *k = user;
+    /* It may have been answered by Timeout long ago; where that answer still waits for its turn, this one is better. */
+    if (tag < k->submits_first || tag >= k->submits_end || at(k, tag)->state == OUTCOME_SETTLED)
+        return;
+    struct submit_call *s = at(k, tag);
+    s->state = OUTCOME_SETTLED;
+    s->result = result;
+    s->slot = slot;
+    answer_settled(k);
+}
+
+static void draw_key(struct submit_call *s)
+{
+    unsigned char bytes[DRAWN_KEY_BYTES];
+    char hex[2 * DRAWN_KEY_BYTES + 1];
+    randombytes_buf(bytes, sizeof(bytes));
+    sodium_bin2hex(hex, sizeof(hex), bytes, sizeof(bytes));
+    s->key_size = 2 * DRAWN_KEY_BYTES;
+    memcpy(s->key, hex, s->key_size);
+}
+
+bool submit_begin(struct connection *k)
+{
+    struct submit_arguments a;
+    struct submit_fault fault;
+    if (k->submits_end - k->submits_first >= CONTROL_CALLS_MAX || !read_arguments(k, &a, &fault) || !make_room(k))
+        return false;
+    if (k->session == NULL)
+        k->session = driver_session_open(k->control->driver, settled, k);
+    if (k->session == NULL)
+        return false;
+    if (a.author == NULL && k->user_size == 0)
+        look_up_user(k);
+
+    uint64_t tag = k->submits_end++;
+    struct submit_call *s = at(k, tag);
+    *s = (struct submit_call){
+        .oneway = k->call.oneway,
+        .since = a.since >= 0 ? (slot_t)a.since : k->control->chosen,
+        .deadline_ms = uv_now(k->control->loop) + (uint64_t)a.timeout_ms,
+    };
+    if (a.key != NULL) {
+        s->key_size = (uint8_t)strlen(a.key);
+        memcpy(s->key, a.key, s->key_size);
+    } else {
+        draw_key(s);
+    }
+    struct submit_request q = {
+        .author = a.author != NULL ? a.author : k->user,
+        .author_size = a.author != NULL ? strlen(a.author) : k->user_size,
+        .key = s->key,
+        .key_size = s->key_size,
+        .text = a.text,
+        .text_size = a.text_size,
+        .has_since = a.since >= 0,
+        .since = a.since >= 0 ? (slot_t)a.since : 0,
+        .tag = tag,
+    };
+    connection_arm(k, s->deadline_ms);
+    slot_t since = driver_submit(k->session, &q);
+    if (tag >= k->submits_first && at(k, tag)->state == OUTCOME_OPEN)
+        at(k, tag)->since = since;
+    return true;
+}
+
+/* Runs alone: a Submit that cannot begin, for a reason that its parameters or memory give. */
+void method_submit(struct connection *k, const struct varlink_call *call)
+{
+    struct submit_arguments a;
+    struct submit_fault fault;
+    (void)call;
+    if (read_arguments(k, &a, &fault)) {
+        reply_overloaded(k);
+        return;
+    }
+    if (fault.parameter != NULL) {
+        reply_invalid(k, fault.parameter);
+        return;
+    }
+    struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".MessageTooLarge");
+    varlink_write_uint(w, "size", fault.size);
+    varlink_write_uint(w, "limit", k->control->message_bytes_max);
+    reply_end(k, false);
+}
+
+uint64_t submit_expire(struct connection *k, uint64_t now_ms)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint64_t i = k->submits_first; i != k->submits_end; i++) {
+        struct submit_call *s = at(k, i);
+        if (s->state != OUTCOME_OPEN)
+            continue;
+        if (s->deadline_ms <= now_ms)
+            s->state = OUTCOME_TIMED_OUT;
+        else if (s->deadline_ms < next)
+            next = s->deadline_ms;
+    }
+    answer_settled(k);
+    return next;
+}
+
+void submit_done(struct connection *k)
+{
+    if (k->session != NULL)
+        driver_session_close(k->session);
+    k->session = NULL;
+    k->submits_first = k->submits_end;
+    free(k->submits);
+    k->submits = NULL;
+    k->submits_capacity = 0;
+}

@@ -1,0 +1,349 @@
+/* Status: one replica's view, the evidence, and what to do about it. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/faults.h"
+#include "host/methods.h"
+
+enum {
+    LINE_MAX_BYTES = 511,
+    JUST_HEARD_USEC = 2000000, /* before replicas are linked, at the first start */
+};
+
+static uint64_t now_usec(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+/* --- the verdict's evidence and remedies --- */
+
+/* The rules run twice: the one list, then the other. */
+struct advice {
+    struct varlink_writer *w;
+    const struct control *c;
+    const struct driver_status *s;
+    bool remedies;
+};
+
+__attribute__((format(printf, 3, 4))) static void say(const struct advice *a, bool remedy, const char *format, ...)
+{
+    char line[LINE_MAX_BYTES + 1];
+    va_list args;
+    if (remedy != a->remedies)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    varlink_write_string(a->w, NULL, line);
+}
+
+static const char *duration(uint64_t usec, char ret[32])
+{
+    uint64_t s = usec / 1000000;
+    if (s < 120)
+        snprintf(ret, 32, "%" PRIu64 " s", s);
+    else if (s < 7200)
+        snprintf(ret, 32, "%" PRIu64 " min", s / 60);
+    else if (s < 172800)
+        snprintf(ret, 32, "%" PRIu64 " h", s / 3600);
+    else
+        snprintf(ret, 32, "%" PRIu64 " days", s / 86400);
+    return ret;
+}
+
+static bool is_starting(const struct driver_status *s)
+{
+    return s->replica.identity == IDENTITY_EMPTY || s->replica.identity == IDENTITY_STARTING;
+}
+
+/* "1, 2": the peers that were never heard. */
+static uint32_t list_unheard(const struct driver_status *s, char *ret, size_t size)
+{
+    uint32_t n = 0;
+    size_t used = 0;
+    ret[0] = 0;
+    for (uint32_t i = 0; i < s->replica.n_peers; i++) {
+        if (s->replica.peers[i].heard_usec != 0 || used + 8 > size)
+            continue;
+        used += (size_t)snprintf(ret + used, size - used, "%s%u", n > 0 ? ", " : "", s->replica.peers[i].id);
+        n++;
+    }
+    return n;
+}
+
+void describe_start(const struct control *c, const struct driver_status *s, char ret[REASON_MAX + 1])
+{
+    char list[REPLICAS_MAX * 8];
+    uint32_t n = list_unheard(s, list, sizeof(list));
+    if (n > 0)
+        snprintf(ret, REASON_MAX + 1,
+                 "replica %u has not started: it has not heard of %s %s; start %s, or, where some can never be "
+                 "started, let the rest start without them by mpaxosctl bootstrap",
+                 c->id, n == 1 ? "replica" : "replicas", list, n == 1 ? "it" : "them");
+    else
+        snprintf(ret, REASON_MAX + 1,
+                 "replica %u has not started yet: it has heard of all others and waits until they agree; where this "
+                 "lasts, compare their configuration files (mpaxosctl status says what differs)",
+                 c->id);
+}
+
+static void advise_start(const struct advice *a)
+{
+    char reason[REASON_MAX + 1];
+    const struct replica_status *r = &a->s->replica;
+    if (is_starting(a->s)) {
+        describe_start(a->c, a->s, reason);
+        char *remedy = strchr(reason, ';');
+        if (remedy != NULL)
+            *remedy = 0;
+        say(a, false, "%s", reason);
+        if (remedy != NULL)
+            say(a, true, "%s", remedy + 2);
+    }
+    if (r->identity == IDENTITY_QUARANTINED) {
+        say(a, false, "quarantined: this replica has lost votes; it learns, but votes for nothing");
+        say(a, true, "replace replica %u: see mpaxos(7)", a->c->id);
+    }
+    if (r->diverged) {
+        say(a, false, "diverged: this replica's log differs from a peer's at the same slot; it has stopped voting");
+        say(a, true, "keep the state directories of all replicas and report this; see mpaxos(7)");
+    }
+}
+
+static void advise_peer(const struct advice *a, uint32_t i)
+{
+    const struct peer_status *p = &a->s->replica.peers[i];
+    const struct driver_peer *d = &a->s->peers[i];
+    char text[32];
+    if (d->refused) {
+        say(a, false, "replica %u (%s) refused: %s", p->id, d->address, d->note[0] != 0 ? d->note : "it is no member");
+        say(a, true, "compare the configuration and the state of replica %u with this one's", p->id);
+    } else if (p->heard_usec == 0) {
+        say(a, false, "replica %u (%s) has never been heard", p->id, d->address);
+        say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u; and that UDP reaches %s", p->id, p->id,
+            d->address);
+    } else if (!p->linked) {
+        uint64_t silent = now_usec() - p->heard_usec;
+        say(a, false, "replica %u (%s) %s %s", p->id, d->address,
+            silent < JUST_HEARD_USEC ? "does not hear this replica, or was last heard" : "silent for",
+            duration(silent, text));
+        say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u", p->id, p->id);
+    }
+    if (!d->refused && d->note[0] != 0)
+        say(a, false, "replica %u (%s): %s", p->id, d->address, d->note);
+    const struct config_replica *file = config_find(a->s->config, p->id);
+    if (file == NULL) {
+        say(a, false, "replica %u is a member by the log, but the configuration file does not name it: the log wins",
+            p->id);
+        say(a, true, "write replica %u into the configuration file", p->id);
+    }
+}
+
+static void advise_quorum(const struct advice *a)
+{
+    const struct replica_status *r = &a->s->replica;
+    char text[32];
+    if (is_starting(a->s))
+        return;
+    if (!r->quorum && r->n_linked < r->n_needed)
+        say(a, false, "no quorum for %s: %u of %u heard, %u needed; nothing can be chosen, reads show slot %" PRIu64,
+            duration(now_usec() - r->quorum_since_usec, text), r->n_linked, r->n_peers + 1, r->n_needed, r->chosen);
+    else if (!r->quorum)
+        say(a, false, "no leader for %s: %u of %u heard, which is enough to elect one",
+            duration(now_usec() - r->quorum_since_usec, text), r->n_linked, r->n_peers + 1);
+    for (uint32_t i = 0; i < r->n_peers; i++)
+        advise_peer(a, i);
+    if (r->lagging) {
+        say(a, false, "behind its peers: this replica is catching up, and has slot %" PRIu64, r->chosen);
+        say(a, true, "wait; mpaxosctl status -w shows the progress");
+    }
+}
+
+static void advise_faults(const struct advice *a)
+{
+    struct fault faults[FAULTS_MAX];
+    size_t n = faults_list(driver_faults(a->c->driver), now_usec(), faults);
+    for (size_t i = 0; i < n; i++) {
+        static const char *const ways[] = {[FAULT_IN] = "in", [FAULT_OUT] = "out", [FAULT_BOTH] = "in and out"};
+        char peer[32] = "";
+        if (faults[i].peer != REPLICA_ID_NONE)
+            snprintf(peer, sizeof(peer), ", replica %u", faults[i].peer);
+        say(a, false, "injected fault: drops %u%% %s%s", faults[i].rate, ways[faults[i].direction], peer);
+    }
+    if (n > 0)
+        say(a, true, "lift the injected faults: mpaxosctl -i %u drop 0", a->c->id);
+}
+
+static void advise_host(const struct advice *a)
+{
+    const char *dir = a->c->state_dir != NULL ? a->c->state_dir : "the state directory";
+    if (!a->s->has_space) {
+        say(a, false, "disk full: there is no room for the journal in %s, so this replica records no votes", dir);
+        say(a, true, "free space on the file system of %s; it goes on by itself", dir);
+    }
+    if (config_is_loopback(a->s->config)) {
+        say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
+    } else {
+        say(a, false,
+            "datagrams are not authenticated (no cluster key): whoever can send to this port can forge votes");
+        say(a, true, "keep the replicas' UDP ports within a trusted network");
+    }
+}
+
+void write_advice(struct varlink_writer *w, const struct control *c, const struct driver_status *s)
+{
+    struct advice a = {.w = w, .c = c, .s = s};
+    for (int pass = 0; pass < 2; pass++) {
+        a.remedies = pass == 1;
+        varlink_write_open(w, a.remedies ? "remedies" : "warnings", '[');
+        advise_start(&a);
+        advise_quorum(&a);
+        advise_faults(&a);
+        advise_host(&a);
+        varlink_write_close(w, ']');
+    }
+}
+
+/* --- peers --- */
+
+static const char *peer_role(const struct driver_status *s, uint32_t i)
+{
+    const struct peer_status *p = &s->replica.peers[i];
+    if (s->peers[i].refused)
+        return "refused";
+    if (is_starting(s) && p->heard_usec != 0 && now_usec() - p->heard_usec < JUST_HEARD_USEC)
+        return "learner";
+    if (!p->linked)
+        return "unreachable";
+    return p->id == s->replica.leader ? "leader" : "follower";
+}
+
+static void write_peer_drops(struct varlink_writer *w, const struct driver_peer *d)
+{
+    static const char *const directions[] = {"out", "in", "out", "both"};
+    varlink_write_open(w, "drops", '[');
+    for (uint32_t i = 0; i < d->n_drops; i++) {
+        varlink_write_open(w, NULL, '{');
+        varlink_write_uint(w, "rate", d->drops[i].rate);
+        varlink_write_string(w, "direction", directions[d->drops[i].direction & FAULT_BOTH]);
+        if (d->drops[i].peer != REPLICA_ID_NONE)
+            varlink_write_uint(w, "peer", d->drops[i].peer);
+        if (d->drops[i].left_ms != 0)
+            varlink_write_uint(w, "until_usec", epoch_usec(now_usec() + d->drops[i].left_ms * UINT64_C(1000)));
+        varlink_write_close(w, '}');
+    }
+    varlink_write_close(w, ']');
+}
+
+static void write_peer(struct varlink_writer *w, const struct driver_status *s, uint32_t i)
+{
+    const struct peer_status *p = &s->replica.peers[i];
+    const struct driver_peer *d = &s->peers[i];
+    varlink_write_open(w, NULL, '{');
+    varlink_write_uint(w, "id", p->id);
+    varlink_write_string(w, "address", d->address);
+    varlink_write_string(w, "role", peer_role(s, i));
+    if (p->heard_usec != 0) {
+        varlink_write_uint(w, "chosen", p->chosen);
+        if (p->rtt_usec != 0)
+            varlink_write_uint(w, "rtt_usec", p->rtt_usec);
+        varlink_write_uint(w, "heard_usec", now_usec() - p->heard_usec);
+    }
+    if (d->version[0] != 0)
+        varlink_write_string(w, "version", d->version);
+    write_peer_drops(w, d);
+    if (d->note[0] != 0)
+        varlink_write_string(w, "note", d->note);
+    varlink_write_close(w, '}');
+}
+
+static void write_self(struct varlink_writer *w, struct control *c)
+{
+    const struct driver_status *s = &c->view;
+    const struct config_replica *file = config_find(s->config, c->id);
+    char address[CONFIG_HOST_MAX + 16] = "";
+    if (file != NULL)
+        config_address(file, address, sizeof(address));
+    varlink_write_open(w, NULL, '{');
+    varlink_write_uint(w, "id", c->id);
+    varlink_write_string(w, "address", address);
+    varlink_write_string(w, "role", "self");
+    varlink_write_uint(w, "chosen", s->replica.chosen);
+    varlink_write_string(w, "version", c->version != NULL ? c->version : "");
+    write_drops(w, "drops", c);
+    varlink_write_close(w, '}');
+}
+
+static void write_peers(struct varlink_writer *w, struct control *c)
+{
+    const struct replica_status *r = &c->view.replica;
+    uint32_t i = 0;
+    varlink_write_open(w, "peers", '[');
+    for (; i < r->n_peers && r->peers[i].id < c->id; i++)
+        write_peer(w, &c->view, i);
+    write_self(w, c);
+    for (; i < r->n_peers; i++)
+        write_peer(w, &c->view, i);
+    varlink_write_close(w, ']');
+}
+
+/* --- the replica itself --- */
+
+static void write_role(struct varlink_writer *w, const struct replica_status *r)
+{
+    static const char *const roles[] = {[ROLE_LEADER] = "leader",
+                                        [ROLE_FOLLOWER] = "follower",
+                                        [ROLE_CANDIDATE] = "candidate",
+                                        [ROLE_LEARNER] = "learner"};
+    varlink_write_string(w, "role", roles[r->role]);
+    if (r->leader != REPLICA_ID_NONE) {
+        varlink_write_uint(w, "leader", r->leader);
+        if (r->leader_since_usec != 0)
+            varlink_write_uint(w, "leader_since_usec", epoch_usec(r->leader_since_usec));
+    }
+    varlink_write_open(w, "ballot", '{');
+    varlink_write_uint(w, "round", r->ballot.round);
+    varlink_write_uint(w, "replica", r->ballot.id);
+    varlink_write_close(w, '}');
+    varlink_write_bool(w, "quorum", r->quorum);
+    varlink_write_uint(w, "quorum_size", r->n_needed);
+}
+
+void method_status(struct connection *k, const struct varlink_call *call)
+{
+    static const char *const known[] = {NULL};
+    struct control *c = k->control;
+    if (!parameters_known(k, call, known))
+        return;
+    const struct driver_status *s = control_view(c);
+    const struct replica_status *r = &s->replica;
+    struct varlink_writer *w = reply_begin(k);
+    varlink_write_string(w, "cluster", s->config->cluster);
+    varlink_write_uint(w, "id", c->id);
+    varlink_write_string(w, "version", c->version != NULL ? c->version : "");
+    varlink_write_int(w, "pid", getpid());
+    varlink_write_uint(w, "started_usec", c->started_usec);
+    write_role(w, r);
+    varlink_write_uint(w, "chosen", r->chosen);
+    varlink_write_uint(w, "accepted", r->accepted);
+    varlink_write_uint(w, "first_kept", s->first_kept);
+    varlink_write_uint(w, "flushed", s->flushed);
+    varlink_write_uint(w, "noops", s->noops);
+    write_peers(w, c);
+    write_drops(w, "drops", c);
+    varlink_write_open(w, "skip_slots", '[');
+    for (uint32_t i = 0; i < r->n_skips; i++)
+        varlink_write_uint(w, NULL, r->skips[i]);
+    varlink_write_close(w, ']');
+    varlink_write_uint(w, "journal_bytes", s->journal.bytes);
+    varlink_write_uint(w, "disk_free_bytes", s->journal.free_bytes);
+    if (s->journal.sync_p99_usec != 0)
+        varlink_write_uint(w, "sync_p99_usec", s->journal.sync_p99_usec);
+    if (r->quorum_since_usec != 0)
+        varlink_write_uint(w, "quorum_since_usec", epoch_usec(r->quorum_since_usec));
+    write_advice(w, c, s);
+    reply_end(k, false);
+}
