@@ -6,11 +6,14 @@
 
 #include "paxos/core.h"
 
+enum { ASKED_HEARTBEATS = 20 }; /* so long a peer's question stands without being asked again */
+
 static struct open_position *take(struct replica *r)
 {
     for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions < POSITIONS_MAX; i++) {
         if (!r->positions[i].used) {
-            r->positions[i] = (struct open_position){.used = true};
+            r->positions[i] =
+                (struct open_position){.used = true, .nonce = ++r->position_nonce, .asked_usec = r->now_usec};
             r->n_positions++;
             return &r->positions[i];
         }
@@ -33,7 +36,6 @@ void confirm_position(struct replica *r, uint64_t cookie)
     }
     p->cookie = cookie;
     p->peer = r->identity.id;
-    p->nonce = ++r->position_nonce;
     r->position_at_usec = r->now_usec;
 }
 
@@ -44,20 +46,25 @@ void confirm_cancel(struct replica *r, uint64_t cookie)
             drop(r, &r->positions[i]);
 }
 
+/* A replica that is not the leader asks on for a peer that has no link to it. */
 void confirm_asked(struct replica *r, uint32_t from, const struct position *m)
 {
-    if (r->phase != PHASE_LEADING)
+    int leader = election_leader(r);
+    if (leader < 0 || (uint32_t)leader == from)
         return;
-    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++)
-        if (r->positions[i].used && r->positions[i].peer == member_id(r, from) && r->positions[i].nonce == m->nonce)
+    for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++) {
+        struct open_position *p = &r->positions[i];
+        if (p->used && p->peer == member_id(r, from) && p->peer_nonce == m->nonce) {
+            p->asked_usec = r->now_usec;
             return;
+        }
+    }
     struct open_position *p = take(r);
     if (p == NULL)
         return;
     p->peer = member_id(r, from);
-    p->nonce = m->nonce;
-    p->slot = r->chosen;
-    p->round = r->confirm_round + 1;
+    p->peer_nonce = m->nonce;
+    r->position_at_usec = r->now_usec;
 }
 
 void confirm_answered(struct replica *r, uint32_t from, const struct position *m)
@@ -65,7 +72,7 @@ void confirm_answered(struct replica *r, uint32_t from, const struct position *m
     (void)from;
     for (uint32_t i = 0; i < POSITIONS_MAX && r->n_positions > 0; i++) {
         struct open_position *p = &r->positions[i];
-        if (p->used && p->peer == r->identity.id && p->nonce == m->nonce && !p->answered) {
+        if (p->used && p->nonce == m->nonce && !p->answered) {
             p->answered = true;
             p->slot = m->slot;
         }
@@ -137,13 +144,22 @@ static void end_round(struct replica *r)
         if (!p->used || p->answered || p->round == 0 || p->round > r->confirm_round)
             continue;
         p->slot = p->slot < r->barrier_slot ? r->barrier_slot : p->slot;
-        if (p->peer == r->identity.id) {
-            p->answered = true;
-            continue;
-        }
+        p->answered = true;
+    }
+}
+
+static void settle(struct replica *r, struct open_position *p)
+{
+    bool local = p->peer == r->identity.id;
+    if (!local && p->answered) {
         struct message *m = outgoing_push(r, MESSAGE_ANSWER, p->peer, 0);
         if (m != NULL)
-            m->position = (struct position){.nonce = p->nonce, .slot = p->slot};
+            m->position = (struct position){.nonce = p->peer_nonce, .slot = p->slot};
+        drop(r, p);
+    } else if (!local && r->now_usec - p->asked_usec > ASKED_HEARTBEATS * (uint64_t)r->config.heartbeat_usec) {
+        drop(r, p);
+    } else if (local && p->answered && p->slot <= r->chosen) {
+        outcome_push(r, p->cookie, OUTCOME_POSITION, p->slot);
         drop(r, p);
     }
 }
@@ -160,13 +176,9 @@ void confirm_pump(struct replica *r)
             begin_round(r);
         }
     }
-    for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
-        struct open_position *p = &r->positions[i];
-        if (p->used && p->answered && p->slot <= r->chosen) {
-            outcome_push(r, p->cookie, OUTCOME_POSITION, p->slot);
-            drop(r, p);
-        }
-    }
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++)
+        if (r->positions[i].used)
+            settle(r, &r->positions[i]);
 }
 
 static void forward(struct replica *r, uint32_t leader)
@@ -184,7 +196,7 @@ static void forward(struct replica *r, uint32_t leader)
 
 uint64_t confirm_timer(struct replica *r)
 {
-    int leader = election_leader(r);
+    int leader = election_route(r);
     if (r->n_positions == 0)
         return UINT64_MAX;
     if (leader == (int)r->me) {

@@ -29,7 +29,8 @@ enum {
     FETCH_SLOTS_MAX = 512,
     RESEND_BYTES_MAX = 96 << 10, /* to one peer at once                                   */
     BODIES_ASKED_MAX = 64,       /* bodies asked for at once in phase 1                   */
-    INTAKE_MAX = 16384,          /* messages that wait at the leader for a slot           */
+    SUBMIT_HOPS_MAX = 2,
+    INTAKE_MAX = 16384, /* messages that wait at the leader for a slot           */
     INTAKE_BYTES_MAX = 32 << 20,
     RTO_MIN_USEC = 10000,
     RTO_MAX_USEC = 1000000,
@@ -85,14 +86,16 @@ struct intake_stream {
     uint32_t next_hash;
 };
 
+/* A linearizable position that is wanted: by a client, or by a peer that asked this replica. */
 struct open_position {
-    uint64_t cookie; /* 0 where a peer asked        */
-    uint64_t nonce;  /* the peer's, or the own to the leader; 0: not asked for yet */
-    replica_id_t peer;
-    bool used;
-    bool answered;  /* by the leader: waits until .slot is applied */
-    slot_t slot;    /* leader: chosen at arrival; else the answer  */
-    uint64_t round; /* leader: the CONFIRM round that settles it   */
+    bool used, answered;
+    uint64_t cookie;     /* the client's call                                          */
+    replica_id_t peer;   /* who asked; the own id: a client                            */
+    uint64_t peer_nonce; /* the peer's name for it                                     */
+    uint64_t nonce;      /* the own name for it, to the leader                         */
+    uint64_t asked_usec; /* last; what a peer asks for no more is forgotten            */
+    slot_t slot;         /* leader: chosen at arrival; then the answer                 */
+    uint64_t round;      /* leader: the CONFIRM round that settles it; 0: none yet     */
 };
 
 struct replica {
@@ -280,8 +283,12 @@ void election_transfer(struct replica *r, uint32_t from, const struct transfer *
 void election_hand_over(struct replica *r, replica_id_t target);
 void election_beat(struct replica *r);
 uint64_t election_timer(struct replica *r);
-/* The leader that messages go to: a member index, or -1. The own one only while it leads. */
+/* The leader: a member index, or -1. Of linked peers that lead the one with the highest ballot, whatever this replica
+ * promised meanwhile to a bidder that vanished. */
 int election_leader(const struct replica *r);
+/* Where clients' messages go: the leader, or else a linked peer that has one. */
+int election_route(const struct replica *r);
+struct ballot election_route_ballot(const struct replica *r, int route);
 
 /* phase1.c */
 void proposer_begin(struct replica *r);

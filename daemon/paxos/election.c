@@ -43,14 +43,33 @@ static bool is_able(const struct replica *r)
 
 int election_leader(const struct replica *r)
 {
+    int best = -1;
     if (r->phase == PHASE_LEADING)
         return (int)r->me;
     for (uint32_t i = 0; i < config_at(r)->n_members; i++) {
         const struct peer *p = &r->peers[i];
-        if (i != r->me && p->leading && p->bid.round != 0 && ballot_equal(p->bid, r->followed) && peer_is_linked(r, i))
-            return (int)i;
+        if (i != r->me && p->leading && p->bid.round != 0 && peer_is_linked(r, i) &&
+            (best < 0 || ballot_compare(p->bid, r->peers[best].bid) > 0))
+            best = (int)i;
     }
-    return -1;
+    return best;
+}
+
+int election_route(const struct replica *r)
+{
+    int leader = election_leader(r);
+    for (uint32_t i = 0; i < config_at(r)->n_members && leader < 0; i++)
+        if (i != r->me && r->peers[i].happy && peer_is_linked(r, i))
+            return (int)i;
+    return leader;
+}
+
+struct ballot election_route_ballot(const struct replica *r, int route)
+{
+    if (route < 0)
+        return (struct ballot){0};
+    const struct peer *p = &r->peers[route];
+    return (uint32_t)route == r->me ? r->bid : p->leading ? p->bid : p->followed;
 }
 
 /* --- heartbeats --- */
@@ -237,13 +256,13 @@ static bool sees_hole(struct replica *r)
 
 static void note_leader(struct replica *r)
 {
-    int leader = election_leader(r);
-    struct ballot b = leader < 0 ? (struct ballot){0} : (uint32_t)leader == r->me ? r->bid : r->peers[leader].bid;
+    int leader = election_leader(r), route = election_route(r);
+    struct ballot b = election_route_ballot(r, leader);
     if (leader >= 0 && !ballot_equal(b, r->shown_leader)) {
         r->shown_leader = b;
         r->leader_since_usec = r->now_usec;
     }
-    bool quorum = leader >= 0 && configuration_is_majority(config_at(r), linked_set(r));
+    bool quorum = route == (int)r->me ? r->happy : route >= 0 && r->peers[route].happy;
     if (quorum != r->quorum) {
         r->quorum = quorum;
         r->quorum_since_usec = r->now_usec;

@@ -182,11 +182,26 @@ void intake_pop(struct replica *r)
     entry_free(r, i);
 }
 
+/* For a peer that has no link to the leader; once, so that nothing goes in circles. */
+static void forward(struct replica *r, uint32_t from, const struct submit *m)
+{
+    int leader = election_leader(r);
+    struct entry *entries = leader < 0 || (uint32_t)leader == from ? NULL : entries_take(r, m->n_entries);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_entries && entries != NULL; i++)
+        if (m->entries[i].value != NULL && m->entries[i].hops < SUBMIT_HOPS_MAX)
+            entries[n++] = (struct entry){.hops = (uint8_t)(m->entries[i].hops + 1), .value = m->entries[i].value};
+    struct message *out = n == 0 ? NULL : outgoing_push(r, MESSAGE_SUBMIT, member_id(r, (uint32_t)leader), 0);
+    if (out != NULL)
+        out->submit = (struct submit){.n_entries = n, .entries = entries};
+}
+
 void intake_submit(struct replica *r, uint32_t from, const struct submit *m)
 {
-    (void)from;
-    if (r->phase != PHASE_LEADING)
+    if (r->phase != PHASE_LEADING) {
+        forward(r, from, m);
         return;
+    }
     for (uint32_t i = 0; i < m->n_entries; i++)
         if (m->entries[i].value != NULL && m->entries[i].value->type == VALUE_MESSAGE)
             intake_add(r, m->entries[i].value, false);

@@ -5,11 +5,13 @@ daemon_paxos_libpaxos_a_SOURCES = \
 	daemon/paxos/acceptor.c \
 	daemon/paxos/ballot.h \
 	daemon/paxos/bytes.h \
+	daemon/paxos/confirm.c \
 	daemon/paxos/core.h \
 	daemon/paxos/crc32c.c \
 	daemon/paxos/crc32c.h \
 	daemon/paxos/dedup.c \
 	daemon/paxos/dedup.h \
+	daemon/paxos/election.c \
 	daemon/paxos/hash.c \
 	daemon/paxos/hash.h \
 	daemon/paxos/identity.h \
@@ -28,6 +30,7 @@ daemon_paxos_libpaxos_a_SOURCES = \
 	daemon/paxos/replica.c \
 	daemon/paxos/replica.h \
 	daemon/paxos/restore.c \
+	daemon/paxos/start.c \
 	daemon/paxos/value.c \
 	daemon/paxos/value.h \
 	daemon/paxos/window.h

@@ -202,10 +202,10 @@ static void take_in(struct replica *r, uint32_t first)
 /* Looks at what is open when something new is there or due; a new leader gets everything from the start. */
 void origin_pump(struct replica *r)
 {
-    int leader = election_leader(r);
+    int leader = election_route(r);
     if (leader < 0 || r->n_open == 0)
         return;
-    struct ballot b = (uint32_t)leader == r->me ? r->bid : r->peers[leader].bid;
+    struct ballot b = election_route_ballot(r, leader);
     if (!ballot_equal(b, r->origin_ballot)) {
         r->origin_ballot = b;
         for (uint32_t i = r->open_first; i != 0; i = r->open[i - 1].next) {
@@ -234,7 +234,7 @@ void origin_pump(struct replica *r)
 
 uint64_t origin_timer(struct replica *r)
 {
-    if (r->n_open == 0 || election_leader(r) < 0)
+    if (r->n_open == 0 || election_route(r) < 0)
         return UINT64_MAX;
     return r->submit_at_usec > r->now_usec ? r->submit_at_usec : r->now_usec + SUBMIT_RTO_MIN_USEC;
 }

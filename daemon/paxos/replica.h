@@ -183,7 +183,7 @@ struct replica_status {
     struct ballot ballot;        /* the leader's, round 0 where none is known   */
     replica_id_t leader;         /* REPLICA_ID_NONE: none known                 */
     uint64_t leader_since_usec;  /* monotonic                                   */
-    bool quorum;                 /* linked to a majority, and a leader is known */
+    bool quorum;                 /* there is a way to a leader with a majority  */
     uint32_t n_linked, n_needed; /* with self                                   */
     uint64_t quorum_since_usec;  /* when `quorum` last changed                  */
     slot_t chosen, accepted;     /* chosen prefix; highest slot accepted        */
