@@ -388,10 +388,14 @@ static bool put_some(struct datagram_writer *w, const struct message *m, const s
     w->size = (size_t)(append_head(frame + FRAME_SIZE, m) - w->bytes);
 
     uint32_t n = 0;
-    for (slot_t before = 0; n < list->pieces_max && c->entry < list->n; n++) {
+    slot_t before = 0;
+    while (n < list->pieces_max && c->entry < list->n) {
         const slot_t slot = list->entries[c->entry].slot;
         invariant(list->type != MESSAGE_ACCEPT || n == 0 || slot > before, slot, before);
         if (!put_piece(w, list, c, n > 0 && slot == before + 1))
+            break;
+        n++;
+        if (c->offset != 0) /* the datagram is full */
             break;
         before = slot;
     }
