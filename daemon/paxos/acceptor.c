@@ -182,7 +182,8 @@ static void send_accepted(struct replica *r, uint32_t to, slot_t base, uint32_t 
                                     .n_words = n_words,
                                     .chosen = r->chosen,
                                     .space_bytes = r->config.space_bytes};
-    memcpy(m->accepted.words, words, n_words * sizeof(*words));
+    if (n_words > 0)
+        memcpy(m->accepted.words, words, n_words * sizeof(*words));
     r->counters.accepted++;
 }
 
