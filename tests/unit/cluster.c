@@ -79,7 +79,9 @@ struct cluster *cluster_make(const struct cluster_options *o)
     c->wall_base_usec = UINT64_C(1790000000) * SECOND;
     c->network.delay_min_usec = 1 * MSEC;
     c->network.delay_max_usec = 5 * MSEC;
-    c->observer = observer_make(c);
+    c->lone = o->lone;
+    if (!c->lone)
+        c->observer = observer_make(c);
     if (o->trace) {
         c->trace = calloc(CLUSTER_TRACE_LINES, sizeof(*c->trace));
         if (!c->trace)
@@ -96,9 +98,10 @@ struct cluster *cluster_make(const struct cluster_options *o)
         struct identity identity;
         make_identity(c, i, &cluster, lives, &identity);
         host_make(c, i, &identity);
-        observer_identity(c, i, &identity);
     }
     for (uint32_t i = 0; i < o->n_hosts; i++)
+        observer_identity(c, i, &c->hosts[i].disk.identity);
+    for (uint32_t i = 0; i < o->n_hosts && !c->lone; i++)
         host_start(&c->hosts[i]);
     return c;
 }

@@ -158,6 +158,8 @@ struct cluster_options {
     bool blank;         /* start from empty disks; else every one is a voter already */
     bool trace;         /* keep the last events for a failure */
     bool trace_print;   /* and print all of them as they come  */
+    struct lone *lone;  /* set by lone_make() only             */
+    uint32_t lone_index;
     uint64_t heartbeat_usec;
     uint32_t alpha, dedup_slots, streams_max;
     uint32_t submissions_max, promise_page_slots, proposal_bytes_max, message_bytes_max, space_bytes;
@@ -179,6 +181,7 @@ struct cluster {
     struct body *bodies[4096];
     struct observer *observer;
     struct clients *clients; /* NULL: none */
+    struct lone *lone;       /* cluster_lone.h: then there is no observer, and one host only */
     char (*trace)[CLUSTER_TRACE_WIDTH];
     size_t n_trace;
 };

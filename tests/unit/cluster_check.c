@@ -44,6 +44,8 @@ struct observer *observer_make(struct cluster *c)
 void observer_free(struct cluster *c)
 {
     struct observer *o = c->observer;
+    if (!o)
+        return;
     for (size_t i = 0; i < o->n_pages; i++)
         free(o->slots[i]);
     free((void *)o->slots);
@@ -110,7 +112,7 @@ static bool is_chosen_here(const struct cluster *c, slot_t slot, const struct bo
 void observer_identity(struct cluster *c, uint32_t host, const struct identity *i)
 {
     struct observer *o = c->observer;
-    if (i->status != IDENTITY_VOTER)
+    if (!o || i->status != IDENTITY_VOTER)
         return;
     if (o->has_cluster && !hash_equal(&o->cluster, &i->cluster))
         cluster_fail(c, "host %u is a voter of another cluster (trap 34)", host);
@@ -204,6 +206,8 @@ static void choose(struct cluster *c, slot_t slot, const struct proposal *p)
 
 void observer_durable(struct host *h, const struct disk_record *r)
 {
+    if (h->cluster->lone)
+        return;
     if (r->type == RECORD_IDENTITY)
         observer_identity(h->cluster, h->index, r->identity);
     if (r->type != RECORD_ACCEPT || r->slot == 0)
@@ -218,6 +222,8 @@ void observer_durable(struct host *h, const struct disk_record *r)
 void observer_record(struct host *h, const struct disk_record *r)
 {
     struct cluster *c = h->cluster;
+    if (c->lone)
+        return;
     if (!h->has_space && (r->type == RECORD_ACCEPT || r->type == RECORD_PROMISE || r->type == RECORD_CHOSEN))
         cluster_fail(c, "host %u: record %d without room on the disk", h->index, (int)r->type);
     switch (r->type) {
@@ -317,6 +323,8 @@ static void check_heartbeat(struct host *h, const struct heartbeat *b)
 void observer_sent(struct host *h, const struct packet *p)
 {
     const struct message *m = &p->message;
+    if (h->cluster->lone)
+        return;
     if (m->type == MESSAGE_PROMISE)
         check_promise(h, &m->promise);
     if (m->type == MESSAGE_ACCEPTED)
@@ -342,6 +350,8 @@ void observer_made(struct host *h, const struct packet *p, replica_id_t to)
     (void)to;
     struct cluster *c = h->cluster;
     const struct message *m = &p->message;
+    if (c->lone)
+        return;
     if (m->type == MESSAGE_PREPARE)
         use_ballot(h, m->prepare.ballot, false);
     if (m->type == MESSAGE_CONFIRM)
@@ -412,7 +422,7 @@ void observer_applied(struct host *h, const struct applied *a)
         cluster_fail(c, "host %u: applies slot %lu after %lu (trap 17)", h->index, a->slot, h->applied);
     h->has_applied = true;
     h->applied = a->slot;
-    if (a->slot == 0)
+    if (a->slot == 0 || c->lone)
         return;
     struct log_slot *s = slot_at(c, a->slot);
     if (a->slot > c->observer->chosen)
@@ -428,7 +438,7 @@ void observer_applied(struct host *h, const struct applied *a)
 
 void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain)
 {
-    if (slot == 0)
+    if (slot == 0 || h->cluster->lone)
         return;
     struct log_slot *s = slot_at(h->cluster, slot);
     if (!s->has_chain)
@@ -460,7 +470,7 @@ static void check_commit(struct host *h, const struct record *r, slot_t after)
 
 void observer_notes(struct host *h, const struct effects *e)
 {
-    for (size_t i = 0; i < e->n_records; i++) {
+    for (size_t i = 0; i < e->n_records && !h->cluster->lone; i++) {
         if (e->records[i].type != RECORD_COMMIT)
             continue;
         check_commit(h, &e->records[i], h->noted);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "paxos/bytes.h"
 #include "tests/unit/cluster_check.h"
 #include "tests/unit/cluster_client_private.h"
 
@@ -75,8 +74,8 @@ struct operation *operation_make(struct cluster *c, uint32_t author)
     *(struct operation **)list_add(&k->operations) = o;
     o->id = k->operations.n;
     o->author = author;
-    put_u64(o->key, o->id);
-    put_u32(o->key + 8, author);
+    digits_put(o->key, o->id);
+    memcpy(o->key + 8, "-key", 4);
     o->text_bytes = (uint32_t)cluster_random(c, 0, 40);
     if (cluster_chance(c, 30))
         o->text_bytes = (uint32_t)cluster_random(c, 0, k->options.text_bytes_max);
@@ -90,7 +89,7 @@ static struct value *make_value(struct host *h, const struct attempt *a)
     const struct operation *o = a->operation;
     uint8_t *text = must_calloc(o->text_bytes);
     memset(text, 'x', o->text_bytes);
-    put_u64(text, o->id);
+    digits_put(text, o->id);
     char author[8] = "author0";
     author[6] = (char)('0' + o->author);
     struct value_fields f = {
@@ -275,7 +274,7 @@ static void check_slot(struct host *h, const struct operation *o, const struct o
     struct log_message v;
     log_message_read(s->chosen, &v);
     bool same_key = v.key_size == CLIENT_KEY_BYTES && memcmp(v.key, o->key, CLIENT_KEY_BYTES) == 0;
-    bool same_text = v.text_size == o->text_bytes && get_u64(v.text) == o->id;
+    bool same_text = v.text_size == o->text_bytes && digits_get(v.text) == o->id;
     if (!same_key || same_text != (u->type != OUTCOME_CONFLICT))
         cluster_fail(c, "host %u: outcome %d of operation %lu, but slot %lu says otherwise (trap 23)", h->index,
                      (int)u->type, o->id, u->slot);

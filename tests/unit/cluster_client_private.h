@@ -98,6 +98,21 @@ static inline struct session *session_at(const struct clients *k, uint32_t id)
     return *(struct session **)list_at(&k->sessions, id - 1);
 }
 
+/* An operation's number as the eight hexadecimal digits that its text begins with. */
+static inline void digits_put(uint8_t *p, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        p[i] = (uint8_t)"0123456789abcdef"[v >> (28 - 4 * i) & 15];
+}
+
+static inline uint64_t digits_get(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++)
+        v = v << 4 | (uint64_t)(p[i] >= 'a' ? p[i] - 'a' + 10 : p[i] - '0');
+    return v;
+}
+
 struct clients *clients_get(struct cluster *c); /* made where there are none */
 struct session *session_open(struct cluster *c, uint32_t host);
 void session_close(struct cluster *c, struct session *s);

@@ -72,6 +72,8 @@ static void start_sync(struct host *h)
         return;
     d->syncing = true;
     d->sync_target = d->n_records;
+    if (h->cluster->lone)
+        return; /* by hand */
     uint64_t done_usec = h->cluster->now_usec + cluster_random(h->cluster, h->sync_min_usec, h->sync_max_usec);
     if (done_usec < h->stalled_until_usec)
         done_usec = h->stalled_until_usec;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "paxos/bytes.h"
 #include "tests/unit/cluster_check.h"
 #include "tests/unit/cluster_client_private.h"
 
@@ -33,8 +32,8 @@ static void check_order(struct cluster *c, const struct number *numbers, size_t 
         cluster_fail(c, "slot %lu: operation %lu was sent as number %u of its connection, and stands behind number %u",
                      slot, n->attempt->operation->id, n->attempt->order, *last - 1);
     *last = n->attempt->order + 1;
-    if (get_u64(v->text) != n->attempt->operation->id)
-        cluster_fail(c, "slot %lu: the text of operation %lu under a number of operation %lu", slot, get_u64(v->text),
+    if (digits_get(v->text) != n->attempt->operation->id)
+        cluster_fail(c, "slot %lu: the text of operation %lu under a number of operation %lu", slot, digits_get(v->text),
                      n->attempt->operation->id);
 }
 
@@ -58,7 +57,7 @@ static void read_log(struct cluster *c, struct found *found)
             continue;
         struct log_message v;
         log_message_read(s->chosen, &v);
-        uint64_t id = v.text_size >= CLIENT_TEXT_MIN ? get_u64(v.text) : 0;
+        uint64_t id = v.text_size >= CLIENT_TEXT_MIN ? digits_get(v.text) : 0;
         if (id == 0 || id > k->operations.n)
             cluster_fail(c, "slot %lu holds a message that nobody sent", slot);
         const struct operation *o = operation_at(k, id);

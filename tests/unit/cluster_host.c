@@ -6,6 +6,7 @@
 
 #include "tests/unit/cluster_check.h"
 #include "tests/unit/cluster_client.h"
+#include "tests/unit/cluster_lone.h"
 
 enum { FETCH_ENTRIES_MAX = 256 };
 
@@ -129,7 +130,9 @@ static void carry_out(struct host *h, const struct effects *e)
     for (size_t i = 0; i < e->n_applied; i++)
         observer_applied(h, &e->applied[i]);
     observer_notes(h, e);
-    for (size_t i = 0; i < e->n_outcomes; i++)
+    if (h->cluster->lone)
+        lone_effects(h, e);
+    for (size_t i = 0; i < e->n_outcomes && !h->cluster->lone; i++)
         clients_outcome(h, &e->outcomes[i]);
     clients_outcomes_done(h);
     send_all(h, e);

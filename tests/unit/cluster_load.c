@@ -92,7 +92,8 @@ static void send_some(struct client *l)
         operations[n] = l->retries[n];
         n++;
     }
-    memmove((void *)l->retries, (void *)(l->retries + n), (l->n_retries - n) * sizeof(*l->retries));
+    if (n > 0)
+        memmove((void *)l->retries, (void *)(l->retries + n), (l->n_retries - n) * sizeof(*l->retries));
     l->n_retries -= n;
     while (n < max && k->operations.n < k->options.operations_max)
         operations[n++] = make_operation(l);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/unit/cluster_check.h"
+#include "tests/unit/cluster_lone.h"
 
 enum { SUBMIT_HOPS_MAX = 2 };
 
@@ -155,6 +156,10 @@ void network_send(struct host *h, struct packet *p, replica_id_t to)
     struct cluster *c = h->cluster;
     observer_sent(h, p);
     cluster_trace_message(c, (int)h->index, "send", to, &p->message);
+    if (c->lone) {
+        lone_sent(h, p, to);
+        return;
+    }
     if (to != REPLICA_ID_NONE) {
         struct host *receiver = cluster_host_by_id(c, to);
         if (!receiver || receiver == h)

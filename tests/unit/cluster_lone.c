@@ -1,0 +1,379 @@
+/* One replica by hand: see the header. */
+#include "tests/unit/cluster_lone.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/cluster_check.h"
+
+struct cluster_options lone_defaults(void)
+{
+    struct cluster_options o = cluster_defaults(1);
+    o.alpha = 64;
+    o.dedup_slots = 256;
+    return o;
+}
+
+struct lone *lone_make(const struct cluster_options *options, uint32_t n, uint32_t me)
+{
+    struct lone *l = calloc(1, sizeof(*l));
+    struct cluster_options o = options ? *options : lone_defaults();
+    assert_non_null(l);
+    o.n_hosts = l->n = n;
+    o.id_stride = 1;
+    o.lone = l;
+    l->me = me;
+    l->cluster = cluster_make(&o);
+    l->host = &l->cluster->hosts[me];
+    host_start(l->host);
+    return l;
+}
+
+void lone_forget(struct lone *l)
+{
+    for (size_t i = 0; i < l->n_sent; i++)
+        packet_release(l->sent[i].packet);
+    l->n_sent = l->n_applied = l->n_outcomes = 0;
+}
+
+void lone_free(struct lone *l)
+{
+    lone_forget(l);
+    cluster_free(l->cluster);
+    free(l);
+}
+
+void lone_restart(struct lone *l)
+{
+    host_crash(l->host, true);
+    lone_forget(l);
+    host_start(l->host);
+}
+
+/* --- the host's side --- */
+
+void lone_effects(struct host *h, const struct effects *e)
+{
+    struct lone *l = h->cluster->lone;
+    for (size_t i = 0; i < e->n_applied; i++) {
+        const struct applied *a = &e->applied[i];
+        assert_true(l->n_applied < LONE_APPLIED_MAX);
+        l->applied[l->n_applied++] =
+            (struct lone_applied){.slot = a->slot,
+                                  .body = cluster_body(h->cluster, a->value->bytes, a->value->size),
+                                  .time_usec = a->time_usec,
+                                  .visible = a->visible};
+    }
+    for (size_t i = 0; i < e->n_outcomes; i++) {
+        assert_true(l->n_outcomes < LONE_OUTCOMES_MAX);
+        l->outcomes[l->n_outcomes++] = e->outcomes[i];
+    }
+}
+
+void lone_sent(struct host *h, struct packet *p, replica_id_t to)
+{
+    struct lone *l = h->cluster->lone;
+    if (p->message.type == MESSAGE_HEARTBEAT) {
+        l->beat_seq = p->message.heartbeat.seq;
+        if (p->message.heartbeat.commit == 0)
+            l->chain = p->message.heartbeat.chain;
+    }
+    if (l->n_sent == LONE_SENT_MAX)
+        lone_forget(l);
+    p->refs++;
+    l->sent[l->n_sent++] = (struct lone_sent){.to = to, .packet = p};
+}
+
+/* --- values --- */
+
+static const struct body *make_body(struct lone *l, const struct value_fields *f)
+{
+    uint8_t bytes[512];
+    size_t size = value_encoded_size(f);
+    assert_true(size <= sizeof(bytes));
+    value_encode(f, bytes);
+    return cluster_body(l->cluster, bytes, (uint32_t)size);
+}
+
+const struct body *lone_noop(struct lone *l)
+{
+    return make_body(l, &(struct value_fields){.type = VALUE_NOOP});
+}
+
+const struct body *lone_text(struct lone *l, uint64_t stream, uint64_t n, const char *key, const char *text)
+{
+    struct value_fields f = {.type = VALUE_MESSAGE,
+                             .stream = stream,
+                             .n = n,
+                             .time_usec = 1000,
+                             .author = "a",
+                             .author_size = 1,
+                             .key = key,
+                             .key_size = (uint8_t)strlen(key),
+                             .text = text,
+                             .text_size = (uint32_t)strlen(text)};
+    return make_body(l, &f);
+}
+
+struct hash128 lone_hash(const struct lone *l, const struct body *b)
+{
+    return hash_bytes(&replica_identity(l->host->replica)->cluster, b->bytes, b->size);
+}
+
+/* --- what comes in --- */
+
+void lone_receive_values(struct lone *l, uint32_t from, const struct message *m, uint32_t n, const slot_t *slots,
+                         const struct body *const *bodies)
+{
+    struct packet *p = calloc(1, sizeof(*p));
+    assert_non_null(p);
+    p->refs = 1;
+    p->from = from;
+    p->cluster = replica_identity(l->host->replica)->cluster;
+    p->message = *m;
+    p->message.from = l->cluster->hosts[from].id;
+    p->message.from_life = l->cluster->hosts[from].disk.identity.life;
+    if (n > 0) {
+        p->entries = calloc(n, sizeof(*p->entries));
+        p->bodies = calloc(n, sizeof(*p->bodies));
+        assert_true(p->entries && p->bodies);
+        for (uint32_t i = 0; i < n; i++) {
+            p->entries[i] = m->type == MESSAGE_BODY ? m->body : (struct entry){.slot = slots[i], .hops = 1};
+            p->bodies[i] = bodies[i];
+        }
+    }
+    struct sim_event e = {.type = SIM_DELIVER, .host = l->me, .packet = p, .count = n};
+    network_deliver(l->host, &e);
+    packet_release(p);
+}
+
+void lone_receive(struct lone *l, uint32_t from, const struct message *m)
+{
+    lone_receive_values(l, from, m, 0, NULL, NULL);
+}
+
+void lone_prepare(struct lone *l, uint32_t from, struct ballot b, slot_t first, uint32_t page)
+{
+    struct message m = {.type = MESSAGE_PREPARE, .prepare = {.ballot = b, .from = first, .page = page}};
+    lone_receive(l, from, &m);
+}
+
+void lone_accept(struct lone *l, uint32_t from, struct ballot b, slot_t commit, slot_t slot, const struct body *body)
+{
+    struct message m = {.type = MESSAGE_ACCEPT, .accept = {.ballot = b, .commit = commit}};
+    lone_receive_values(l, from, &m, body ? 1 : 0, &slot, &body);
+}
+
+void lone_promise(struct lone *l, uint32_t from, const struct message *prepare, slot_t chosen, uint32_t n,
+                  const struct promised_entry *entries)
+{
+    struct message m = {.type = MESSAGE_PROMISE,
+                        .promise = {.ballot = prepare->prepare.ballot,
+                                    .from = prepare->prepare.from,
+                                    .page_slots = l->cluster->options.promise_page_slots,
+                                    .last = true,
+                                    .chosen = chosen,
+                                    .n_entries = n,
+                                    .entries = entries}};
+    lone_receive(l, from, &m);
+}
+
+void lone_accepted(struct lone *l, uint32_t from, struct ballot b, slot_t slot)
+{
+    struct message m = {.type = MESSAGE_ACCEPTED, .accepted = {.ballot = b, .base = slot, .n_words = 1, .words = {1}}};
+    m.accepted.space_bytes = l->cluster->options.space_bytes;
+    lone_receive(l, from, &m);
+}
+
+void lone_event(struct lone *l, struct event e)
+{
+    host_step(l->host, &e);
+}
+
+void lone_submit(struct lone *l, uint64_t stream, uint64_t n, const char *key, const char *text)
+{
+    struct value *v =
+        host_value(l->host, &replica_identity(l->host->replica)->cluster, lone_text(l, stream, n, key, text));
+    struct submission s = {.value = v, .cookie = ++l->cookie};
+    lone_event(l, (struct event){.type = EVENT_SUBMIT, .submissions = &s, .n_submissions = 1});
+    host_value_release(l->host, v);
+}
+
+uint64_t lone_position(struct lone *l)
+{
+    lone_event(l, (struct event){.type = EVENT_POSITION, .cookie = ++l->cookie});
+    return l->cookie;
+}
+
+void lone_durable(struct lone *l)
+{
+    for (int i = 0; l->host->disk.syncing; i++) {
+        assert_true(i < 1000);
+        disk_synced(l->host);
+    }
+}
+
+void lone_beat(struct lone *l)
+{
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct lone_peer *p = &l->peers[i];
+        if (i == l->me || p->silent)
+            continue;
+        struct message m = {.type = MESSAGE_HEARTBEAT};
+        m.heartbeat = (struct heartbeat){.ballot = p->bid,
+                                         .followed = p->followed,
+                                         .leading = p->leading,
+                                         .happy = p->happy,
+                                         .seq = ++p->seq,
+                                         .commit = p->commit,
+                                         .chain = p->commit ? p->chain : l->chain,
+                                         .space_bytes = l->cluster->options.space_bytes};
+        if (!p->deaf && l->beat_seq > 0) {
+            m.heartbeat.n_echoes = 1;
+            m.heartbeat.echoes[0] = (struct echo){.id = l->host->id, .seq = l->beat_seq};
+        }
+        lone_receive(l, i, &m);
+    }
+}
+
+void lone_run(struct lone *l, uint64_t usec)
+{
+    uint64_t end_usec = l->cluster->now_usec + usec, beat_usec = l->cluster->options.heartbeat_usec;
+    while (l->cluster->now_usec < end_usec) {
+        uint64_t left_usec = end_usec - l->cluster->now_usec;
+        cluster_run(l->cluster, left_usec < beat_usec ? left_usec : beat_usec);
+        lone_beat(l);
+    }
+}
+
+/* --- what goes out --- */
+
+static bool is_wanted(const struct lone_sent *s, enum message_type type, replica_id_t to)
+{
+    return s->packet->message.type == type && (to == REPLICA_ID_NONE || s->to == to || s->to == REPLICA_ID_NONE);
+}
+
+const struct packet *lone_first(const struct lone *l, enum message_type type, replica_id_t to)
+{
+    for (size_t i = 0; i < l->n_sent; i++) {
+        if (is_wanted(&l->sent[i], type, to))
+            return l->sent[i].packet;
+    }
+    return NULL;
+}
+
+const struct packet *lone_last(const struct lone *l, enum message_type type, replica_id_t to)
+{
+    for (size_t i = l->n_sent; i > 0; i--) {
+        if (is_wanted(&l->sent[i - 1], type, to))
+            return l->sent[i - 1].packet;
+    }
+    return NULL;
+}
+
+uint32_t lone_count(const struct lone *l, enum message_type type)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < l->n_sent; i++)
+        n += l->sent[i].packet->message.type == type;
+    return n;
+}
+
+const struct body *lone_proposed(const struct lone *l, slot_t slot)
+{
+    for (size_t i = 0; i < l->n_sent; i++) {
+        const struct packet *p = l->sent[i].packet;
+        for (uint32_t j = 0; p->message.type == MESSAGE_ACCEPT && j < p->message.accept.n_entries; j++) {
+            if (p->entries[j].slot == slot)
+                return p->bodies[j];
+        }
+    }
+    return NULL;
+}
+
+slot_t lone_proposed_max(const struct lone *l)
+{
+    slot_t max = 0;
+    for (size_t i = 0; i < l->n_sent; i++) {
+        const struct packet *p = l->sent[i].packet;
+        for (uint32_t j = 0; p->message.type == MESSAGE_ACCEPT && j < p->message.accept.n_entries; j++)
+            max = p->entries[j].slot > max ? p->entries[j].slot : max;
+    }
+    return max;
+}
+
+bool lone_acked(const struct lone *l, struct ballot b, slot_t slot)
+{
+    for (size_t i = 0; i < l->n_sent; i++) {
+        const struct message *m = &l->sent[i].packet->message;
+        if (m->type != MESSAGE_ACCEPTED || !ballot_equal(m->accepted.ballot, b) || slot < m->accepted.base)
+            continue;
+        uint64_t bit = slot - m->accepted.base;
+        if (bit < 64 * (uint64_t)m->accepted.n_words && (m->accepted.words[bit / 64] >> (bit % 64) & 1))
+            return true;
+    }
+    return false;
+}
+
+const struct outcome *lone_outcome(const struct lone *l, uint64_t cookie)
+{
+    for (size_t i = 0; i < l->n_outcomes; i++) {
+        if (l->outcomes[i].cookie == cookie)
+            return &l->outcomes[i];
+    }
+    return NULL;
+}
+
+bool lone_is_leader(const struct lone *l)
+{
+    return host_is_leader(l->host);
+}
+
+slot_t lone_chosen(const struct lone *l)
+{
+    return replica_chosen(l->host->replica);
+}
+
+const struct message *lone_bid(struct lone *l)
+{
+    for (int i = 0; i < 100; i++) {
+        lone_run(l, l->cluster->options.heartbeat_usec);
+        lone_durable(l);
+        const struct packet *p = lone_last(l, MESSAGE_PREPARE, REPLICA_ID_NONE);
+        if (p)
+            return &p->message;
+    }
+    fail_msg("the replica does not bid");
+    return NULL;
+}
+
+void lone_lead(struct lone *l)
+{
+    struct message prepare = *lone_bid(l);
+    l->ballot = prepare.prepare.ballot;
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (i == l->me)
+            continue;
+        l->peers[i].followed = l->ballot;
+        lone_promise(l, i, &prepare, 0, 0, NULL);
+    }
+    lone_run(l, 1 * MSEC);
+    slot_t barrier = lone_proposed_max(l);
+    assert_true(barrier > 0);
+    lone_durable(l);
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (i != l->me)
+            lone_accepted(l, i, l->ballot, barrier);
+    }
+    lone_durable(l);
+    assert_int_equal(lone_chosen(l), barrier);
+    assert_true(lone_is_leader(l));
+    for (uint32_t i = 0; i < l->n; i++)
+        l->peers[i].happy = true;
+    lone_run(l, 2 * l->cluster->options.heartbeat_usec);
+    lone_forget(l);
+}
