@@ -42,7 +42,8 @@ void segment_header_encode(const struct segment_header *h, uint8_t *ret)
     put_u64(ret + 40, h->life);
     put_u64(ret + 48, h->number);
     put_u64(ret + 56, h->size);
-    put_u64(ret + 64, h->durable);
+    put_u64(ret + 64, h->first);
+    put_u64(ret + 72, h->durable);
     put_u32(ret + SEGMENT_HEADER_BYTES - 4, crc32c(0, ret, SEGMENT_HEADER_BYTES - 4));
 }
 
@@ -59,7 +60,8 @@ enum file_check segment_header_decode(const uint8_t *bytes, struct segment_heade
     ret->life = get_u64(bytes + 40);
     ret->number = get_u64(bytes + 48);
     ret->size = get_u64(bytes + 56);
-    ret->durable = get_u64(bytes + 64);
+    ret->first = get_u64(bytes + 64);
+    ret->durable = get_u64(bytes + 72);
     return FILE_WHOLE;
 }
 

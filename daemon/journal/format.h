@@ -57,6 +57,7 @@ struct segment_header {
     uint64_t life;
     uint64_t number;
     uint64_t size;
+    uint64_t first;
     uint64_t durable;
 };
 

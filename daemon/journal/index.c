@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "journal/array.h"
+
 void extent_add_slot(struct extent *e, slot_t slot)
 {
     if (slot < e->min)
@@ -21,31 +23,14 @@ void extent_add(struct extent *e, const struct extent *other)
         e->commit_until = other->commit_until;
 }
 
-/* Doubles an array that is full. */
-static int grow(void **array, size_t n, size_t *room, size_t item_size)
-{
-    size_t more = *room > 0 ? 2 * *room : 16;
-    void *p;
-
-    if (n < *room)
-        return 0;
-    p = reallocarray(*array, more, item_size);
-    if (p == NULL)
-        return -ENOMEM;
-    *array = p;
-    *room = more;
-    return 0;
-}
-
 int index_add_segment(struct index *x, uint64_t number, uint64_t file_bytes)
 {
     struct extent extent = extent_none();
-    void *p = x->segments;
-    int r = grow(&p, x->n_segments, &x->segments_room, sizeof *x->segments);
+    void *p = array_grow(x->segments, x->n_segments + 1, &x->segments_room, sizeof *x->segments);
 
+    if (p == NULL)
+        return -ENOMEM;
     x->segments = p;
-    if (r < 0)
-        return r;
     if (x->n_segments > 0)
         extent.commit_until = x->segments[x->n_segments - 1].extent.commit_until;
     x->segments[x->n_segments++] = (struct index_segment){.number = number, .file_bytes = file_bytes, .extent = extent};
@@ -59,11 +44,10 @@ int index_add_batch(struct index *x, uint32_t offset, uint32_t size, const struc
 
     extent_add(&s->extent, extent);
     if (last == NULL || last->size >= INDEX_STRETCH_BYTES) {
-        void *p = s->points;
-        int r = grow(&p, s->n_points, &s->points_room, sizeof *s->points);
+        void *p = array_grow(s->points, s->n_points + 1, &s->points_room, sizeof *s->points);
+        if (p == NULL)
+            return -ENOMEM;
         s->points = p;
-        if (r < 0)
-            return r;
         last = &s->points[s->n_points++];
         *last = (struct index_point){.offset = offset, .extent = extent_none()};
     }

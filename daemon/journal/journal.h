@@ -1,10 +1,11 @@
-/* The durable log of one replica: segments of checksummed batches, one writer, one sync a batch.
+/* The durable log of one replica: segments of checksummed batches, one writer, one sync a group of them.
  *
- * Files in the state directory: "superblock.0" and "superblock.1" (the identity, written in turn, each checksummed and
- * numbered; the newer whole one counts), "segment-%016x" (numbered from 1), "reserve" (the next segment, allocated
- * ahead), "lock". Every file opens with a magic, a format version, cluster id, replica id and life; a batch's header
- * names segment, batch number, offset, size, the batch number that was durable when it was written, and a CRC-32C of it
- * all.
+ * Files in the state directory: "superblock.0" and "superblock.1" (the identity, both written at every change,
+ * checksummed and numbered; the newer whole one counts), "segment-%016x" (numbered from 1; the first is made with the
+ * first record), "reserve" (the next segment, allocated ahead), "lock". Every file opens with a magic, a format
+ * version, cluster id, replica id and life; a batch's header names segment, batch number, offset, size, the batch
+ * number that was durable when it was written, and a CRC-32C of it all. Every segment opens with the highest promise of
+ * those before. format.h has the bytes.
  *
  * Order: what is appended in one or more journal_append() calls becomes one or more batches in that order; a batch is
  * durable only after all before it. Failure: any failed write or sync is final: the journal answers nothing more as
@@ -13,11 +14,11 @@
  * more, still fits.
  *
  * Recovery reads every batch in order. Torn or rotten (etcd's and TigerBeetle's rules, sharpened): a bad batch is a
- * torn tail only if it is in the last segment, nothing after it in the file is a batch with a higher number of this
- * segment, and it was not yet reported durable as far as any batch or superblock tells; then it and the rest are cut.
- * Anything else is rot: refused with file and offset, never cut. After reading, the unsealed tail is rewritten into a
- * new segment and synced before anything is answered, since the page cache may show bytes that the disk lacks after a
- * failed sync of the last run. */
+ * torn tail only if it is in the last segment, nothing tells that it was durable (a later batch, the segment's header,
+ * the superblock), and a part of it was not written (one of its sectors still holds the zeros of the allocated file, or
+ * its last byte does). Then it and what follows are cut. Anything else is rot: refused with file and offset, never cut.
+ * After reading, the last segment is rewritten into a new file, synced and renamed into place before anything is
+ * answered, since the page cache may show bytes that the disk lacks after a failed sync of the last run. */
 #ifndef JOURNAL_JOURNAL_H
 #define JOURNAL_JOURNAL_H
 
@@ -32,7 +33,8 @@ enum {
     JOURNAL_VERSION = 1,
     JOURNAL_SEGMENT_BYTES_DEFAULT = 16 << 20,
     JOURNAL_SEGMENT_BYTES_MIN = 64 << 10, /* the simulator draws it small */
-    JOURNAL_HEADROOM_BYTES = 1 << 20,     /* or a quarter of the segment, whichever is lower */
+    JOURNAL_SEGMENT_BYTES_MOST = 1 << 30,
+    JOURNAL_HEADROOM_BYTES = 1 << 20, /* or a quarter of the segment, whichever is lower */
     JOURNAL_ERROR_MAX = 511,
 };
 
@@ -41,7 +43,7 @@ struct journal;
 struct journal_options {
     const struct vfs *vfs;
     uint64_t segment_bytes;
-    /* Called by whoever runs journal_write(), after each durable batch or a final failure (error < 0). */
+    /* Called by whoever runs journal_write(), after each durable group or a final failure (error < 0). */
     void (*written)(void *user, int error);
     void *user;
 };
@@ -50,7 +52,7 @@ enum journal_result {
     JOURNAL_OK = 0,
     JOURNAL_IO = -1,       /* the disk failed: exit 74                                                  */
     JOURNAL_REFUSED = -2,  /* rot, another replica's or cluster's files, an unknown version: exit 65    */
-    JOURNAL_NO_SPACE = -3, /* at start, no room for the first segments or for the rewritten tail         */
+    JOURNAL_NO_SPACE = -3, /* at the first start, no room for the first segment                         */
 };
 
 /* Reads the superblock only. ret->status is 0 (not an identity_status) where there is no state at all.
@@ -72,8 +74,13 @@ void journal_close(struct journal *j);
  * and never fails: the caller stops before space runs out (journal_has_space), and bounds what is in flight. */
 void journal_append(struct journal *j, const struct record *records, size_t n, uint64_t seq);
 
-/* Writes and syncs what was gathered; the caller's thread does the work. 0: durable; or a negative errno, final. The
- * daemon runs it on the journal's thread (journal_thread_*), the simulator where it likes. */
+/* Writes and syncs what was gathered; then, after `written`, allocates a slice of the next segment where that is not
+ * ready. The caller's thread does the work. 0: durable; or a negative errno, final: every later call answers it again
+ * and leaves the disk alone. The daemon runs it on the journal's thread (journal_thread_*), the simulator where it
+ * likes.
+ *
+ * Pending: there is something to write or to allocate. On a full disk nothing is, although journal_has_space() is
+ * false: then a call about once a second tries again. */
 int journal_write(struct journal *j);
 bool journal_is_pending(struct journal *j);
 

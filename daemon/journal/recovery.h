@@ -1,0 +1,15 @@
+/* Reading the segments at start: what is whole is replayed, a torn tail is told from rot (journal.h says by which
+ * rule), and the last segment is rewritten, so that what counts is on the disk and not only in the page cache (trap 3).
+ */
+#ifndef JOURNAL_RECOVERY_H
+#define JOURNAL_RECOVERY_H
+
+#include "journal/state.h"
+
+/* Fills j->index, ->segment, ->batch, ->durable_batch, ->promised, ->commit_until. j->superblock was read; nothing on
+ * disk is changed unless all of it was found good. */
+enum journal_result recovery_run(struct journal *j, journal_each each,
+                                 void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
+                                 char *ret_error);
+
+#endif

@@ -1,0 +1,292 @@
+#include "journal/scan.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal/array.h"
+#include "journal/explain.h"
+#include "paxos/crc32c.h"
+
+enum { WINDOW_BYTES = 1 << 20 };
+
+static enum journal_result refuse(struct scan *s, uint64_t offset, const char *what)
+{
+    return explain(
+        s->error, JOURNAL_REFUSED,
+        "%s: damaged at offset %llu, where batch %llu belongs: %s. This replica's votes may be lost, so nothing was "
+        "changed. Restore the state directory, or replace this replica (mpaxos(7))",
+        s->name, (unsigned long long)offset, (unsigned long long)(s->batch + 1), what);
+}
+
+enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, const uint8_t **ret)
+{
+    size_t wanted = size > WINDOW_BYTES ? size : WINDOW_BYTES;
+    int64_t n;
+    uint8_t *p;
+
+    if (offset < s->window_offset || offset + size > s->window_offset + s->window_size) {
+        p = array_grow(s->window, wanted, &s->window_room, 1);
+        if (p == NULL)
+            return explain_errno(s->error, -ENOMEM, "read", s->name);
+        s->window = p;
+        s->window_size = 0;
+        n = s->journal->vfs->file_read(s->journal->vfs->context, s->file, offset, p, wanted);
+        if (n < 0)
+            return explain_errno(s->error, (int)n, "read", s->name);
+        if ((uint64_t)n < size)
+            return explain_errno(s->error, -EIO, "read", s->name);
+        s->window_offset = offset;
+        s->window_size = (size_t)n;
+        if (s->progress != NULL)
+            s->progress(s->user, s->bytes_done + offset, s->bytes_all);
+    }
+    *ret = s->window + (offset - s->window_offset);
+    return JOURNAL_OK;
+}
+
+void scan_done(struct scan *s)
+{
+    if (s->file != NULL)
+        s->journal->vfs->file_close(s->journal->vfs->context, s->file);
+    s->file = NULL;
+    free(s->window);
+    s->window = NULL;
+    s->window_room = 0;
+    s->window_size = 0;
+}
+
+static bool is_zero(const uint8_t *p, size_t size)
+{
+    return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
+}
+
+static void cluster_text(const struct hash128 *h, char ret[33])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < 16; i++) {
+        ret[2 * i] = digits[h->bytes[i] >> 4];
+        ret[2 * i + 1] = digits[h->bytes[i] & 15];
+    }
+    ret[32] = '\0';
+}
+
+static enum journal_result check_owner(struct scan *s, const struct segment_header *h)
+{
+    const struct identity *i = &s->journal->superblock.identity;
+    char theirs[33], ours[33];
+
+    if (h->id == i->id && h->life == i->life && hash_equal(&h->cluster, &i->cluster))
+        return JOURNAL_OK;
+    cluster_text(&h->cluster, theirs);
+    cluster_text(&i->cluster, ours);
+    return explain(
+        s->error, JOURNAL_REFUSED,
+        "%s: belongs to replica %u, life %016llx, of cluster %s, but this is replica %u, life %016llx, of cluster %s. "
+        "Files of two replicas were mixed: put each one's own back",
+        s->name, h->id, (unsigned long long)h->life, theirs, i->id, (unsigned long long)i->life, ours);
+}
+
+static enum journal_result open_file(struct scan *s)
+{
+    const struct vfs *vfs = s->journal->vfs;
+    struct segment_header h;
+    const uint8_t *bytes;
+    uint32_t version;
+    int64_t size;
+    enum journal_result result;
+    int r = vfs->file_open(vfs->context, s->name, 0, &s->file);
+
+    if (r < 0) {
+        s->file = NULL;
+        return explain_errno(s->error, r, "open", s->name);
+    }
+    size = vfs->file_size(vfs->context, s->file);
+    if (size < 0)
+        return explain_errno(s->error, (int)size, "read", s->name);
+    if (size < SEGMENT_HEADER_BYTES)
+        return refuse(s, 0, "the file is cut short");
+    result = scan_bytes(s, 0, SEGMENT_HEADER_BYTES, &bytes);
+    if (result != JOURNAL_OK)
+        return result;
+    switch (segment_header_decode(bytes, &h, &version)) {
+    case FILE_VERSION_UNKNOWN:
+        return explain_version(s->error, s->name, version);
+    case FILE_DAMAGED:
+        return refuse(s, 0, "the file's header does not match its checksum");
+    case FILE_WHOLE:
+        break;
+    }
+    result = check_owner(s, &h);
+    if (result != JOURNAL_OK)
+        return result;
+    if (h.number != s->number)
+        return refuse(s, 0, "the file is another segment's");
+    if (h.size != (uint64_t)size)
+        return refuse(s, 0, "the file has not the size that its header tells");
+    if (s->journal->index.n_segments == 0)
+        s->batch = h.first - 1;
+    if (h.first != s->batch + 1)
+        return refuse(s, 0, "batches between the segment before and this one are missing");
+    s->header = h;
+    s->size = h.size;
+    if (h.durable > s->durable)
+        s->durable = h.durable;
+    return JOURNAL_OK;
+}
+
+static enum journal_result replay_batch(struct scan *s, const uint8_t *batch, const struct batch_header *h)
+{
+    struct journal *j = s->journal;
+    struct extent extent = extent_none();
+    const uint8_t *p = batch + BATCH_HEADER_BYTES;
+    struct record_view v;
+    uint32_t n = 0;
+
+    for (uint32_t left = h->payload_size; left > 0; left -= v.encoded_size, p += v.encoded_size) {
+        if (!record_decode(p, left, s->notes, &v))
+            return refuse(s, h->offset, "it holds a record that this release does not know");
+        if (v.value != NULL)
+            extent_add_slot(&extent, v.record.slot);
+        if (v.record.type == RECORD_COMMIT && v.record.slot + 1 > extent.commit_until)
+            extent.commit_until = v.record.slot + 1;
+        if (ballot_compare(v.record.ballot, j->promised) > 0)
+            j->promised = v.record.ballot;
+        if (!s->each(s->user, &v.record, v.value, v.value_size))
+            return refuse(s, h->offset, "a record in it cannot follow those before it");
+        n++;
+    }
+    if (n != h->n_records)
+        return refuse(s, h->offset, "it does not hold as many records as it tells");
+    j->stats.records += n;
+    if (extent.commit_until > j->commit_until)
+        j->commit_until = extent.commit_until;
+    if (index_add_batch(&j->index, (uint32_t)h->offset, h->size, &extent) < 0)
+        return explain_errno(s->error, -ENOMEM, "index", s->name);
+    j->stats.batches++;
+    return JOURNAL_OK;
+}
+
+/* Whether what a write left undone shows: its sectors were zeros before, so that one which did not reach the disk still
+ * is, and where it ended in the middle of one, its last byte is missing. A batch of 64 KiB without both was written
+ * whole and changed afterwards. */
+static bool shows_tear(const uint8_t *p, uint64_t offset, size_t size)
+{
+    size_t to;
+
+    if (p[size - 1] == 0)
+        return true;
+    for (size_t at = 0; at < size; at = to) {
+        to = at + (SECTOR_BYTES - (offset + at) % SECTOR_BYTES);
+        if (to > size)
+            to = size;
+        if (is_zero(p + at, to - at))
+            return true;
+    }
+    return false;
+}
+
+/* Looks through what follows a bad batch: whether a later one says that this one was durable, and where the last byte
+ * is. */
+static enum journal_result scan_rest(struct scan *s, uint64_t *ret_durable, uint64_t *ret_last)
+{
+    struct batch_header h;
+    const uint8_t *p;
+
+    *ret_durable = 0;
+    *ret_last = s->end;
+    for (uint64_t at = s->end; at + BATCH_HEADER_BYTES <= s->size; at += BATCH_ALIGN) {
+        enum journal_result r = scan_bytes(s, at, BATCH_HEADER_BYTES, &p);
+        if (r != JOURNAL_OK)
+            return r;
+        if (is_zero(p, BATCH_ALIGN))
+            continue;
+        *ret_last = at + BATCH_ALIGN;
+        if (at > s->end && batch_header_decode(p, &h) && h.segment == s->number && h.offset == at &&
+            h.durable > *ret_durable)
+            *ret_durable = h.durable;
+    }
+    return JOURNAL_OK;
+}
+
+/* Where no whole batch follows at s->end; `bad` says why, NULL where zeros are there, as after the last one. */
+static enum journal_result end_segment(struct scan *s, const char *bad, bool torn, bool is_last)
+{
+    uint64_t durable, last;
+    enum journal_result r;
+
+    if (!is_last)
+        return bad == NULL ? JOURNAL_OK : refuse(s, s->end, bad);
+    r = scan_rest(s, &durable, &last);
+    if (r != JOURNAL_OK)
+        return r;
+    if (durable > s->durable)
+        s->durable = durable;
+    if (s->durable > s->batch)
+        return refuse(s, s->end, bad != NULL ? bad : "it was durable and is gone");
+    if (last > s->end && bad != NULL && !torn)
+        return refuse(s, s->end, bad);
+    s->torn_bytes = last - s->end;
+    return JOURNAL_OK;
+}
+
+/* One batch at s->end. *ret_more is false where the segment ends there. */
+static enum journal_result scan_batch(struct scan *s, bool is_last, bool *ret_more)
+{
+    struct batch_header h;
+    const uint8_t *p;
+    enum journal_result r;
+
+    *ret_more = false;
+    if (s->size - s->end < BATCH_HEADER_BYTES)
+        return end_segment(s, NULL, false, is_last);
+    r = scan_bytes(s, s->end, BATCH_HEADER_BYTES, &p);
+    if (r != JOURNAL_OK)
+        return r;
+    if (is_zero(p, BATCH_HEADER_BYTES))
+        return end_segment(s, NULL, false, is_last);
+    if (!batch_header_decode(p, &h))
+        return end_segment(s, "its header does not match its checksum", p[BATCH_HEADER_BYTES - 1] == 0, is_last);
+    if (h.segment != s->number || h.offset != s->end || h.number != s->batch + 1 || h.size > s->size - s->end)
+        return refuse(s, s->end, "another batch was written there");
+    r = scan_bytes(s, s->end, h.size, &p);
+    if (r != JOURNAL_OK)
+        return r;
+    if (!batch_is_whole(p, &h))
+        return end_segment(s, "it does not match its checksum", shows_tear(p, s->end, h.size), is_last);
+    r = replay_batch(s, p, &h);
+    if (r != JOURNAL_OK)
+        return r;
+    s->end_crc = crc32c(s->end_crc, p, h.size);
+    s->end += h.size;
+    s->batch = h.number;
+    if (h.durable > s->durable)
+        s->durable = h.durable;
+    *ret_more = true;
+    return JOURNAL_OK;
+}
+
+enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
+{
+    enum journal_result r;
+    bool more = true;
+
+    if (s->file != NULL)
+        s->journal->vfs->file_close(s->journal->vfs->context, s->file);
+    s->file = NULL;
+    s->number = number;
+    segment_name(number, s->name);
+    s->window_offset = 0;
+    s->window_size = 0;
+    s->end = SEGMENT_HEADER_BYTES;
+    s->end_crc = 0;
+    s->torn_bytes = 0;
+    r = open_file(s);
+    if (r == JOURNAL_OK && index_add_segment(&s->journal->index, number, s->size) < 0)
+        r = explain_errno(s->error, -ENOMEM, "index", s->name);
+    while (r == JOURNAL_OK && more)
+        r = scan_batch(s, is_last, &more);
+    s->bytes_done += s->size;
+    return r;
+}

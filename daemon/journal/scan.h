@@ -1,0 +1,44 @@
+/* Reads one segment's batches in order and decides where they end: cleanly, torn, or rotten. Changes nothing on disk.
+ */
+#ifndef JOURNAL_SCAN_H
+#define JOURNAL_SCAN_H
+
+#include "journal/format.h"
+#include "journal/state.h"
+
+struct scan {
+    struct journal *journal; /* whose index, promise and commit are filled */
+    journal_each each;
+    void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all);
+    void *user;
+    char *error;
+
+    /* Over all segments. */
+    uint64_t bytes_done, bytes_all;
+    uint64_t batch;   /* the last whole one's number                    */
+    uint64_t durable; /* the last one that is said to have been durable */
+
+    /* Of the segment that was scanned last; the file stays open for the rewrite. */
+    char name[SEGMENT_NAME_BYTES];
+    struct vfs_file *file;
+    struct segment_header header;
+    uint64_t number, size;
+    uint64_t end;     /* of the last whole batch                 */
+    uint32_t end_crc; /* of the bytes from the first batch to it */
+    uint64_t torn_bytes;
+
+    uint8_t *window; /* bytes of the file from window_offset on */
+    size_t window_room, window_size;
+    uint64_t window_offset;
+    struct note notes[RECORD_NOTES_MAX];
+};
+
+/* `is_last`: no later segment exists, so that a torn tail is possible. */
+enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last);
+
+/* Bytes of the scanned file; borrowed until the next call. At most what the file has. */
+enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, const uint8_t **ret);
+
+void scan_done(struct scan *s);
+
+#endif

@@ -1,0 +1,132 @@
+#include <errno.h>
+
+#include "journal/state.h"
+
+enum { FREE_INTERVAL_USEC = 1000000 };
+
+static int identity_write(struct journal *j, const struct identity *identity)
+{
+    j->superblock.identity = *identity;
+    j->superblock.durable = j->durable_batch;
+    return superblock_write(j->vfs, &j->superblock);
+}
+
+/* How many batches from `first` on go into the open segment, up to the next identity. */
+static size_t count_fitting(const struct journal *j, const struct group *g, size_t first)
+{
+    uint64_t left = j->segment.file != NULL ? j->segment.size - j->segment.offset : 0;
+    size_t n = 0;
+
+    while (first + n < g->n_entries && g->entries[first + n].identity == NULL) {
+        uint32_t size = batch_size(g->entries[first + n].payload_size);
+        if (size > left)
+            break;
+        left -= size;
+        n++;
+    }
+    return n;
+}
+
+static int group_write(struct journal *j, struct group *g)
+{
+    int r = 0;
+
+    for (size_t i = 0, n; i < g->n_entries && r == 0; i += n) {
+        n = 1;
+        if (g->entries[i].identity != NULL) {
+            r = identity_write(j, g->entries[i].identity);
+            continue;
+        }
+        n = count_fitting(j, g, i);
+        if (n == 0) {
+            r = segment_begin(j);
+            if (r < 0)
+                return r;
+            n = count_fitting(j, g, i);
+        }
+        r = n > 0 ? segment_write(j, g, i, n) : -EFBIG;
+    }
+    return r;
+}
+
+/* Now and then, not at every sync: it is a system call that a report wants, nothing else. */
+static void refresh_free_bytes(struct journal *j)
+{
+    uint64_t now = monotonic_usec();
+    int64_t n;
+
+    if (j->free_at_usec != 0 && now - j->free_at_usec < FREE_INTERVAL_USEC)
+        return;
+    j->free_at_usec = now;
+    n = j->vfs->free_bytes(j->vfs->context);
+    pthread_mutex_lock(&j->mutex);
+    if (n >= 0)
+        j->stats.free_bytes = (uint64_t)n;
+    pthread_mutex_unlock(&j->mutex);
+}
+
+/* Takes what was gathered. The other group's memory is used for what comes next. */
+static int group_take(struct journal *j)
+{
+    int r;
+
+    pthread_mutex_lock(&j->mutex);
+    r = j->append_error;
+    if (r == 0 && j->gather.n_entries > 0) {
+        struct group empty = j->writing;
+        group_close(&j->gather);
+        j->writing = j->gather;
+        j->gather = empty;
+        j->is_writing = true;
+    }
+    pthread_mutex_unlock(&j->mutex);
+    return r;
+}
+
+static void group_finish(struct journal *j)
+{
+    pthread_mutex_lock(&j->mutex);
+    j->durable_seq = j->writing.seq;
+    j->stats.records += j->writing.n_records;
+    group_clear(&j->writing);
+    j->is_writing = false;
+    pthread_mutex_unlock(&j->mutex);
+    j->written(j->user, 0);
+}
+
+/* What it was writing stays as it is: not durable, but readable. */
+static int fail(struct journal *j, int error)
+{
+    pthread_mutex_lock(&j->mutex);
+    j->error = error;
+    pthread_mutex_unlock(&j->mutex);
+    j->written(j->user, error);
+    return error;
+}
+
+int journal_write(struct journal *j)
+{
+    uint64_t bytes;
+    int r;
+
+    /* Only this thread sets it. Nothing is tried again: the disk may have lost what it says is there (trap 37). */
+    if (j->error < 0)
+        return j->error;
+    r = group_take(j);
+    if (r < 0)
+        return fail(j, r);
+    bytes = j->writing.framed_bytes;
+    if (j->is_writing) {
+        r = group_write(j, &j->writing);
+        if (r < 0)
+            return fail(j, r);
+        group_finish(j);
+    }
+    /* After the answers went out. Zeros keep well ahead of a segment that fills. */
+    if (j->reserve.file == NULL || j->reserve.done < j->reserve.size)
+        r = reserve_prepare(j, bytes > RESERVE_SLICE_BYTES / 2 ? 2 * bytes : RESERVE_SLICE_BYTES);
+    if (r < 0)
+        return fail(j, r);
+    refresh_free_bytes(j);
+    return 0;
+}
