@@ -1,0 +1,240 @@
+/* log: the chosen messages, in order, on and on where asked. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl/client.h"
+#include "ctl/verbs.h"
+
+enum {
+    READ_TIMEOUT_MSEC = 10000,
+    RETRY_USEC = 200000,
+    FOLLOW_WAIT_MSEC = 3600000, /* a quiet log is no dead daemon: that one closes the connection */
+    AUTHOR_WIDTH = 12,
+    SLOT_WIDTH = 8,
+};
+
+struct reading {
+    const struct invocation *v;
+    uint64_t from, count, tail, n_shown;
+    bool has_from, has_count, has_tail, follow, linearizable, all_columns, legend_shown;
+    struct failure failure;
+};
+
+static void print_legend(struct reading *g)
+{
+    if (g->legend_shown || !g->v->report.legend || g->v->report.json != JSON_OFF)
+        return;
+    g->legend_shown = true;
+    printf("%*s  %-*s  %-*s  %s\n", SLOT_WIDTH, "SLOT", g->all_columns ? 27 : 19, "TIME (UTC)", AUTHOR_WIDTH, "AUTHOR", "TEXT");
+}
+
+static void print_message(struct reading *g, const cJSON *m)
+{
+    int64_t slot = -1, time_usec = -1;
+    const char *author = NULL, *text = NULL;
+    char time[TEXT_TIME_MAX];
+    g->n_shown++;
+    if (g->v->report.json != JSON_OFF) {
+        report_json(&g->v->report, m, true);
+        return;
+    }
+    varlink_get_int(m, "slot", 0, INT64_MAX, &slot);
+    varlink_get_int(m, "time_usec", 0, INT64_MAX, &time_usec);
+    varlink_get_string(m, "author", &author);
+    varlink_get_string(m, "text", &text);
+    time_format(time_usec, !g->all_columns, time);
+    printf("%*lld  %s  ", SLOT_WIDTH, (long long)slot, time);
+    text_print(stdout, author ? author : "?");
+    size_t columns = text_columns(author ? author : "?");
+    printf("%*s", columns < AUTHOR_WIDTH ? (int)(AUTHOR_WIDTH - columns) + 2 : 2, "");
+    text_print(stdout, text ? text : "?");
+    putchar('\n');
+}
+
+/* 0, or -1 where the reply has not the form that it should. */
+static int take_page(struct reading *g, const struct reply *r)
+{
+    int64_t next = -1;
+    const cJSON *messages = r->parameters ? cJSON_GetObjectItemCaseSensitive(r->parameters, "messages") : NULL, *m;
+    if (!cJSON_IsArray(messages) || !varlink_get_int(r->parameters, "next", 0, INT64_MAX, &next) || next < 0)
+        return -1;
+    print_legend(g);
+    cJSON_ArrayForEach(m, messages) print_message(g, m);
+    g->from = (uint64_t)next;
+    g->has_from = true;
+    g->has_tail = false;
+    return 0;
+}
+
+static cJSON *read_parameters(const struct reading *g)
+{
+    cJSON *p = cJSON_CreateObject();
+    if (g->has_from)
+        cJSON_AddItemToObject(p, "from", varlink_int((int64_t)g->from));
+    if (g->has_tail)
+        cJSON_AddItemToObject(p, "tail", varlink_int((int64_t)g->tail));
+    if (g->has_count)
+        cJSON_AddItemToObject(p, "count", varlink_int((int64_t)(g->count - g->n_shown)));
+    if (g->follow)
+        cJSON_AddTrueToObject(p, "follow");
+    return p;
+}
+
+enum stream_end { STREAM_WHOLE, STREAM_LOST, STREAM_FAILED, STREAM_OVER };
+
+/* What a lagging replica did not show yet is no reason to stop a reader that goes on. */
+static enum stream_end take_error(struct reading *g, const struct client *c, const struct reply *r)
+{
+    char name[ENDPOINT_NAME_MAX];
+    int64_t first_kept = -1;
+    endpoint_name(&c->endpoint, name);
+    failure_from_error(&g->failure, name, r->error, r->parameters);
+    varlink_get_int(r->parameters, "first_kept", 0, INT64_MAX, &first_kept);
+    if (!g->follow || g->n_shown == 0 || strcmp(r->error, "org.mpaxos.Replica.SlotTrimmed") != 0 || first_kept <= (int64_t)g->from)
+        return STREAM_FAILED;
+    fprintf(stderr, "mpaxosctl: slots %llu to %lld were trimmed before they could be shown\n", (unsigned long long)g->from,
+            (long long)first_kept - 1);
+    g->from = (uint64_t)first_kept;
+    return STREAM_LOST;
+}
+
+static enum stream_end read_stream(struct reading *g, struct client *c)
+{
+    uint64_t wait_msec = g->follow ? FOLLOW_WAIT_MSEC : invocation_timeout(g->v, READ_TIMEOUT_MSEC);
+    int result = client_queue(c, "org.mpaxos.Replica.Read", read_parameters(g), true);
+    while (result == 0) {
+        struct reply r = {0};
+        result = client_reply(c, wait_msec, &r);
+        if (result == -ETIMEDOUT && g->follow) {
+            result = 0;
+            continue;
+        }
+        if (result < 0)
+            break;
+        if (r.error) {
+            enum stream_end end = take_error(g, c, &r);
+            reply_done(&r);
+            return end;
+        }
+        bool continues = r.continues;
+        result = take_page(g, &r) < 0 ? -EBADMSG : 0;
+        reply_done(&r);
+        if (g->follow && fflush(stdout) != 0)
+            return STREAM_OVER;
+        if (report_is_over())
+            return STREAM_OVER;
+        if (result == 0 && !continues)
+            return STREAM_WHOLE;
+    }
+    endpoint_failure(&c->endpoint, -result, &g->failure);
+    return STREAM_LOST;
+}
+
+/* Where a majority was asked first, this replica has applied all that was acknowledged before: the answer says so. */
+static int confirm(struct reading *g, struct client *c)
+{
+    struct reply r = {0};
+    uint64_t timeout_msec = invocation_timeout(g->v, CLIENT_TIMEOUT_MSEC_DEFAULT);
+    cJSON *p = cJSON_CreateObject();
+    cJSON_AddTrueToObject(p, "linearizable");
+    cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
+    int result = client_ask(c, "org.mpaxos.Replica.Position", p, timeout_msec + CLIENT_GRACE_MSEC, false, &r, &g->failure);
+    reply_done(&r);
+    return result;
+}
+
+static int read_log(struct reading *g)
+{
+    bool connected_before = false, told = false;
+    for (;;) {
+        struct client c;
+        enum stream_end end = STREAM_LOST;
+        if (client_open(&c, &g->v->place, &g->failure) == 0) {
+            if (g->linearizable && confirm(g, &c) < 0) {
+                client_close(&c);
+                return report_failure(&g->v->report, &g->failure);
+            }
+            g->linearizable = false;
+            connected_before = true;
+            if (told)
+                fputs("mpaxosctl: connected again\n", stderr);
+            told = false;
+            end = read_stream(g, &c);
+        }
+        client_close(&c);
+        if (end == STREAM_OVER || (end == STREAM_WHOLE && (!g->follow || (g->has_count && g->n_shown >= g->count))))
+            return EXIT_DONE;
+        if (end == STREAM_FAILED || !g->follow || !connected_before)
+            return report_failure(&g->v->report, &g->failure);
+        if (!told && failure_is_set(&g->failure))
+            fprintf(stderr, "mpaxosctl: %s\nmpaxosctl: waiting for a replica to go on with at slot %llu\n", g->failure.text,
+                    (unsigned long long)g->from);
+        told = true;
+        usleep(RETRY_USEC);
+    }
+}
+
+/* Puts a pager behind standard output; 0 where there is none. */
+static pid_t pager_start(const struct invocation *v, bool follow)
+{
+    const char *pager = getenv("MPAXOS_PAGER");
+    if (!pager)
+        pager = getenv("PAGER");
+    if (!pager)
+        pager = "less -FRX";
+    if (!v->pager || follow || !isatty(STDOUT_FILENO) || !*pager || !strcmp(pager, "cat"))
+        return 0;
+    int ends[2];
+    if (pipe(ends) < 0)
+        return 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[0], STDIN_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execl("/bin/sh", "sh", "-c", pager, (char *)NULL);
+        _exit(127);
+    }
+    if (pid > 0)
+        dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    return pid > 0 ? pid : 0;
+}
+
+static void pager_wait(pid_t pid)
+{
+    if (!pid)
+        return;
+    fflush(stdout);
+    close(STDOUT_FILENO);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+int verb_log(const struct invocation *v)
+{
+    struct reading g = {.v = v};
+    uint64_t count = 0;
+    int has_from = invocation_number(v, OPTION_FROM, 0, INT64_MAX, &g.from);
+    int has_count = invocation_number(v, OPTION_COUNT, 0, INT64_MAX, &count);
+    if (has_from < 0 || has_count < 0)
+        return EXIT_USAGE;
+    g.has_from = has_from;
+    g.has_tail = has_count && !has_from;
+    g.has_count = has_count && has_from;
+    g.tail = g.count = count;
+    g.follow = invocation_has(v, OPTION_FOLLOW);
+    g.linearizable = invocation_has(v, OPTION_LINEARIZABLE);
+    g.all_columns = invocation_has(v, OPTION_ALL_COLUMNS);
+    pid_t pager = pager_start(v, g.follow);
+    int status = has_count && count == 0 && !g.follow ? EXIT_DONE : read_log(&g);
+    pager_wait(pager);
+    failure_done(&g.failure);
+    return status;
+}

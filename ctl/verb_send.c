@@ -1,0 +1,180 @@
+/* send: one message from the command line, or a message a line from standard input. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/lines.h"
+#include "ctl/submission.h"
+
+enum { ONE_TIMEOUT_MSEC = 5000, LINES_TIMEOUT_MSEC = 60000 };
+
+struct sending {
+    const struct invocation *v;
+    bool lines; /* tags are line numbers */
+    uint64_t n_sent, n_empty, n_refused, n_out_of_order;
+    enum exit_status status; /* of the first that was refused */
+};
+
+static void refuse(struct sending *s, uint64_t line, const struct failure *f)
+{
+    struct failure named = {0};
+    if (s->n_refused++ == 0)
+        s->status = f->status;
+    if (!s->lines) {
+        report_failure(&s->v->report, f);
+        return;
+    }
+    failure_set(&named, f->status, f->error, f->parameters ? cJSON_Duplicate(f->parameters, 1) : NULL, "line %" PRIu64 ": %.990s", line,
+                f->text);
+    report_failure(&s->v->report, &named);
+    failure_done(&named);
+}
+
+static void message_settled(void *user, const struct settled *settled)
+{
+    struct sending *s = user;
+    if (settled->failure) {
+        refuse(s, settled->tag, settled->failure);
+        return;
+    }
+    s->n_sent++;
+    submission_print(s->v, settled);
+    if (settled->out_of_order && s->lines) {
+        s->n_out_of_order++;
+        fprintf(stderr, "mpaxosctl: line %" PRIu64 " stands at slot %" PRId64 ", before a line that was sent earlier\n", settled->tag,
+                settled->slot);
+    }
+}
+
+static int gave_up(struct sending *s, const struct submitter *submitter)
+{
+    const struct failure *f = submitter_failure(submitter);
+    refuse(s, submitter_first_unsettled(submitter), f);
+    if (s->lines && s->v->report.json == JSON_OFF)
+        fprintf(stderr, "mpaxosctl: everything before line %" PRIu64 " is settled; go on with: tail -n +%" PRIu64 "\n",
+                submitter_first_unsettled(submitter), submitter_first_unsettled(submitter));
+    return (int)f->status;
+}
+
+static int send_one(struct sending *s, struct submitter *submitter)
+{
+    const struct arguments *a = s->v->arguments;
+    struct buffer text = {0};
+    for (size_t i = 0; i < a->n_operands; i++) {
+        if (i > 0)
+            buffer_add(&text, " ", 1);
+        buffer_add_text(&text, a->operands[i]);
+    }
+    const char *error = text.failed ? "out of memory" : submission_text_error(text.bytes, text.size);
+    int status = EXIT_DONE;
+    if (error)
+        status = invocation_usage(s->v, "%s", error);
+    else if (!submitter_add(submitter, text.bytes, text.size, 0))
+        status = invocation_usage(s->v, "out of memory");
+    else if (submitter_drain(submitter) < 0)
+        status = gave_up(s, submitter);
+    else if (s->n_refused)
+        status = (int)s->status;
+    buffer_done(&text);
+    return status;
+}
+
+/* Takes over the lines that are here, as long as there is room. False: out of memory. */
+static bool take_lines(struct sending *s, struct submitter *submitter, struct lines *lines, bool *ret_starved)
+{
+    *ret_starved = false;
+    while (submitter_has_room(submitter)) {
+        const char *line = NULL;
+        size_t size = 0;
+        enum line_result r = lines_next(lines, &line, &size);
+        if (r == LINE_NONE) {
+            *ret_starved = true;
+            return true;
+        }
+        if (r == LINE_READY && size == 0) {
+            s->n_empty++;
+            continue;
+        }
+        const char *error = r == LINE_TOO_LONG ? "the line is longer than 1 MiB" : submission_text_error(line, size);
+        if (error) {
+            struct failure f = {0};
+            failure_set(&f, EXIT_FAILED, "org.mpaxos.Control.NotSent", NULL, "%s; it was not sent", error);
+            refuse(s, lines->number, &f);
+            failure_done(&f);
+        } else if (!submitter_add(submitter, line, size, lines->number)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int send_lines(struct sending *s, struct submitter *submitter)
+{
+    struct lines lines;
+    int status = EXIT_DONE, r = 0;
+    lines_init(&lines, STDIN_FILENO);
+    for (;;) {
+        bool starved = false, readable = false;
+        if (!take_lines(s, submitter, &lines, &starved)) {
+            r = -1;
+            break;
+        }
+        if (starved && lines.ended && submitter_is_idle(submitter))
+            break;
+        if (submitter_work(submitter, starved && !lines.ended ? STDIN_FILENO : -1, &readable) < 0) {
+            status = gave_up(s, submitter);
+            break;
+        }
+        if (readable && (r = lines_read(&lines)) < 0)
+            break;
+        if (submitter_is_idle(submitter))
+            fflush(stdout);
+    }
+    lines_done(&lines);
+    if (r < 0) {
+        fprintf(stderr, "mpaxosctl: cannot go on reading standard input: %s\n", r == -1 ? "out of memory" : strerror(-r));
+        status = EXIT_FAILED;
+    }
+    fflush(stdout);
+    fprintf(stderr, "%" PRIu64 " message%s sent, %" PRIu64 " empty line%s skipped\n", s->n_sent, s->n_sent == 1 ? "" : "s", s->n_empty,
+            s->n_empty == 1 ? "" : "s");
+    if (status == EXIT_DONE && s->n_refused)
+        status = (int)s->status;
+    return status == EXIT_DONE && s->n_out_of_order ? EXIT_FAILED : status;
+}
+
+int verb_send(const struct invocation *v)
+{
+    uint64_t since = 0, drop_rate = 0;
+    struct sending s = {.v = v};
+    int has_since = invocation_number(v, OPTION_SINCE, 0, INT64_MAX, &since);
+    if (has_since < 0 || invocation_number(v, OPTION_DROP_RATE, 0, 100, &drop_rate) < 0)
+        return EXIT_USAGE;
+    s.lines = v->arguments->n_operands == 1 && !strcmp(v->arguments->operands[0], "-");
+    const char *key = invocation_value(v, OPTION_KEY);
+    if (key && s.lines)
+        return invocation_usage(v, "--key names one message; lines get a key each by themselves");
+    if (key && (!*key || strlen(key) > SUBMITTER_KEY_MAX || !text_is_utf8(key, strlen(key), false)))
+        return invocation_usage(v, "--key: a key is 1 to %d bytes of UTF-8", SUBMITTER_KEY_MAX);
+    struct submitter_options o = {
+        .place = &v->place,
+        .author = invocation_value(v, OPTION_AS),
+        .key = key,
+        .since = has_since ? (int64_t)since : -1,
+        .drop_rate = (unsigned)drop_rate,
+        .window = s.lines ? SUBMITTER_WINDOW_MAX : 1,
+        .timeout_msec = invocation_timeout(v, s.lines ? LINES_TIMEOUT_MSEC : ONE_TIMEOUT_MSEC),
+        .settled = message_settled,
+        .user = &s,
+    };
+    if (o.author && !text_is_utf8(o.author, strlen(o.author), false))
+        return invocation_usage(v, "--as: the author is not UTF-8");
+    struct submitter *submitter = submitter_new(&o);
+    if (!submitter)
+        return invocation_usage(v, "out of memory");
+    int status = s.lines ? send_lines(&s, submitter) : send_one(&s, submitter);
+    submitter_free(submitter);
+    return status;
+}
