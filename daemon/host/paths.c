@@ -69,11 +69,11 @@ int paths_find(const char *dir, replica_id_t id, struct paths *ret, char *ret_er
                             strcmp(dir, ".") ? dir : "", strcmp(dir, ".") ? "/" : "", id);
     if (fits && strlen(ret->socket) < sizeof address.sun_path)
         return 0;
-    snprintf(
-        ret_error, PATHS_ERROR_MAX + 1,
-        "the path of the control socket, %.200s..., is longer than the %zu bytes that a Unix socket may have; choose a "
-        "shorter --dir, or a relative one",
-        fits ? ret->socket : dir, sizeof address.sun_path - 1);
+    snprintf(ret_error, PATHS_ERROR_MAX + 1,
+             "the path of the control socket, %.250s, is longer than the %zu bytes that a Unix socket may have; choose "
+             "a shorter "
+             "--dir, or a relative one",
+             fits ? ret->socket : dir, sizeof address.sun_path - 1);
     return -ENAMETOOLONG;
 }
 
