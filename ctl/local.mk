@@ -7,17 +7,40 @@ ctl_libctl_a_SOURCES = \
 	ctl/endpoint.h \
 	ctl/failure.c \
 	ctl/failure.h \
+	ctl/flush.h \
 	ctl/histogram.c \
 	ctl/histogram.h \
 	ctl/invocation.c \
+	ctl/lines.c \
+	ctl/lines.h \
+	ctl/load.c \
+	ctl/load.h \
+	ctl/load_check.c \
+	ctl/load_reply.c \
+	ctl/load_reply.h \
+	ctl/load_script.c \
+	ctl/load_script.h \
 	ctl/options.c \
 	ctl/options.h \
 	ctl/report.c \
 	ctl/report.h \
+	ctl/submission.c \
+	ctl/submission.h \
 	ctl/submitter.c \
 	ctl/submitter.h \
 	ctl/text.c \
 	ctl/text.h \
+	ctl/verb_admin.c \
+	ctl/verb_client.c \
+	ctl/verb_config_check.c \
+	ctl/verb_config_generate.c \
+	ctl/verb_faults.c \
+	ctl/verb_flush.c \
+	ctl/verb_load.c \
+	ctl/verb_log.c \
+	ctl/verb_position.c \
+	ctl/verb_send.c \
+	ctl/verb_status.c \
 	ctl/verbs.c \
 	ctl/verbs.h
 

@@ -6,26 +6,46 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/chatlog_format.c \
 	daemon/host/chatlog_mark.c \
 	daemon/host/chatlog_mark.h \
+	daemon/host/control.c \
 	daemon/host/control.h \
+	daemon/host/control_connection.c \
+	daemon/host/control_connection.h \
+	daemon/host/control_submit.c \
+	daemon/host/driver.c \
 	daemon/host/driver.h \
+	daemon/host/driver_internal.h \
 	daemon/host/driver_outbox.c \
 	daemon/host/driver_outbox.h \
+	daemon/host/driver_receive.c \
+	daemon/host/driver_start.c \
+	daemon/host/driver_status.c \
 	daemon/host/faults.c \
 	daemon/host/faults.h \
 	daemon/host/flushes.c \
 	daemon/host/flushes.h \
+	daemon/host/invariant.c \
 	daemon/host/log.c \
 	daemon/host/log.h \
 	daemon/host/logread.c \
 	daemon/host/logread.h \
+	daemon/host/methods.c \
+	daemon/host/methods.h \
+	daemon/host/methods_metrics.c \
+	daemon/host/methods_read.c \
+	daemon/host/methods_status.c \
+	daemon/host/methods_wait.c \
 	daemon/host/paths.c \
 	daemon/host/paths.h \
 	daemon/host/peers.c \
 	daemon/host/peers.h \
+	daemon/host/serve.c \
+	daemon/host/serve.h \
 	daemon/host/service.c \
 	daemon/host/service.h \
 	daemon/host/submissions.c \
 	daemon/host/submissions.h \
+	daemon/host/supervisor.c \
+	daemon/host/supervisor.h \
 	daemon/host/values.c \
 	daemon/host/values.h
 daemon_host_libconfig_a_SOURCES = \

@@ -1,9 +1,12 @@
 noinst_LIBRARIES += daemon/wire/libwire.a daemon/wire/libvarlink.a
 # The replicas' datagrams.
 daemon_wire_libwire_a_SOURCES = \
+	daemon/wire/assembly.c \
 	daemon/wire/assembly.h \
 	daemon/wire/datagram.h \
-	daemon/wire/datagram_format.h
+	daemon/wire/datagram_format.h \
+	daemon/wire/datagram_read.c \
+	daemon/wire/datagram_write.c
 # The control socket's codec, and the interfaces' texts.
 daemon_wire_libvarlink_a_SOURCES = \
 	daemon/wire/varlink.c \

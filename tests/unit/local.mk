@@ -1,9 +1,19 @@
 # cmocka programs, one a file; libunit.a is what several of them share.
 unit_tests = \
+	tests/unit/test_assembly \
+	tests/unit/test_chatlog \
+	tests/unit/test_cluster \
+	tests/unit/test_config \
 	tests/unit/test_crc32c \
+	tests/unit/test_datagram \
+	tests/unit/test_datagram_hostile \
 	tests/unit/test_dedup \
+	tests/unit/test_faults \
 	tests/unit/test_hash \
 	tests/unit/test_membership \
+	tests/unit/test_paths \
+	tests/unit/test_peers \
+	tests/unit/test_submissions \
 	tests/unit/test_value \
 	tests/unit/test_varlink
 
@@ -12,11 +22,29 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/cluster.h \
 	tests/unit/cluster_check.c \
 	tests/unit/cluster_check.h \
+	tests/unit/cluster_client.c \
+	tests/unit/cluster_client.h \
+	tests/unit/cluster_client_private.h \
 	tests/unit/cluster_disk.c \
+	tests/unit/cluster_fault.c \
+	tests/unit/cluster_fault.h \
+	tests/unit/cluster_history.c \
 	tests/unit/cluster_host.c \
+	tests/unit/cluster_load.c \
+	tests/unit/cluster_lone.c \
+	tests/unit/cluster_lone.h \
 	tests/unit/cluster_model.c \
 	tests/unit/cluster_net.c \
-	tests/unit/cluster_trace.c
+	tests/unit/cluster_scenario.c \
+	tests/unit/cluster_trace.c \
+	tests/unit/datagrams.c \
+	tests/unit/datagrams.h \
+	tests/unit/fake_driver.c \
+	tests/unit/fake_driver.h \
+	tests/unit/messages.c \
+	tests/unit/messages.h \
+	tests/unit/messages_compare.c \
+	tests/unit/vfs_memory.h
 
 if HAVE_CMOCKA
 check_LIBRARIES += tests/unit/libunit.a
