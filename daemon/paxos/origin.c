@@ -61,6 +61,12 @@ static void open_remove(struct replica *r, uint32_t i)
     r->n_open--;
 }
 
+/* Its stream was evicted while nothing was open on it: the number would never get its turn. */
+static bool is_evicted(const struct replica *r, const struct value *v)
+{
+    return v->n > 1 && dedup_stream_last(r->dedup, v->stream) != v->n - 1 && open_find(r, v->stream, v->n - 1) == 0;
+}
+
 /* Refused only where nothing of it was journaled or sent, so "certainly not chosen" is true. Within one event a refusal
  * stays one for all that follows. */
 void origin_submit(struct replica *r, const struct submission *s, size_t n)
@@ -75,6 +81,8 @@ void origin_submit(struct replica *r, const struct submission *s, size_t n)
             outcome_push(r, s[i].cookie, OUTCOME_NO_QUORUM, 0);
         else if (r->open_free == 0)
             outcome_push(r, s[i].cookie, OUTCOME_OVERLOADED, 0);
+        else if (is_evicted(r, s[i].value))
+            outcome_push(r, s[i].cookie, OUTCOME_RENUMBER, 0);
         else
             open_add(r, &s[i]);
     }
