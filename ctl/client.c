@@ -184,7 +184,8 @@ int client_reply(struct client *c, uint64_t timeout_msec, struct reply *ret)
     }
 }
 
-int client_call(struct client *c, const char *method, cJSON *parameters, bool more, uint64_t timeout_msec, struct reply *ret)
+int client_call(struct client *c, const char *method, cJSON *parameters, bool more, uint64_t timeout_msec,
+                struct reply *ret)
 {
     int r = client_queue(c, method, parameters, more);
     return r < 0 ? r : client_reply(c, timeout_msec, ret);
@@ -220,8 +221,8 @@ int client_open(struct client *c, const struct place *place, struct failure *f)
     return -1;
 }
 
-int client_ask(struct client *c, const char *method, cJSON *parameters, uint64_t timeout_msec, bool unknown, struct reply *ret,
-               struct failure *f)
+int client_ask(struct client *c, const char *method, cJSON *parameters, uint64_t timeout_msec, bool unknown,
+               struct reply *ret, struct failure *f)
 {
     int r = client_call(c, method, parameters, false, timeout_msec, ret);
     if (r < 0) {

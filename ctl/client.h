@@ -1,7 +1,8 @@
 /* A connection to a replica's control socket: varlink calls and replies, blocking with a deadline, or pipelined.
  *
- * Replies come in the order of the calls. All functions answer 0 or a negative errno: -ETIMEDOUT, -ECONNRESET (the other side went
- * away), -EBADMSG (it is no varlink reply), -ENOMEM; after any of them but -ETIMEDOUT the connection is of no use any more. */
+ * Replies come in the order of the calls. All functions answer 0 or a negative errno: -ETIMEDOUT, -ECONNRESET (the
+ * other side went away), -EBADMSG (it is no varlink reply), -ENOMEM; after any of them but -ETIMEDOUT the connection is
+ * of no use any more. */
 #ifndef CTL_CLIENT_H
 #define CTL_CLIENT_H
 
@@ -14,7 +15,8 @@
 
 enum {
     CLIENT_REPLY_BYTES_MAX = 64 << 20,
-    CLIENT_GRACE_MSEC = 2000, /* how much longer than the daemon's own timeout a call waits: a silent daemon is a dead one */
+    CLIENT_GRACE_MSEC =
+        2000, /* how much longer than the daemon's own timeout a call waits: a silent daemon is a dead one */
     CLIENT_TIMEOUT_MSEC_DEFAULT = 5000,
 };
 
@@ -43,24 +45,25 @@ void client_close(struct client *c);
 int client_queue(struct client *c, const char *method, cJSON *parameters, bool more);
 int client_queue_bytes(struct client *c, const char *bytes, size_t size);
 
-/* Writes and reads what it can without waiting longer than timeout_msec (-1: for ever) for the socket, or for `also_fd` (-1: none) to
- * become readable: then *ret_also is set. 0 also where nothing came. */
+/* Writes and reads what it can without waiting longer than timeout_msec (-1: for ever) for the socket, or for `also_fd`
+ * (-1: none) to become readable: then *ret_also is set. 0 also where nothing came. */
 int client_exchange(struct client *c, int timeout_msec, int also_fd, bool *ret_also);
 
 /* The next reply that is here already. 1: one; 0: none; -EBADMSG. */
 int client_next(struct client *c, struct reply *ret);
 
 /* One call and its one reply, or, for `more`, its first one; then client_reply() for the others. */
-int client_call(struct client *c, const char *method, cJSON *parameters, bool more, uint64_t timeout_msec, struct reply *ret);
+int client_call(struct client *c, const char *method, cJSON *parameters, bool more, uint64_t timeout_msec,
+                struct reply *ret);
 int client_reply(struct client *c, uint64_t timeout_msec, struct reply *ret);
 
-/* Connects to the first replica of the place that answers at all: a stopped process takes connections, too, so each gets a
- * moment to answer a harmless question, unless there is only one. 0, or -1 and why. */
+/* Connects to the first replica of the place that answers at all: a stopped process takes connections, too, so each
+ * gets a moment to answer a harmless question, unless there is only one. 0, or -1 and why. */
 int client_open(struct client *c, const struct place *place, struct failure *f);
 
-/* client_open(), client_call() and the failure in one. `unknown` says whether a call whose answer stays out may have had an
- * effect: then that is EXIT_OUTCOME_UNKNOWN, else EXIT_NO_DAEMON. */
-int client_ask(struct client *c, const char *method, cJSON *parameters, uint64_t timeout_msec, bool unknown, struct reply *ret,
-               struct failure *f);
+/* client_open(), client_call() and the failure in one. `unknown` says whether a call whose answer stays out may have
+ * had an effect: then that is EXIT_OUTCOME_UNKNOWN, else EXIT_NO_DAEMON. */
+int client_ask(struct client *c, const char *method, cJSON *parameters, uint64_t timeout_msec, bool unknown,
+               struct reply *ret, struct failure *f);
 
 #endif

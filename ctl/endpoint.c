@@ -40,7 +40,8 @@ static int endpoint_make(const char *path, int id, struct endpoint *ret, struct 
         cJSON *p = cJSON_CreateObject();
         cJSON_AddStringToObject(p, "path", path);
         failure_set(f, EXIT_NO_DAEMON, "org.mpaxos.Control.PathTooLong", p,
-                    "%.300s: %zu bytes are too long for a Unix socket, which may have %d. Use a shorter --dir, or a relative one",
+                    "%.300s: %zu bytes are too long for a Unix socket, which may have %d. Use a shorter --dir, or a "
+                    "relative one",
                     path, strlen(path), ENDPOINT_PATH_MAX);
         return -1;
     }
@@ -122,10 +123,11 @@ int endpoints_find(const struct place *place, struct endpoint ret[ENDPOINTS_MAX]
         return 0;
     cJSON *p = cJSON_CreateObject();
     cJSON_AddStringToObject(p, "path", bases.paths[0]);
-    failure_set(f, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", p,
-                "no replica runs here: there is no socket in %s%s%s. Is one running? Try: systemctl start mpaxosd.target, or "
-                "--dir DIR where mpaxosd was started with it",
-                bases.paths[0], bases.n > 1 ? " nor in " : "", bases.n > 1 ? bases.paths[1] : "");
+    failure_set(
+        f, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", p,
+        "no replica runs here: there is no socket in %s%s%s. Is one running? Try: systemctl start mpaxosd.target, or "
+        "--dir DIR where mpaxosd was started with it",
+        bases.paths[0], bases.n > 1 ? " nor in " : "", bases.n > 1 ? bases.paths[1] : "");
     return -1;
 }
 
@@ -139,31 +141,32 @@ void endpoint_name(const struct endpoint *e, char ret[ENDPOINT_NAME_MAX])
 
 void endpoint_failure(const struct endpoint *e, int error, struct failure *f)
 {
-    char name[ENDPOINT_NAME_MAX], attempt[160] = "look at --socket";
+    char name[ENDPOINT_NAME_MAX], attempt[160] = "another --socket";
     endpoint_name(e, name);
     bool packaged = !strncmp(e->path, RUNSTATEDIR "/mpaxosd/", strlen(RUNSTATEDIR "/mpaxosd/"));
     if (packaged)
         snprintf(attempt, sizeof(attempt), "systemctl status mpaxosd@%d", e->id);
     else if (e->id >= 0)
         snprintf(attempt, sizeof(attempt), "mpaxosd CONFIG -i %d, or --dir DIR where it was started with it", e->id);
-    const char *reason = error == ENOENT          ? "no such socket"
-                         : error == ENOTDIR       ? "no such socket"
-                         : error == ECONNREFUSED  ? "nobody listens there"
-                         : error == EAGAIN        ? "too many clients wait to be let in"
-                         : error == ETIMEDOUT     ? "no answer in time"
-                         : error == ECONNRESET    ? "it closed the connection"
-                         : error == EBADMSG       ? "what it says is no varlink reply"
-                                                  : strerror(error);
+    const char *reason = error == ENOENT         ? "no such socket"
+                         : error == ENOTDIR      ? "no such socket"
+                         : error == ECONNREFUSED ? "nobody listens there"
+                         : error == EAGAIN       ? "too many clients wait to be let in"
+                         : error == ETIMEDOUT    ? "no answer in time"
+                         : error == ECONNRESET   ? "it closed the connection"
+                         : error == EBADMSG      ? "what it says is no varlink reply"
+                                                 : strerror(error);
     cJSON *p = cJSON_CreateObject();
     if (e->id >= 0)
         cJSON_AddItemToObject(p, "replica", varlink_int(e->id));
     cJSON_AddStringToObject(p, "path", e->path);
     cJSON_AddStringToObject(p, "reason", reason);
     if (error == EACCES || error == EPERM)
-        failure_set(f, EXIT_NOT_PERMITTED, "org.mpaxos.Control.NotPermitted", p,
-                    "%s: you may not use %s: permission denied. Members of the socket's group may. Try: ls -l %s, or sudo", name,
-                    e->path, e->path);
+        failure_set(
+            f, EXIT_NOT_PERMITTED, "org.mpaxos.Control.NotPermitted", p,
+            "%s: you may not use %s: permission denied. Members of the socket's group may. Try: ls -l %s, or sudo",
+            name, e->path, e->path);
     else
-        failure_set(f, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", p, "%s does not answer on %s: %s. Is it running? Try: %s", name,
-                    e->path, reason, attempt);
+        failure_set(f, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", p,
+                    "%s does not answer on %s: %s. Is it running? Try: %s", name, e->path, reason, attempt);
 }

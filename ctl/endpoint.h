@@ -1,4 +1,5 @@
-/* Where local replicas listen: which control sockets there are, by -i, --dir, --socket, $MPAXOS_DIR, ./run, and the packaged place. */
+/* Where local replicas listen: which control sockets there are, by -i, --dir, --socket, $MPAXOS_DIR, ./run, and the
+ * packaged place. */
 #ifndef CTL_ENDPOINT_H
 #define CTL_ENDPOINT_H
 
@@ -24,8 +25,9 @@ struct endpoint {
     char path[ENDPOINT_PATH_MAX + 1];
 };
 
-/* The sockets in the order in which they are to be tried: by place, then by id. With an id, only that replica's. A replica that
- * was asked for by id is listed even if its socket is not there, so that the error can name it. 0, or -1 and why. */
+/* The sockets in the order in which they are to be tried: by place, then by id. With an id, only that replica's. A
+ * replica that was asked for by id is listed even if its socket is not there, so that the error can name it. 0, or -1
+ * and why. */
 int endpoints_find(const struct place *place, struct endpoint ret[ENDPOINTS_MAX], size_t *ret_n, struct failure *f);
 
 /* "replica 1", or "the replica" where its id is not known. */

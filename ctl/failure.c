@@ -12,7 +12,8 @@
 #define REPLICA_PREFIX "org.mpaxos.Replica."
 #define SERVICE_PREFIX "org.varlink.service."
 
-void failure_set(struct failure *f, enum exit_status status, const char *error, cJSON *parameters, const char *format, ...)
+void failure_set(struct failure *f, enum exit_status status, const char *error, cJSON *parameters, const char *format,
+                 ...)
 {
     failure_done(f);
     f->status = status;
@@ -47,10 +48,8 @@ enum exit_status failure_status_of(const char *error)
         const char *error;
         enum exit_status status;
     } statuses[] = {
-        {REPLICA_PREFIX "Timeout", EXIT_OUTCOME_UNKNOWN},
-        {REPLICA_PREFIX "NoQuorum", EXIT_NO_QUORUM},
-        {REPLICA_PREFIX "NotInitialized", EXIT_NO_QUORUM},
-        {REPLICA_PREFIX "ReloadFailed", EXIT_CONFIG},
+        {REPLICA_PREFIX "Timeout", EXIT_OUTCOME_UNKNOWN},        {REPLICA_PREFIX "NoQuorum", EXIT_NO_QUORUM},
+        {REPLICA_PREFIX "NotInitialized", EXIT_NO_QUORUM},       {REPLICA_PREFIX "ReloadFailed", EXIT_CONFIG},
         {SERVICE_PREFIX "PermissionDenied", EXIT_NOT_PERMITTED},
     };
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
@@ -59,7 +58,8 @@ enum exit_status failure_status_of(const char *error)
     return EXIT_FAILED;
 }
 
-/* Parameters of an error are read leniently: one that is missing or mistyped shows as "?", the sentence still stands. */
+/* Parameters of an error are read leniently: one that is missing or mistyped shows as "?", the sentence still stands.
+ */
 static const char *show_string(const cJSON *parameters, const char *key)
 {
     const char *s = NULL;
@@ -84,10 +84,11 @@ static void say_timeout(struct buffer *b, const cJSON *p)
         buffer_add_text(b, "no majority answered in time. Try: mpaxosctl status");
         return;
     }
-    buffer_addf(b,
-                "the outcome is not known: it was not seen chosen in time, and may still be. To be sure of it, send the same "
-                "text again with --key %s --since %s",
-                show_string(p, "key"), show_int(p, "since", since));
+    buffer_addf(
+        b,
+        "the outcome is not known: it was not seen chosen in time, and may still be. To be sure of it, send the same "
+        "text again with --key %s --since %s",
+        show_string(p, "key"), show_int(p, "since", since));
 }
 
 static void say_denied(struct buffer *b)
@@ -105,8 +106,10 @@ static bool say_replica_error(struct buffer *b, const char *name, const cJSON *p
     if (!strcmp(name, "Timeout"))
         say_timeout(b, p);
     else if (!strcmp(name, "NoQuorum"))
-        buffer_addf(b, "no quorum: it hears %s of the %s replicas that are needed, so nothing was chosen. Try: mpaxosctl status",
-                    show_int(p, "heard", x), show_int(p, "needed", y));
+        buffer_addf(
+            b,
+            "no quorum: it hears %s of the %s replicas that are needed, so nothing was chosen. Try: mpaxosctl status",
+            show_int(p, "heard", x), show_int(p, "needed", y));
     else if (!strcmp(name, "KeyConflict"))
         buffer_addf(b, "key %s was used before, for another text, at slot %s. Send this text with another key",
                     show_string(p, "key"), show_int(p, "slot", x));
@@ -116,27 +119,27 @@ static bool say_replica_error(struct buffer *b, const char *name, const cJSON *p
                     "configuration of every replica",
                     show_int(p, "size", x), show_int(p, "limit", y));
     else if (!strcmp(name, "KeyExpired"))
-        buffer_addf(b,
-                    "the key is older (since slot %s) than what the replicas remember (slot %s), so this call stored nothing. "
-                    "Look for the message with mpaxosctl log; if it is not there, send it with a new key",
-                    show_int(p, "since", x), show_int(p, "oldest", y));
+        buffer_addf(
+            b,
+            "the key is older (since slot %s) than what the replicas remember (slot %s), so this call stored nothing. "
+            "Look for the message with mpaxosctl log; if it is not there, send it with a new key",
+            show_int(p, "since", x), show_int(p, "oldest", y));
     else if (!strcmp(name, "Overloaded"))
         buffer_addf(b, "too much is in flight, so this was not chosen. Try again in %s ms", show_int(p, "retry_ms", x));
     else if (!strcmp(name, "SlotTrimmed"))
-        buffer_addf(b, "slots below %s are not kept any more. Try: mpaxosctl log --from %s", show_int(p, "first_kept", x),
-                    show_int(p, "first_kept", y));
+        buffer_addf(b, "slots below %s are not kept any more. Try: mpaxosctl log --from %s",
+                    show_int(p, "first_kept", x), show_int(p, "first_kept", y));
     else if (!strcmp(name, "ChangeInProgress"))
         buffer_addf(b, "another change of membership is under way at slot %s. Wait until it is done, then try again",
                     show_int(p, "slot", x));
     else if (!strcmp(name, "DiskFull"))
-        buffer_addf(b, "the disk of %s is full, so nothing was stored. Make room there: it goes on by itself", show_string(p, "path"));
+        buffer_addf(b, "the disk of %s is full, so nothing was stored. Make room there: it goes on by itself",
+                    show_string(p, "path"));
     else if (!strcmp(name, "FlushFailed"))
-        buffer_addf(b, "cannot write the chat log file %s: %s. Mend that and flush again: no line is lost", show_string(p, "path"),
-                    show_string(p, "reason"));
+        buffer_addf(b, "cannot write the chat log file %s: %s. Mend that and flush again: no line is lost",
+                    show_string(p, "path"), show_string(p, "reason"));
     else if (!strcmp(name, "NotInitialized"))
-        buffer_addf(b, "the cluster has not started yet: %s. Start the other replicas, or, if some cannot be started: "
-                       "mpaxosctl bootstrap",
-                    show_string(p, "reason"));
+        buffer_add_text(b, show_string(p, "reason")); /* a whole sentence, with what to do */
     else if (!strcmp(name, "ReloadFailed"))
         buffer_addf(b, "%s:%s: %s. What was in force stays in force", show_string(p, "path"), show_int(p, "line", x),
                     show_string(p, "reason"));
@@ -150,7 +153,8 @@ static bool say_service_error(struct buffer *b, const char *name, const cJSON *p
     if (!strcmp(name, "PermissionDenied"))
         say_denied(b);
     else if (!strcmp(name, "InvalidParameter"))
-        buffer_addf(b, "the daemon refused the value of '%s'. Look up what it allows: man mpaxosctl", show_string(p, "parameter"));
+        buffer_addf(b, "the daemon refused the value of '%s'. Look up what it allows: man mpaxosctl",
+                    show_string(p, "parameter"));
     else if (!strcmp(name, "MethodNotFound") || !strcmp(name, "MethodNotImplemented"))
         buffer_addf(b, "this daemon cannot do %s. Compare the versions: mpaxosctl version", show_string(p, "method"));
     else if (!strcmp(name, "InterfaceNotFound"))
@@ -169,7 +173,9 @@ void failure_from_error(struct failure *f, const char *who, const char *error, c
                       : !strncmp(error, SERVICE_PREFIX, n) && say_service_error(&sentence, error + n, parameters);
     if (!known)
         buffer_addf(&sentence, "it answered %.90s. Compare the versions: mpaxosctl version", error);
-    failure_set(f, failure_status_of(error), error, parameters ? cJSON_Duplicate(parameters, 1) : NULL, "%s: %s", who,
-                sentence.bytes ? sentence.bytes : "out of memory");
+    const char *text = sentence.bytes ? sentence.bytes : "out of memory";
+    bool says_who = !strncmp(text, who, strlen(who));
+    failure_set(f, failure_status_of(error), error, parameters ? cJSON_Duplicate(parameters, 1) : NULL, "%s%s%s",
+                says_who ? "" : who, says_who ? "" : ": ", text);
     buffer_done(&sentence);
 }

@@ -1,5 +1,5 @@
-/* What went wrong, in one form for people and programs: an exit status, a varlink error with parameters, and a plain sentence that
- * says what, where, and what to do. */
+/* What went wrong, in one form for people and programs: an exit status, a varlink error with parameters, and a plain
+ * sentence that says what, where, and what to do. */
 #ifndef CTL_FAILURE_H
 #define CTL_FAILURE_H
 
@@ -27,8 +27,8 @@ struct failure {
 };
 
 /* Replaces what was there; `parameters` is consumed. A zeroed struct is an empty failure. */
-void failure_set(struct failure *f, enum exit_status status, const char *error, cJSON *parameters, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void failure_set(struct failure *f, enum exit_status status, const char *error, cJSON *parameters, const char *format,
+                 ...) __attribute__((format(printf, 5, 6)));
 void failure_done(struct failure *f);
 bool failure_is_set(const struct failure *f);
 

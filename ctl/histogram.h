@@ -1,5 +1,6 @@
-/* A histogram of durations, in the manner of HdrHistogram: buckets of equal relative width, so every percentile is right to
- * within 1/64 at any scale, in a fixed block of memory. Pure. Source: Tene's HdrHistogram, reduced to one precision. */
+/* A histogram of durations, in the manner of HdrHistogram: buckets of equal relative width, so every percentile is
+ * right to within 1/64 at any scale, in a fixed block of memory. Pure. Source: Tene's HdrHistogram, reduced to one
+ * precision. */
 #ifndef CTL_HISTOGRAM_H
 #define CTL_HISTOGRAM_H
 
@@ -17,8 +18,8 @@ struct histogram {
 };
 
 void histogram_add(struct histogram *h, uint64_t value);
-/* The smallest value that at least `percent` (0 to 100) of all are not above; the upper end of its bucket, never above max; 0
- * while empty. */
+/* The smallest value that at least `percent` (0 to 100) of all are not above; the upper end of its bucket, never above
+ * max; 0 while empty. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 
 #endif

@@ -14,14 +14,15 @@ int invocation_usage(const struct invocation *v, const char *format, ...)
     struct failure f = {0};
     cJSON *parameters = cJSON_CreateObject();
     cJSON_AddStringToObject(parameters, "reason", text);
-    failure_set(&f, EXIT_USAGE, "org.mpaxos.Control.Usage", parameters, "%s: %s. Try: mpaxosctl %s --help", v->verb->name, text,
-                v->verb->name);
+    failure_set(&f, EXIT_USAGE, "org.mpaxos.Control.Usage", parameters, "%s: %s. Try: mpaxosctl %s --help",
+                v->verb->name, text, v->verb->name);
     report_failure(&v->report, &f);
     failure_done(&f);
     return EXIT_USAGE;
 }
 
-static int read_number(const struct invocation *v, const char *name, const char *text, uint64_t min, uint64_t max, uint64_t *ret)
+static int read_number(const struct invocation *v, const char *name, const char *text, uint64_t min, uint64_t max,
+                       uint64_t *ret)
 {
     if (number_read(text, min, max, ret))
         return 1;
@@ -39,7 +40,8 @@ int invocation_number(const struct invocation *v, enum option_id id, uint64_t mi
     return g ? read_number(v, g->name, g->values[0], min, max, ret) : 0;
 }
 
-int invocation_operand(const struct invocation *v, size_t i, const char *name, uint64_t min, uint64_t max, uint64_t *ret)
+int invocation_operand(const struct invocation *v, size_t i, const char *name, uint64_t min, uint64_t max,
+                       uint64_t *ret)
 {
     return read_number(v, name, v->arguments->operands[i], min, max, ret);
 }

@@ -24,8 +24,9 @@ void lines_done(struct lines *l);
 int lines_read(struct lines *l);
 
 enum line_result { LINE_NONE, LINE_READY, LINE_TOO_LONG };
-/* The next whole line without its LF, valid until the next call of any of these; the last one needs no LF. LINE_TOO_LONG: it was
- * longer than LINE_BYTES_MAX, and is skipped up to its end. LINE_NONE: read more, or it is the end. */
+/* The next whole line without its LF, valid until the next call of any of these; the last one needs no LF.
+ * LINE_TOO_LONG: it was longer than LINE_BYTES_MAX, and is skipped up to its end. LINE_NONE: read more, or it is the
+ * end. */
 enum line_result lines_next(struct lines *l, const char **ret, size_t *ret_size);
 
 #endif

@@ -16,7 +16,7 @@ enum {
     SILENCE_MSEC = 6500, /* after that a connection that owes an answer counts as dead    */
     REFUSED_MSEC = 200,
     RECONNECT_MSEC = 20,
-    LOST_MSEC = 20,      /* until a request or answer lost on purpose is missed            */
+    LOST_MSEC = 20, /* until a request or answer lost on purpose is missed            */
     TICK_MSEC = 5,
     PROGRESS_TICKS = 40,
     READ_BYTES = 64 << 10,
@@ -297,8 +297,8 @@ static void add_submit(struct load_client *c, uint32_t i, struct buffer *b)
     char head[CALL_BYTES_MAX], tail[CALL_BYTES_MAX];
     int text = 0;
     int n = snprintf(head, sizeof(head),
-                     "{\"method\":\"org.mpaxos.Replica.Submit\",\"parameters\":{\"author\":\"%s_%" PRIu32 "\",\"text\":\"%nmessage_%" PRIu32
-                     "_%" PRIu32,
+                     "{\"method\":\"org.mpaxos.Replica.Submit\",\"parameters\":{\"author\":\"%s_%" PRIu32
+                     "\",\"text\":\"%nmessage_%" PRIu32 "_%" PRIu32,
                      o->prefix, c->index, &text, c->index, i);
     buffer_add(b, head, (size_t)n);
     static const char pad[] = "................................................................";
@@ -403,7 +403,8 @@ static void load_tick(uv_timer_t *timer)
     uint32_t n = l->o->n_clients;
     if (now - l->progress_usec > l->o->timeout_msec * 1000) {
         if (!failure_is_set(l->failure))
-            failure_set(l->failure, EXIT_OUTCOME_UNKNOWN, "org.mpaxos.Replica.Timeout", NULL, "nothing was chosen. Try: mpaxosctl status");
+            failure_set(l->failure, EXIT_OUTCOME_UNKNOWN, "org.mpaxos.Replica.Timeout", NULL,
+                        "nothing was chosen. Try: mpaxosctl status");
         if (l->failure->status == EXIT_NO_DAEMON)
             l->failure->status = EXIT_OUTCOME_UNKNOWN;
         load_fail(l);
@@ -463,7 +464,8 @@ int load_run(const struct load_options *o, struct load_result *ret, struct failu
     if (!l || !load_init(l) || uv_loop_init(&l->loop) < 0) {
         if (l)
             load_done(l);
-        failure_set(f, EXIT_FAILED, "org.mpaxos.Control.OutOfMemory", NULL, "out of memory for so many clients and messages");
+        failure_set(f, EXIT_FAILED, "org.mpaxos.Control.OutOfMemory", NULL,
+                    "out of memory for so many clients and messages");
         return -1;
     }
     uv_timer_init(&l->loop, &l->timer);

@@ -1,8 +1,9 @@
 /* Many clients at once, from one process: the engine of `mpaxosctl load`, and its judge.
  *
- * Each client has a connection of its own and sends message_<client>_<i>, i from 0, as author <prefix>_<client>, with key <i>
- * and as `since` the last slot that it knew to be chosen before. What is not answered with a slot is sent again, under its key, on
- * another connection, so a client's messages settle in its order. Bounded memory: a slot a message, a small block a client. */
+ * Each client has a connection of its own and sends message_<client>_<i>, i from 0, as author <prefix>_<client>, with
+ * key <i> and as `since` the last slot that it knew to be chosen before. What is not answered with a slot is sent
+ * again, under its key, on another connection, so a client's messages settle in its order. Bounded memory: a slot a
+ * message, a small block a client. */
 #ifndef CTL_LOAD_H
 #define CTL_LOAD_H
 
@@ -16,8 +17,8 @@
 
 enum {
     LOAD_CLIENTS_MAX = 65536,
-    LOAD_TOTAL_MAX = 1 << 26,   /* messages of all clients together            */
-    LOAD_IN_FLIGHT_MAX = 128,   /* of one client: less than the daemon takes   */
+    LOAD_TOTAL_MAX = 1 << 26, /* messages of all clients together            */
+    LOAD_IN_FLIGHT_MAX = 128, /* of one client: less than the daemon takes   */
     LOAD_SIZE_MAX = 1 << 20,
     LOAD_PREFIX_MAX = 31,
     LOAD_EXAMPLES_MAX = 5,
@@ -29,12 +30,12 @@ struct load_options {
     size_t n_endpoints;
     const struct place *place; /* for the judge, which reads the log through any of them */
     uint32_t n_clients, n_messages;
-    unsigned drop_rate;        /* then in_flight is 1 */
+    unsigned drop_rate; /* then in_flight is 1 */
     uint32_t in_flight;
-    uint32_t size;             /* 0: as short as it gets */
-    uint64_t rate;             /* messages a second of all clients; 0: no limit */
-    uint64_t timeout_msec;     /* without any message chosen */
-    int64_t since;             /* a position before the first message */
+    uint32_t size;         /* 0: as short as it gets */
+    uint64_t rate;         /* messages a second of all clients; 0: no limit */
+    uint64_t timeout_msec; /* without any message chosen */
+    int64_t since;         /* a position before the first message */
     char prefix[LOAD_PREFIX_MAX + 1];
     void (*progress)(void *user, uint64_t n_chosen, uint64_t usec); /* some times a second; NULL: never */
     void *user;
@@ -47,7 +48,8 @@ struct load_result {
     uint64_t usec, n_again, n_reconnects;
 };
 
-/* Runs until everything is chosen. 0, or -1 and why: given up, or refused for good. *ret holds what there is in both cases. */
+/* Runs until everything is chosen. 0, or -1 and why: given up, or refused for good. *ret holds what there is in both
+ * cases. */
 int load_run(const struct load_options *o, struct load_result *ret, struct failure *f);
 void load_result_done(struct load_result *r);
 
@@ -58,10 +60,12 @@ struct load_verdict {
 };
 
 /* Reads the log back, from o->since to a linearizable position, and compares. 0, or -1 and why it could not be read. */
-int load_check(const struct load_options *o, const struct load_result *result, struct load_verdict *ret, struct failure *f);
+int load_check(const struct load_options *o, const struct load_result *result, struct load_verdict *ret,
+               struct failure *f);
 bool load_verdict_is_good(const struct load_verdict *v);
 
-/* One message of the log against what was sent; `seen` has a flag a message, `next` the next number a client. For load_check(). */
+/* One message of the log against what was sent; `seen` has a flag a message, `next` the next number a client. For
+ * load_check(). */
 struct load_judge {
     const struct load_options *o;
     const struct load_result *result;

@@ -53,7 +53,8 @@ void load_judge_message(struct load_judge *j, int64_t slot, const char *author, 
     size_t n = strlen(o->prefix);
     uint64_t client;
     uint32_t i;
-    if (strncmp(author, o->prefix, n) != 0 || author[n] != '_' || !number_read(author + n + 1, 0, o->n_clients - 1, &client))
+    if (strncmp(author, o->prefix, n) != 0 || author[n] != '_' ||
+        !number_read(author + n + 1, 0, o->n_clients - 1, &client))
         return; /* somebody else's */
     v->n_read++;
     if (!read_text(o, text, (uint32_t)client, &i)) {
@@ -70,12 +71,13 @@ void load_judge_message(struct load_judge *j, int64_t slot, const char *author, 
     j->seen[at] = 1;
     if (j->result->slots[at] >= 0 && j->result->slots[at] != slot) {
         v->n_elsewhere++;
-        add_example(v, "message_%" PRIu64 "_%" PRIu32 " stands at slot %" PRId64 ", was acknowledged at %" PRId64, client, i, slot,
-                    j->result->slots[at]);
+        add_example(v, "message_%" PRIu64 "_%" PRIu32 " stands at slot %" PRId64 ", was acknowledged at %" PRId64,
+                    client, i, slot, j->result->slots[at]);
     }
     if (i < j->next[client]) {
         v->n_disordered++;
-        add_example(v, "message_%" PRIu64 "_%" PRIu32 " stands after a later one of its client, at slot %" PRId64, client, i, slot);
+        add_example(v, "message_%" PRIu64 "_%" PRIu32 " stands after a later one of its client, at slot %" PRId64,
+                    client, i, slot);
     } else {
         j->next[client] = i + 1;
     }
@@ -89,8 +91,8 @@ void load_judge_end(struct load_judge *j)
         if (j->seen[at] || j->result->slots[at] < 0)
             continue;
         j->verdict->n_lost++;
-        add_example(j->verdict, "message_%zu_%zu is lost; it was acknowledged at slot %" PRId64, at / o->n_messages, at % o->n_messages,
-                    j->result->slots[at]);
+        add_example(j->verdict, "message_%zu_%zu is lost; it was acknowledged at slot %" PRId64, at / o->n_messages,
+                    at % o->n_messages, j->result->slots[at]);
     }
 }
 
@@ -127,7 +129,8 @@ static int judge_page(struct load_judge *j, const struct reply *r, int64_t *from
     return 0;
 }
 
-/* Reads up to and with slot `until` as far as this connection goes. 0: all; 1: it has no more now; negative: errno, or -1 with *f. */
+/* Reads up to and with slot `until` as far as this connection goes. 0: all; 1: it has no more now; negative: errno, or
+ * -1 with *f. */
 static int read_back(struct client *c, struct load_judge *j, int64_t *from, int64_t until, struct failure *f)
 {
     cJSON *p = cJSON_CreateObject();
@@ -156,7 +159,8 @@ static int read_back(struct client *c, struct load_judge *j, int64_t *from, int6
     return result;
 }
 
-int load_check(const struct load_options *o, const struct load_result *result, struct load_verdict *ret, struct failure *f)
+int load_check(const struct load_options *o, const struct load_result *result, struct load_verdict *ret,
+               struct failure *f)
 {
     *ret = (struct load_verdict){0};
     struct load_judge j = {.o = o, .result = result, .verdict = ret};
@@ -185,7 +189,8 @@ int load_check(const struct load_options *o, const struct load_result *result, s
         load_judge_end(&j);
         failure_done(f);
     } else if (!failure_is_set(f)) {
-        failure_set(f, EXIT_FAILED, "org.mpaxos.Control.NotRead", NULL, "the log could not be read up to slot %" PRId64 " in time", until);
+        failure_set(f, EXIT_FAILED, "org.mpaxos.Control.NotRead", NULL,
+                    "the log could not be read up to slot %" PRId64 " in time", until);
     }
     free(j.seen);
     free(j.next);

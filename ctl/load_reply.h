@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* {"parameters":{"slot":N,"key":"...","duplicate":false}} exactly so. False: it may still be a good reply of another form. */
+/* {"parameters":{"slot":N,"key":"...","duplicate":false}} exactly so. False: it may still be a good reply of another
+ * form. */
 bool load_reply_read(const char *bytes, size_t size, int64_t *ret_slot);
 
 #endif

@@ -19,11 +19,13 @@ static void print_quoted(FILE *f, const char *text)
     putc('\'', f);
 }
 
-static void print_script(FILE *f, const struct invocation *v, uint32_t n_clients, uint32_t n_messages, unsigned drop_rate)
+static void print_script(FILE *f, const struct invocation *v, uint32_t n_clients, uint32_t n_messages,
+                         unsigned drop_rate)
 {
     fprintf(f,
             "#!/bin/sh\n"
-            "# %" PRIu32 " clients at once, a process each; each sends %" PRIu32 " messages as author client_<client>.\n"
+            "# %" PRIu32 " clients at once, a process each; each sends %" PRIu32
+            " messages as author client_<client>.\n"
             "ctl=${MPAXOSCTL:-mpaxosctl}\n"
             "failed=0 pids= client=0\n"
             "while [ $client -lt %" PRIu32 " ]; do\n"
@@ -60,7 +62,8 @@ static void print_script(FILE *f, const struct invocation *v, uint32_t n_clients
           f);
 }
 
-int load_script_write(const struct invocation *v, const char *path, uint32_t n_clients, uint32_t n_messages, unsigned drop_rate)
+int load_script_write(const struct invocation *v, const char *path, uint32_t n_clients, uint32_t n_messages,
+                      unsigned drop_rate)
 {
     if (!strcmp(path, "-")) {
         print_script(stdout, v, n_clients, n_messages, drop_rate);
@@ -79,8 +82,8 @@ int load_script_write(const struct invocation *v, const char *path, uint32_t n_c
         return EXIT_DONE;
     }
     struct failure failure = {0};
-    failure_set(&failure, EXIT_FAILED, "org.mpaxos.Control.NotWritten", NULL, "%s: %s. Choose another place for --script", path,
-                strerror(errno));
+    failure_set(&failure, EXIT_FAILED, "org.mpaxos.Control.NotWritten", NULL,
+                "%s: %s. Choose another place for --script", path, strerror(errno));
     report_failure(&v->report, &failure);
     failure_done(&failure);
     return EXIT_FAILED;

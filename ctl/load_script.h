@@ -5,6 +5,7 @@
 #include "ctl/verbs.h"
 
 /* Writes an executable script to `path` ("-": standard output). Answers the exit status. */
-int load_script_write(const struct invocation *v, const char *path, uint32_t n_clients, uint32_t n_messages, unsigned drop_rate);
+int load_script_write(const struct invocation *v, const char *path, uint32_t n_clients, uint32_t n_messages,
+                      unsigned drop_rate);
 
 #endif

@@ -14,7 +14,8 @@ static void print_options(const struct option_spec *options)
     for (const struct option_spec *s = options; s->name; s++) {
         char left[80];
         const char *gap = s->values && s->values[0] != '[' ? " " : "";
-        snprintf(left, sizeof(left), "%s%s%s%s%s", s->alias ? s->alias : "", s->alias ? ", " : "", s->name, gap, s->values ? s->values : "");
+        snprintf(left, sizeof(left), "%s%s%s%s%s", s->alias ? s->alias : "", s->alias ? ", " : "", s->name, gap,
+                 s->values ? s->values : "");
         printf("  %-*s %s\n", HELP_COLUMN - 3, left, s->help);
     }
 }
@@ -33,7 +34,8 @@ static void print_verb_help(const struct verb *v)
 
 static void print_help(void)
 {
-    puts("Usage: mpaxosctl [OPTION]... VERB ...\n\nUses and administers the replicas of a replicated chat log.\n\nVerbs:");
+    puts("Usage: mpaxosctl [OPTION]... VERB ...\n\nUses and administers the replicas of a replicated chat "
+         "log.\n\nVerbs:");
     for (const struct verb *v = verbs; v->name; v++) {
         char left[80];
         snprintf(left, sizeof(left), "%s %s", v->name, v->synopsis);
@@ -78,7 +80,9 @@ static int apply_global_options(struct invocation *v, bool terminal)
     const struct given *g = arguments_find(a, OPTION_JSON);
     const char *form = g ? g->values[0] : NULL;
     if (g)
-        v->report.json = form ? !strcmp(form, "pretty") ? JSON_PRETTY : JSON_SHORT : terminal ? JSON_PRETTY : JSON_SHORT;
+        v->report.json = form       ? !strcmp(form, "pretty") ? JSON_PRETTY : JSON_SHORT
+                         : terminal ? JSON_PRETTY
+                                    : JSON_SHORT;
     if (form && strcmp(form, "pretty") != 0 && strcmp(form, "short") != 0) {
         snprintf(text, sizeof(text), "--json=%.80s: it is pretty or short", form);
         return wrong_usage(&v->report, text);
@@ -94,7 +98,8 @@ static int apply_global_options(struct invocation *v, bool terminal)
         v->place.id = (int)id;
     }
     if ((g = arguments_find(a, OPTION_TIMEOUT)) && !seconds_read(g->values[0], &v->timeout_msec)) {
-        snprintf(text, sizeof(text), "--timeout: '%.80s' is not a number of seconds from 0.001 to 3600000", g->values[0]);
+        snprintf(text, sizeof(text), "--timeout: '%.80s' is not a number of seconds from 0.001 to 3600000",
+                 g->values[0]);
         return wrong_usage(&v->report, text);
     }
     if ((g = arguments_find(a, OPTION_DIR)))

@@ -54,8 +54,8 @@ static bool spec_matches(const struct option_spec *s, const char *word, bool exa
     return false;
 }
 
-static const struct option_spec *spec_find(const struct option_spec *first, const struct option_spec *second, const char *word,
-                                           const char **ret_attached)
+static const struct option_spec *spec_find(const struct option_spec *first, const struct option_spec *second,
+                                           const char *word, const char **ret_attached)
 {
     for (int exact = 1; exact >= 0; exact--) {
         for (const struct option_spec *s = first; s && s->name; s++)
@@ -68,8 +68,8 @@ static const struct option_spec *spec_find(const struct option_spec *first, cons
     return NULL;
 }
 
-int arguments_read(struct arguments *a, const struct option_spec *first, const struct option_spec *second, int n, char **words,
-                   bool until_operand, char ret_error[OPTIONS_ERROR_MAX + 1])
+int arguments_read(struct arguments *a, const struct option_spec *first, const struct option_spec *second, int n,
+                   char **words, bool until_operand, char ret_error[OPTIONS_ERROR_MAX + 1])
 {
     bool options = true;
     int i = 0;
@@ -102,7 +102,8 @@ int arguments_read(struct arguments *a, const struct option_spec *first, const s
         }
         if (attached || n - i < wanted) {
             if (wanted)
-                snprintf(ret_error, OPTIONS_ERROR_MAX + 1, "%s needs %s: %s", word, wanted == 2 ? "two values" : "a value", s->values);
+                snprintf(ret_error, OPTIONS_ERROR_MAX + 1, "%s needs %s: %s", word,
+                         wanted == 2 ? "two values" : "a value", s->values);
             else
                 snprintf(ret_error, OPTIONS_ERROR_MAX + 1, "%s takes no value", s->name);
             return -1;

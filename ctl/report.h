@@ -21,7 +21,8 @@ struct report {
 /* Color and characters by the environment: NO_COLOR, TERM, the locale. */
 void report_init(struct report *r);
 
-/* Parameters of a reply, NULL: {}, as one object on standard output and a LF. `one_line` where several follow each other. */
+/* Parameters of a reply, NULL: {}, as one object on standard output and a LF. `one_line` where several follow each
+ * other. */
 void report_json(const struct report *r, const cJSON *parameters, bool one_line);
 
 /* "mpaxosctl: ..." on standard error; with JSON {"error", "parameters"} on standard output. Answers f->status. */
@@ -35,7 +36,8 @@ bool report_is_over(void);
 /* A tree of strings, booleans and varlink_int()s. */
 void json_add(struct buffer *b, const cJSON *value, bool pretty);
 
-/* A table: cells in rows, each column as wide as its widest cell; 'r' in `align` sets one to the right. Cells are copied. */
+/* A table: cells in rows, each column as wide as its widest cell; 'r' in `align` sets one to the right. Cells are
+ * copied. */
 enum { TABLE_COLUMNS_MAX = 12 };
 struct table {
     const char *align;

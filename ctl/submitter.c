@@ -10,11 +10,11 @@
 #include "ctl/text.h"
 
 enum {
-    RETRY_MSEC = 100,      /* between rounds over replicas none of which can be reached          */
-    REFUSED_MSEC = 200,    /* after NoQuorum and the like: an election takes about that long     */
-    LOST_MSEC = 20,        /* until a request or answer that was lost on purpose is missed       */
+    RETRY_MSEC = 100,   /* between rounds over replicas none of which can be reached          */
+    REFUSED_MSEC = 200, /* after NoQuorum and the like: an election takes about that long     */
+    LOST_MSEC = 20,     /* until a request or answer that was lost on purpose is missed       */
     RETRY_HINT_MSEC_MAX = 2000,
-    WAIT_MSEC = 1000,      /* the longest single poll                                            */
+    WAIT_MSEC = 1000, /* the longest single poll                                            */
 };
 
 struct entry {
@@ -35,15 +35,15 @@ enum state {
 struct submitter {
     struct submitter_options o;
     uint64_t key_prefix, n_keys;
-    uint64_t random; /* for drop_rate */
+    uint64_t random;                            /* for drop_rate */
     struct entry entries[SUBMITTER_WINDOW_MAX]; /* a ring: entries[(base + i) % SUBMITTER_WINDOW_MAX] */
     size_t base, n, n_sent;                     /* entries here, and of those, sent on this connection */
     enum state state;
     struct client client;
     size_t turn; /* which endpoint is next */
     bool ever_connected;
-    int64_t since;     /* the highest slot known to be chosen; -1: none */
-    int64_t last_slot; /* of the last settled message; -1: none */
+    int64_t since;          /* the highest slot known to be chosen; -1: none */
+    int64_t last_slot;      /* of the last settled message; -1: none */
     uint64_t resume_usec;   /* nothing is sent before                     */
     uint64_t progress_usec; /* when the last message settled; or the start */
     uint64_t heard_usec;    /* when this connection last brought anything, or had nothing to bring */
@@ -118,7 +118,8 @@ bool submitter_add(struct submitter *s, const char *text, size_t size, uint64_t 
     if (s->o.key)
         snprintf(e->key, sizeof(e->key), "%s", s->o.key);
     else
-        snprintf(e->key, sizeof(e->key), "%016llx-%llu", (unsigned long long)s->key_prefix, (unsigned long long)s->n_keys++);
+        snprintf(e->key, sizeof(e->key), "%016llx-%llu", (unsigned long long)s->key_prefix,
+                 (unsigned long long)s->n_keys++);
     return true;
 }
 
@@ -183,7 +184,8 @@ static int give_up(struct submitter *s)
     struct entry *e = entry_at(s, 0);
     if (s->n == 0 || !e->unknown) {
         if (!failure_is_set(&s->failure))
-            failure_set(&s->failure, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", NULL, "no replica answered in time. Try: mpaxosctl status");
+            failure_set(&s->failure, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", NULL,
+                        "no replica answered in time. Try: mpaxosctl status");
         return -1;
     }
     cJSON *p = cJSON_CreateObject();
@@ -195,7 +197,8 @@ static int give_up(struct submitter *s)
         failure_from_error(&s->failure, "no replica answered in time", "org.mpaxos.Replica.Timeout", p);
     else
         failure_set(&s->failure, EXIT_OUTCOME_UNKNOWN, "org.mpaxos.Replica.Timeout", cJSON_Duplicate(p, 1),
-                    "the outcome is not known: it may have been chosen. To be sure of it, send the same text again with --key %s "
+                    "the outcome is not known: it may have been chosen. To be sure of it, send the same text again "
+                    "with --key %s "
                     "--since %lld. The last attempt ended so: %.600s",
                     e->key, (long long)e->since, last.text);
     cJSON_Delete(p);
@@ -419,7 +422,9 @@ int submitter_work(struct submitter *s, int input_fd, bool *ret_input)
     if (s->n > 0 && now >= deadline(s))
         return give_up(s);
     if (s->state == STATE_CLOSED) {
-        uint64_t until = s->n == 0 ? now + WAIT_MSEC * 1000 : s->resume_usec < deadline(s) ? s->resume_usec : deadline(s);
+        uint64_t until = s->n == 0                      ? now + WAIT_MSEC * 1000
+                         : s->resume_usec < deadline(s) ? s->resume_usec
+                                                        : deadline(s);
         if (s->n == 0 || now < s->resume_usec) {
             wait_closed(now, until, input_fd, ret_input);
             return 0;

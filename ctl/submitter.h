@@ -1,16 +1,16 @@
 /* Sends messages in order, each exactly once, whatever happens to replicas and connections.
  *
- * Every message has a key, and as `since` a position from before its first attempt, so it may be sent again as often as it takes.
- * Messages are pipelined on one connection, and settle in order. As soon as one of them is not answered with its slot but with
- * an error that can pass (Timeout, NoQuorum, Overloaded, DiskFull, NotInitialized), or the connection breaks or falls silent, the
- * connection is closed and everything from the first unsettled message on is sent anew, in order, on another one: to the same
- * replica, or, where `place` leaves the choice, to the next local one.
+ * Every message has a key, and as `since` a position from before its first attempt, so it may be sent again as often as
+ * it takes. Messages are pipelined on one connection, and settle in order. As soon as one of them is not answered with
+ * its slot but with an error that can pass (Timeout, NoQuorum, Overloaded, DiskFull, NotInitialized), or the connection
+ * breaks or falls silent, the connection is closed and everything from the first unsettled message on is sent anew, in
+ * order, on another one: to the same replica, or, where `place` leaves the choice, to the next local one.
  *
- * Order. The daemon keeps the order of one connection. Of two connections with the same messages in the same order, each slot
- * goes to the first of either that is due there, so closing and starting over keeps it as well. One case is left: "certainly not
- * chosen" (NoQuorum, Overloaded) for one message while the daemon still takes later ones that are on their way on the same connection.
- * It cannot be prevented from here without giving up pipelining, so it is noticed: a message whose slot is not above the one
- * before it is reported with `out_of_order`. */
+ * Order. The daemon keeps the order of one connection. Of two connections with the same messages in the same order,
+ * each slot goes to the first of either that is due there, so closing and starting over keeps it as well. One case is
+ * left: "certainly not chosen" (NoQuorum, Overloaded) for one message while the daemon still takes later ones that are
+ * on their way on the same connection. It cannot be prevented from here without giving up pipelining, so it is noticed:
+ * a message whose slot is not above the one before it is reported with `out_of_order`. */
 #ifndef CTL_SUBMITTER_H
 #define CTL_SUBMITTER_H
 
@@ -24,8 +24,8 @@
 enum {
     SUBMITTER_WINDOW_MAX = 128,
     SUBMITTER_KEY_MAX = 64,
-    SUBMITTER_ATTEMPT_MSEC = 5000,  /* what each Submit allows the daemon; more than an election takes */
-    SUBMITTER_SILENCE_MSEC = 1500,  /* what a silent daemon gets on top of that                        */
+    SUBMITTER_ATTEMPT_MSEC = 5000, /* what each Submit allows the daemon; more than an election takes */
+    SUBMITTER_SILENCE_MSEC = 1500, /* what a silent daemon gets on top of that                        */
 };
 
 struct settled {
@@ -56,13 +56,14 @@ struct submitter;
 struct submitter *submitter_new(const struct submitter_options *o);
 void submitter_free(struct submitter *s);
 
-/* Takes a copy of the text, which is UTF-8 without NUL. False where it is full, see submitter_has_room(), or without memory. */
+/* Takes a copy of the text, which is UTF-8 without NUL. False where it is full, see submitter_has_room(), or without
+ * memory. */
 bool submitter_add(struct submitter *s, const char *text, size_t size, uint64_t tag);
 bool submitter_has_room(const struct submitter *s);
 bool submitter_is_idle(const struct submitter *s); /* everything is settled */
 
-/* Works until something settled, `input_fd` (-1: none) is readable, or a moment passed. *ret_input says whether it is readable.
- * 0, or -1 once it gave up: submitter_failure() says why, submitter_first_unsettled() at which message. */
+/* Works until something settled, `input_fd` (-1: none) is readable, or a moment passed. *ret_input says whether it is
+ * readable. 0, or -1 once it gave up: submitter_failure() says why, submitter_first_unsettled() at which message. */
 int submitter_work(struct submitter *s, int input_fd, bool *ret_input);
 
 /* Works until everything is settled; 0 or -1 likewise. */

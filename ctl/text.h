@@ -1,4 +1,5 @@
-/* Text as people and JSON want it: numbers read strictly, strings escaped, times and sizes in words. Pure but for the clocks. */
+/* Text as people and JSON want it: numbers read strictly, strings escaped, times and sizes in words. Pure but for the
+ * clocks. */
 #ifndef CTL_TEXT_H
 #define CTL_TEXT_H
 
@@ -7,7 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* A growing string. Once memory ran out, `failed` stays set and appending does nothing; the owner looks once, at the end. */
+/* A growing string. Once memory ran out, `failed` stays set and appending does nothing; the owner looks once, at the
+ * end. */
 struct buffer {
     char *bytes; /* closed by a NUL that `size` does not count; NULL while empty */
     size_t size, capacity;
@@ -30,7 +32,8 @@ bool text_is_utf8(const char *bytes, size_t size, bool nul);
 /* How many columns, one a code point. */
 size_t text_columns(const char *text);
 
-/* Writes a message's text as the `full` chat log does: backslash, tab, LF, CR as \\ \t \n \r, other control characters \xHH. */
+/* Writes a message's text as the `full` chat log does: backslash, tab, LF, CR as \\ \t \n \r, other control characters
+ * \xHH. */
 void text_print(FILE *f, const char *text);
 
 enum { TEXT_TIME_MAX = 40, TEXT_SHORT_MAX = 32 };

@@ -17,6 +17,9 @@ static int call(const struct invocation *v, const char *method, cJSON *parameter
         cJSON_Delete(parameters);
         status = report_failure(&v->report, &f);
     } else if (client_ask(&c, method, parameters, timeout_msec, unknown, ret, &f) < 0) {
+        /* Elsewhere it means "not yet", to a Bootstrap it means "no". */
+        if (v->verb->run == verb_bootstrap && f.status == EXIT_NO_QUORUM)
+            f.status = EXIT_FAILED;
         status = report_failure(&v->report, &f);
     } else if (v->report.json != JSON_OFF) {
         report_json(&v->report, ret->parameters, false);
@@ -41,7 +44,8 @@ int verb_transfer(const struct invocation *v)
     cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
     int status = call(v, "org.mpaxos.Replica.TransferLeadership", p, timeout_msec + CLIENT_GRACE_MSEC, true, &r);
     int64_t leader = -1;
-    if (status == EXIT_DONE && v->report.json == JSON_OFF && varlink_get_int(r.parameters, "leader", 0, REPLICA_ID_MAX, &leader))
+    if (status == EXIT_DONE && v->report.json == JSON_OFF &&
+        varlink_get_int(r.parameters, "leader", 0, REPLICA_ID_MAX, &leader))
         printf("replica %lld leads\n", (long long)leader);
     reply_done(&r);
     return status;

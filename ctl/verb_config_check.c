@@ -95,8 +95,9 @@ static void compare_with_running(const struct invocation *v, const char *path, c
     if (named && client_open(&client, &v->place, &f) == 0) {
         if (client_ask(&client, "org.mpaxos.Replica.Status", NULL, CLIENT_TIMEOUT_MSEC_DEFAULT, false, &r, &f) == 0 &&
             varlink_get_string(r.parameters, "cluster", &cluster) && cluster && strcmp(cluster, c->cluster) != 0)
-            fprintf(stderr, "mpaxosctl: %s: cluster: the file says '%s', but the running cluster is '%s', and that stays\n", path,
-                    c->cluster, cluster);
+            fprintf(stderr,
+                    "mpaxosctl: %s: cluster: the file says '%s', but the running cluster is '%s', and that stays\n",
+                    path, c->cluster, cluster);
         client_close(&client);
     }
     reply_done(&r);

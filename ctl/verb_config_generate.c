@@ -20,11 +20,13 @@ struct plan {
 static bool read_pair(const struct plan *p, const struct given *g, uint64_t max, uint64_t *ret_id, uint64_t *ret)
 {
     if (!number_read(g->values[0], 0, p->config.n_replicas - 1, ret_id)) {
-        invocation_usage(p->v, "%s: '%.80s' is no replica's id, 0 to %u", g->name, g->values[0], p->config.n_replicas - 1);
+        invocation_usage(p->v, "%s: '%.80s' is no replica's id, 0 to %u", g->name, g->values[0],
+                         p->config.n_replicas - 1);
         return false;
     }
     if (!number_read(g->values[1], 0, max, ret)) {
-        invocation_usage(p->v, "%s: '%.80s' is not a whole number from 0%s", g->name, g->values[1], max == 100 ? " to 100" : " on");
+        invocation_usage(p->v, "%s: '%.80s' is not a whole number from 0%s", g->name, g->values[1],
+                         max == 100 ? " to 100" : " on");
         return false;
     }
     return true;
@@ -40,7 +42,8 @@ static bool add_skip(struct plan *p, const struct given *g)
         if (r->skips[i] == slot)
             return true;
     if (r->n_skips == CONFIG_SKIPS_MAX) {
-        invocation_usage(p->v, "%s: replica %llu skips more than %d slots", g->name, (unsigned long long)id, CONFIG_SKIPS_MAX);
+        invocation_usage(p->v, "%s: replica %llu skips more than %d slots", g->name, (unsigned long long)id,
+                         CONFIG_SKIPS_MAX);
         return false;
     }
     r->skips[r->n_skips++] = slot;
@@ -95,7 +98,8 @@ static bool read_hosts(struct plan *p)
 
 static void write_config(const struct config *c, struct buffer *b)
 {
-    buffer_addf(b, "{\n  \"f\": %u,\n  \"mode\": \"%s\",\n  \"replica_list\": [\n", c->f, c->script ? "script" : "manual");
+    buffer_addf(b, "{\n  \"f\": %u,\n  \"mode\": \"%s\",\n  \"replica_list\": [\n", c->f,
+                c->script ? "script" : "manual");
     for (uint32_t i = 0; i < c->n_replicas; i++) {
         const struct config_replica *r = &c->replicas[i];
         buffer_addf(b, "    { \"id\": %u, \"ip\": ", r->id);
@@ -149,7 +153,8 @@ static int write_file(const struct invocation *v, const char *path, const struct
     return EXIT_DONE;
 }
 
-/* What is written is what the daemon's own reader takes: anything else is wrong usage, found here and not at the first start. */
+/* What is written is what the daemon's own reader takes: anything else is wrong usage, found here and not at the first
+ * start. */
 static int check_and_write(const struct plan *p, const struct buffer *b)
 {
     char error[CONFIG_ERROR_MAX + 1];

@@ -63,7 +63,8 @@ int verb_drop(const struct invocation *v)
     if (client_open(&c, &v->place, &f) < 0) {
         cJSON_Delete(p);
         status = report_failure(&v->report, &f);
-    } else if (client_ask(&c, "org.mpaxos.Replica.SetDrop", p, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT), true, &r, &f) < 0) {
+    } else if (client_ask(&c, "org.mpaxos.Replica.SetDrop", p, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT), true,
+                          &r, &f) < 0) {
         status = report_failure(&v->report, &f);
     } else if (v->report.json == JSON_OFF) {
         print_drops(v, r.parameters ? cJSON_GetObjectItemCaseSensitive(r.parameters, "drops") : NULL);
@@ -77,7 +78,8 @@ int verb_drop(const struct invocation *v)
 }
 
 /* Who leads, and at which address the replica that was asked sees it. */
-static int find_leader(struct client *c, uint64_t timeout_msec, int64_t *ret_leader, char ret_address[128], struct failure *f)
+static int find_leader(struct client *c, uint64_t timeout_msec, int64_t *ret_leader, char ret_address[128],
+                       struct failure *f)
 {
     struct reply r = {0};
     int64_t id = -1;
@@ -112,7 +114,8 @@ static int open_leader(struct client *c, const struct invocation *v, struct fail
         return -1;
     if (leader < 0) {
         failure_set(f, EXIT_NO_QUORUM, "org.mpaxos.Control.NoLeader", NULL,
-                    "replica %d knows no leader, and only a leader can skip slots. Try: mpaxosctl wait --quorum", c->endpoint.id);
+                    "replica %d knows no leader, and only a leader can skip slots. Try: mpaxosctl wait --quorum",
+                    c->endpoint.id);
         return -1;
     }
     if (leader == c->endpoint.id)
@@ -126,7 +129,8 @@ static int open_leader(struct client *c, const struct invocation *v, struct fail
     cJSON_AddItemToObject(p, "leader", varlink_int(leader));
     cJSON_AddStringToObject(p, "address", address);
     failure_set(f, status, "org.mpaxos.Control.LeaderElsewhere", p,
-                "replica %lld leads, at %s, and its control socket cannot be used from here. Try there: mpaxosctl -i %lld skip ...",
+                "replica %lld leads, at %s, and its control socket cannot be used from here. Try there: mpaxosctl -i "
+                "%lld skip ...",
                 (long long)leader, address, (long long)leader);
     return -1;
 }
@@ -162,7 +166,8 @@ int verb_skip(const struct invocation *v)
     if (open_leader(&c, v, &f) < 0) {
         cJSON_Delete(p);
         status = report_failure(&v->report, &f);
-    } else if (client_ask(&c, "org.mpaxos.Replica.SkipSlots", p, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT), true, &r, &f) < 0) {
+    } else if (client_ask(&c, "org.mpaxos.Replica.SkipSlots", p, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT),
+                          true, &r, &f) < 0) {
         status = report_failure(&v->report, &f);
     } else if (v->report.json == JSON_OFF) {
         print_skips(r.parameters);

@@ -43,8 +43,8 @@ static bool raise_file_limit(const struct invocation *v, uint32_t n_clients)
     }
     if (limit.rlim_cur >= n_clients + FILES_OTHERS)
         return true;
-    invocation_usage(v, "CLIENTS: %u connections are more than the limit of %llu open files. Raise it with ulimit -n", n_clients,
-                     (unsigned long long)limit.rlim_cur);
+    invocation_usage(v, "CLIENTS: %u connections are more than the limit of %llu open files. Raise it with ulimit -n",
+                     n_clients, (unsigned long long)limit.rlim_cur);
     return false;
 }
 
@@ -55,7 +55,8 @@ static bool read_options(const struct invocation *v, struct load_options *o)
         invocation_operand(v, 1, "MESSAGES", 1, LOAD_TOTAL_MAX, &messages) < 0 ||
         (v->arguments->n_operands > 2 && invocation_operand(v, 2, "DROP_RATE", 0, 100, &drop_rate) < 0) ||
         invocation_number(v, OPTION_IN_FLIGHT, 1, LOAD_IN_FLIGHT_MAX, &in_flight) < 0 ||
-        invocation_number(v, OPTION_SIZE, 1, LOAD_SIZE_MAX, &size) < 0 || invocation_number(v, OPTION_RATE, 1, RATE_MAX, &o->rate) < 0)
+        invocation_number(v, OPTION_SIZE, 1, LOAD_SIZE_MAX, &size) < 0 ||
+        invocation_number(v, OPTION_RATE, 1, RATE_MAX, &o->rate) < 0)
         return false;
     if (clients * messages > LOAD_TOTAL_MAX) {
         invocation_usage(v, "%" PRIu64 " messages in all are more than %d", clients * messages, LOAD_TOTAL_MAX);
@@ -98,11 +99,12 @@ static void print_text(const struct load_options *o, const struct load_result *r
     duration_format((int64_t)histogram_percentile(&r->latency_usec, 95), p95);
     duration_format((int64_t)histogram_percentile(&r->latency_usec, 99), p99);
     duration_format((int64_t)r->latency_usec.max, max);
-    printf("%" PRIu64 " of %" PRIu64 " messages chosen in %.2f s: %u clients over %zu replica%s, authors %s_0 to %s_%u\n", r->n_chosen,
-           (uint64_t)o->n_clients * o->n_messages, (double)r->usec / 1e6, o->n_clients, o->n_endpoints, o->n_endpoints == 1 ? "" : "s",
-           o->prefix, o->prefix, o->n_clients - 1);
-    printf("%.0f messages/s   latency p50 %s  p95 %s  p99 %s  max %s\n", r->usec ? (double)r->n_chosen * 1e6 / (double)r->usec : 0.0, p50,
-           p95, p99, max);
+    printf("%" PRIu64 " of %" PRIu64
+           " messages chosen in %.2f s: %u clients over %zu replica%s, authors %s_0 to %s_%u\n",
+           r->n_chosen, (uint64_t)o->n_clients * o->n_messages, (double)r->usec / 1e6, o->n_clients, o->n_endpoints,
+           o->n_endpoints == 1 ? "" : "s", o->prefix, o->prefix, o->n_clients - 1);
+    printf("%.0f messages/s   latency p50 %s  p95 %s  p99 %s  max %s\n",
+           r->usec ? (double)r->n_chosen * 1e6 / (double)r->usec : 0.0, p50, p95, p99, max);
     if (r->n_again || r->n_reconnects)
         printf("%" PRIu64 " messages sent again, %" PRIu64 " connections begun anew\n", r->n_again, r->n_reconnects);
 }
@@ -113,7 +115,8 @@ static void print_verdict(const struct load_verdict *d)
         printf("OK: every message stands exactly once, where it was acknowledged, in its client's order\n");
         return;
     }
-    printf("FAILED: %" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " not where acknowledged, %" PRIu64 " out of order, %" PRIu64 " never sent\n",
+    printf("FAILED: %" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " not where acknowledged, %" PRIu64
+           " out of order, %" PRIu64 " never sent\n",
            d->n_lost, d->n_twice, d->n_elsewhere, d->n_disordered, d->n_foreign);
     for (size_t i = 0; i < d->n_examples; i++)
         printf("  %s\n", d->examples[i]);
@@ -124,7 +127,8 @@ static void add_int(cJSON *object, const char *key, uint64_t n)
     cJSON_AddItemToObject(object, key, varlink_int((int64_t)n));
 }
 
-static void print_json(const struct invocation *v, const struct load_options *o, const struct load_result *r, const struct load_verdict *d)
+static void print_json(const struct invocation *v, const struct load_options *o, const struct load_result *r,
+                       const struct load_verdict *d)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "authors", o->prefix);

@@ -29,7 +29,8 @@ static void print_legend(struct reading *g)
     if (g->legend_shown || !g->v->report.legend || g->v->report.json != JSON_OFF)
         return;
     g->legend_shown = true;
-    printf("%*s  %-*s  %-*s  %s\n", SLOT_WIDTH, "SLOT", g->all_columns ? 27 : 19, "TIME (UTC)", AUTHOR_WIDTH, "AUTHOR", "TEXT");
+    printf("%*s  %-*s  %-*s  %s\n", SLOT_WIDTH, "SLOT", g->all_columns ? 27 : 19, "TIME (UTC)", AUTHOR_WIDTH, "AUTHOR",
+           "TEXT");
 }
 
 static void print_message(struct reading *g, const cJSON *m)
@@ -94,10 +95,11 @@ static enum stream_end take_error(struct reading *g, const struct client *c, con
     endpoint_name(&c->endpoint, name);
     failure_from_error(&g->failure, name, r->error, r->parameters);
     varlink_get_int(r->parameters, "first_kept", 0, INT64_MAX, &first_kept);
-    if (!g->follow || g->n_shown == 0 || strcmp(r->error, "org.mpaxos.Replica.SlotTrimmed") != 0 || first_kept <= (int64_t)g->from)
+    if (!g->follow || g->n_shown == 0 || strcmp(r->error, "org.mpaxos.Replica.SlotTrimmed") != 0 ||
+        first_kept <= (int64_t)g->from)
         return STREAM_FAILED;
-    fprintf(stderr, "mpaxosctl: slots %llu to %lld were trimmed before they could be shown\n", (unsigned long long)g->from,
-            (long long)first_kept - 1);
+    fprintf(stderr, "mpaxosctl: slots %llu to %lld were trimmed before they could be shown\n",
+            (unsigned long long)g->from, (long long)first_kept - 1);
     g->from = (uint64_t)first_kept;
     return STREAM_LOST;
 }
@@ -142,7 +144,8 @@ static int confirm(struct reading *g, struct client *c)
     cJSON *p = cJSON_CreateObject();
     cJSON_AddTrueToObject(p, "linearizable");
     cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
-    int result = client_ask(c, "org.mpaxos.Replica.Position", p, timeout_msec + CLIENT_GRACE_MSEC, false, &r, &g->failure);
+    int result =
+        client_ask(c, "org.mpaxos.Replica.Position", p, timeout_msec + CLIENT_GRACE_MSEC, false, &r, &g->failure);
     reply_done(&r);
     return result;
 }
@@ -171,8 +174,8 @@ static int read_log(struct reading *g)
         if (end == STREAM_FAILED || !g->follow || !connected_before)
             return report_failure(&g->v->report, &g->failure);
         if (!told && failure_is_set(&g->failure))
-            fprintf(stderr, "mpaxosctl: %s\nmpaxosctl: waiting for a replica to go on with at slot %llu\n", g->failure.text,
-                    (unsigned long long)g->from);
+            fprintf(stderr, "mpaxosctl: %s\nmpaxosctl: waiting for a replica to go on with at slot %llu\n",
+                    g->failure.text, (unsigned long long)g->from);
         told = true;
         usleep(RETRY_USEC);
     }

@@ -75,12 +75,12 @@ static bool look(struct waiting *w, struct failure *f)
 static int waited_in_vain(const struct waiting *w, struct failure *f, uint64_t timeout_msec)
 {
     if (w->asked && w->quorum && !w->have_quorum)
-        failure_set(f, EXIT_NO_QUORUM, "org.mpaxos.Control.NoQuorum", NULL, "no quorum within %.1f s. Try: mpaxosctl status",
-                    (double)timeout_msec / 1000.0);
+        failure_set(f, EXIT_NO_QUORUM, "org.mpaxos.Control.NoQuorum", NULL,
+                    "no quorum within %.1f s. Try: mpaxosctl status", (double)timeout_msec / 1000.0);
     else if (w->asked)
         failure_set(f, EXIT_FAILED, "org.mpaxos.Control.SlotNotReached", NULL,
-                    "slot %" PRIu64 " was not reached within %.1f s: it is at slot %" PRId64 ". Try: mpaxosctl status", w->wanted,
-                    (double)timeout_msec / 1000.0, w->chosen);
+                    "slot %" PRIu64 " was not reached within %.1f s: it is at slot %" PRId64 ". Try: mpaxosctl status",
+                    w->wanted, (double)timeout_msec / 1000.0, w->chosen);
     return report_failure(&w->v->report, f);
 }
 

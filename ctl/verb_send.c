@@ -26,8 +26,8 @@ static void refuse(struct sending *s, uint64_t line, const struct failure *f)
         report_failure(&s->v->report, f);
         return;
     }
-    failure_set(&named, f->status, f->error, f->parameters ? cJSON_Duplicate(f->parameters, 1) : NULL, "line %" PRIu64 ": %.990s", line,
-                f->text);
+    failure_set(&named, f->status, f->error, f->parameters ? cJSON_Duplicate(f->parameters, 1) : NULL,
+                "line %" PRIu64 ": %.990s", line, f->text);
     report_failure(&s->v->report, &named);
     failure_done(&named);
 }
@@ -43,8 +43,8 @@ static void message_settled(void *user, const struct settled *settled)
     submission_print(s->v, settled);
     if (settled->out_of_order && s->lines) {
         s->n_out_of_order++;
-        fprintf(stderr, "mpaxosctl: line %" PRIu64 " stands at slot %" PRId64 ", before a line that was sent earlier\n", settled->tag,
-                settled->slot);
+        fprintf(stderr, "mpaxosctl: line %" PRIu64 " stands at slot %" PRId64 ", before a line that was sent earlier\n",
+                settled->tag, settled->slot);
     }
 }
 
@@ -134,12 +134,13 @@ static int send_lines(struct sending *s, struct submitter *submitter)
     }
     lines_done(&lines);
     if (r < 0) {
-        fprintf(stderr, "mpaxosctl: cannot go on reading standard input: %s\n", r == -1 ? "out of memory" : strerror(-r));
+        fprintf(stderr, "mpaxosctl: cannot go on reading standard input: %s\n",
+                r == -1 ? "out of memory" : strerror(-r));
         status = EXIT_FAILED;
     }
     fflush(stdout);
-    fprintf(stderr, "%" PRIu64 " message%s sent, %" PRIu64 " empty line%s skipped\n", s->n_sent, s->n_sent == 1 ? "" : "s", s->n_empty,
-            s->n_empty == 1 ? "" : "s");
+    fprintf(stderr, "%" PRIu64 " message%s sent, %" PRIu64 " empty line%s skipped\n", s->n_sent,
+            s->n_sent == 1 ? "" : "s", s->n_empty, s->n_empty == 1 ? "" : "s");
     if (status == EXIT_DONE && s->n_refused)
         status = (int)s->status;
     return status == EXIT_DONE && s->n_out_of_order ? EXIT_FAILED : status;

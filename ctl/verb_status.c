@@ -97,9 +97,14 @@ static void add_drops(struct buffer *b, const cJSON *drops)
     {
         int64_t peer = get(drop, "peer", -1);
         const char *direction = get_text(drop, "direction", "out");
-        buffer_addf(b, "%s%lld%% %s", first ? b->size ? ", dropping " : "dropping " : ", ", (long long)get(drop, "rate", 0), direction);
+        buffer_addf(b, "%s%lld%% %s", first ? b->size ? ", dropping " : "dropping " : ", ",
+                    (long long)get(drop, "rate", 0), direction);
         if (peer >= 0)
-            buffer_addf(b, " %s %lld", !strcmp(direction, "in") ? "from" : !strcmp(direction, "out") ? "to" : "with", (long long)peer);
+            buffer_addf(b, " %s %lld",
+                        !strcmp(direction, "in")    ? "from"
+                        : !strcmp(direction, "out") ? "to"
+                                                    : "with",
+                        (long long)peer);
         first = false;
     }
 }
@@ -114,12 +119,11 @@ static void number_cell(char cell[24], int64_t n)
 
 static void add_peer(const struct view *w, const cJSON *peer, struct table *t, int64_t highest)
 {
-    char id[24], chosen[24], lag[24], rtt[TEXT_SHORT_MAX] = "-", heard[TEXT_SHORT_MAX] = "-";
+    char id[32], chosen[24], lag[24], rtt[TEXT_SHORT_MAX] = "-", heard[TEXT_SHORT_MAX] = "-";
     int64_t number = get(peer, "id", w->id), at = get(peer, "chosen", -1);
     bool self = number == w->id;
     if (self)
         at = w->chosen;
-    number_cell(id, number);
     number_cell(chosen, at);
     number_cell(lag, at < 0 || number == w->leader || (self && w->leader < 0) ? -1 : highest - at);
     int64_t rtt_usec = get(peer, "rtt_usec", -1), heard_usec = get(peer, "heard_usec", -1);
@@ -139,8 +143,9 @@ static void add_peer(const struct view *w, const cJSON *peer, struct table *t, i
     add_drops(&note, drops);
     bool odd = is_absent(peer) || more || (drops && drops->child);
     const char *mark = self ? "*" : odd ? "!" : "+";
-    table_add(t, (const char *[]){mark, id, get_text(peer, "address", "-"), role, chosen, lag, self ? "-" : rtt, self ? "-" : heard,
-                                  note.bytes ? note.bytes : ""});
+    snprintf(id, sizeof(id), "%s %lld", mark, (long long)number);
+    table_add(t, (const char *[]){id, get_text(peer, "address", "-"), role, chosen, lag, self ? "-" : rtt,
+                                  self ? "-" : heard, note.bytes ? note.bytes : ""});
     buffer_done(&note);
 }
 
@@ -150,7 +155,7 @@ static void print_peers(const struct view *w)
     struct table t;
     const cJSON *peer, *self = NULL;
     int64_t highest = w->chosen;
-    table_init(&t, "lrllrrrrl", (const char *[]){"", "ID", "ADDRESS", "ROLE", "CHOSEN", "LAG", "RTT", "HEARD", "NOTE"});
+    table_init(&t, "lllrrrrl", (const char *[]){"  ID", "ADDRESS", "ROLE", "CHOSEN", "LAG", "RTT", "HEARD", "NOTE"});
     cJSON_ArrayForEach(peer, w->peers)
     {
         if (get(peer, "id", -1) == w->id)
@@ -169,8 +174,8 @@ static void print_journal(const struct view *w)
     char bytes[TEXT_SHORT_MAX], space[TEXT_SHORT_MAX];
     size_format(get(w->p, "journal_bytes", 0), bytes);
     size_format(get(w->p, "disk_free_bytes", 0), space);
-    printf("  Journal %s, slots %lld-%lld, flushed to %lld", bytes, (long long)get(w->p, "first_kept", 0), (long long)w->chosen,
-           (long long)get(w->p, "flushed", 0));
+    printf("  Journal %s, slots %lld-%lld, flushed to %lld", bytes, (long long)get(w->p, "first_kept", 0),
+           (long long)w->chosen, (long long)get(w->p, "flushed", 0));
     int64_t sync_usec = get(w->p, "sync_p99_usec", -1);
     if (sync_usec >= 0)
         printf(", sync p99 %.1f ms", (double)sync_usec / 1000.0);
@@ -259,7 +264,8 @@ static int show(const struct invocation *v)
     struct reply r = {0};
     int status;
     uint64_t timeout_msec = invocation_timeout(v, STATUS_TIMEOUT_MSEC);
-    if (client_open(&c, &v->place, &f) < 0 || client_ask(&c, "org.mpaxos.Replica.Status", NULL, timeout_msec, false, &r, &f) < 0) {
+    if (client_open(&c, &v->place, &f) < 0 ||
+        client_ask(&c, "org.mpaxos.Replica.Status", NULL, timeout_msec, false, &r, &f) < 0) {
         status = report_failure(&v->report, &f);
     } else {
         struct view w;

@@ -85,7 +85,8 @@ int invocation_usage(const struct invocation *v, const char *format, ...) __attr
 /* 1 and the option's number in *ret; 0: not given; -1: wrong, and reported. */
 int invocation_number(const struct invocation *v, enum option_id id, uint64_t min, uint64_t max, uint64_t *ret);
 /* The same for operand i, which is there; `name` is what the synopsis calls it. */
-int invocation_operand(const struct invocation *v, size_t i, const char *name, uint64_t min, uint64_t max, uint64_t *ret);
+int invocation_operand(const struct invocation *v, size_t i, const char *name, uint64_t min, uint64_t max,
+                       uint64_t *ret);
 bool invocation_has(const struct invocation *v, enum option_id id);
 /* An option's value; NULL: not given. */
 const char *invocation_value(const struct invocation *v, enum option_id id);
