@@ -60,10 +60,11 @@ static void tell_quorum(const struct replica_status *before, const struct replic
         log_line(LOG_LEVEL_NOTICE, "first start is done: this replica votes");
     if (now->quorum && !before->quorum)
         log_line(LOG_LEVEL_NOTICE, "quorum: %u of %u linked, leader %u", now->n_linked, now->n_peers + 1, now->leader);
-    if (!now->quorum && before->quorum)
-        log_line(LOG_LEVEL_WARNING,
-                 "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status", now->n_linked,
-                 now->n_peers + 1, now->n_needed);
+    if (!now->quorum && before->quorum && now->n_linked >= now->n_needed)
+        log_line(LOG_LEVEL_NOTICE, "no leader: %u of %u linked; one is being elected", now->n_linked, now->n_peers + 1);
+    else if (!now->quorum && before->quorum)
+        log_line(LOG_LEVEL_WARNING, "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status",
+                 now->n_linked, now->n_peers + 1, now->n_needed);
     if (now->diverged && !before->diverged)
         log_line(
             LOG_LEVEL_ERROR,

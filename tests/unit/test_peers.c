@@ -1,0 +1,254 @@
+/* The replicas' socket: batches out and in, addresses, and what cannot be sent. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/faults.h"
+#include "host/peers.h"
+
+enum { RECEIVED_MAX = 512, BODY_MAX = DATAGRAM_BYTES_MAX - DATAGRAM_HEADER_SIZE };
+
+struct fixture {
+    uv_loop_t loop;
+    struct peers *a, *b;
+    size_t n_open, n_received;
+    size_t sizes[RECEIVED_MAX];
+    uint8_t first[RECEIVED_MAX], last[RECEIVED_MAX]; /* byte */
+};
+
+/* A port that is free now: the kernel's choice for a socket that is closed again. */
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(a);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_return_code(bind(fd, (struct sockaddr *)&a, size), errno);
+    assert_return_code(getsockname(fd, (struct sockaddr *)&a, &size), errno);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static struct peer_address address(replica_id_t id, const char *host, uint16_t port)
+{
+    struct peer_address a = {.id = id, .port = port};
+    strcpy(a.host, host);
+    return a;
+}
+
+static void received(void *user, const uint8_t *bytes, size_t size)
+{
+    struct fixture *f = user;
+    assert_true(f->n_received < RECEIVED_MAX);
+    f->sizes[f->n_received] = size;
+    f->first[f->n_received] = bytes[0];
+    f->last[f->n_received++] = bytes[size - 1];
+}
+
+static struct peers *open_peers(struct fixture *f, struct peer_address self, const struct peer_address *others,
+                                size_t n, struct faults *faults)
+{
+    struct peers_options o = {.loop = &f->loop,
+                              .self = self,
+                              .others = others,
+                              .n_others = n,
+                              .faults = faults,
+                              .received = received,
+                              .user = f};
+    struct peers *p;
+    assert_int_equal(peers_open(&o, &p), 0);
+    assert_int_equal(peers_start(p), 0);
+    f->n_open++;
+    return p;
+}
+
+static void closed(void *user)
+{
+    struct fixture *f = user;
+    f->n_open--;
+}
+
+static void close_all(struct fixture *f)
+{
+    if (f->a != NULL)
+        peers_close(f->a, closed, f);
+    if (f->b != NULL)
+        peers_close(f->b, closed, f);
+    while (f->n_open > 0)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    peers_free(f->a);
+    peers_free(f->b);
+    uv_run(&f->loop, UV_RUN_DEFAULT); /* lookups that are over */
+    assert_int_equal(uv_loop_close(&f->loop), 0);
+}
+
+static void nothing(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+/* Until `n` datagrams are here, or half a second has gone by. */
+static void wait_for(struct fixture *f, size_t n)
+{
+    uv_timer_t timer;
+    uv_timer_init(&f->loop, &timer);
+    uv_timer_start(&timer, nothing, 10, 10);
+    for (uint64_t until = uv_hrtime() + 500000000; f->n_received < n && uv_hrtime() < until;)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&f->loop, UV_RUN_NOWAIT);
+}
+
+static void batches_arrive_whole_and_in_order(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, bodies[200][50];
+    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "localhost", free_port());
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    f.b = open_peers(&f, y, &x, 1, NULL);
+    for (size_t i = 0; i < 200; i++) { /* more than one system call takes; the header's memory is the same each time */
+        memset(bodies[i], (int)i, sizeof(bodies[i]));
+        header[0] = (uint8_t)(i + 1);
+        peers_queue(f.a, 0, header, bodies[i], 10 + i % 40, 0);
+    }
+    peers_flush(f.a);
+    wait_for(&f, 200);
+    assert_int_equal(f.n_received, 200);
+    for (size_t i = 0; i < 200; i++) {
+        assert_int_equal(f.sizes[i], DATAGRAM_HEADER_SIZE + 10 + i % 40);
+        assert_int_equal(f.first[i], (uint8_t)(i + 1));
+        assert_int_equal(f.last[i], (uint8_t)i);
+    }
+    assert_int_equal(peers_counters(f.a)->sent, 200);
+    assert_int_equal(peers_counters(f.b)->received, 200);
+    assert_int_equal(peers_counters(f.a)->bytes_sent, peers_counters(f.b)->bytes_received);
+    assert_true(peers_receive_bytes(f.a) > 0);
+    close_all(&f);
+}
+
+static void the_largest_datagram_passes(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
+    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    f.b = open_peers(&f, y, &x, 1, NULL);
+    body[BODY_MAX - 1] = 77;
+    peers_queue(f.a, 0, header, body, BODY_MAX, 0);
+    peers_flush(f.a);
+    wait_for(&f, 1);
+    assert_int_equal(f.n_received, 1);
+    assert_int_equal(f.sizes[0], DATAGRAM_BYTES_MAX);
+    assert_int_equal(f.last[0], 77);
+    close_all(&f);
+}
+
+static void ipv6_works(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {9}, body[1] = {1};
+    int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+    struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool has_ipv6 = fd >= 0 && bind(fd, (struct sockaddr *)&a6, sizeof(a6)) == 0;
+    if (fd >= 0)
+        close(fd);
+    if (!has_ipv6)
+        skip();
+    struct peer_address x = address(0, "::1", free_port()), y = address(1, "::1", free_port());
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    f.b = open_peers(&f, y, &x, 1, NULL);
+    peers_queue(f.a, 0, header, body, 1, 0);
+    peers_flush(f.a);
+    wait_for(&f, 1);
+    assert_int_equal(f.n_received, 1);
+    close_all(&f);
+}
+
+static void injected_drops_are_counted(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {1};
+    struct faults *faults = faults_new(100, 1);
+    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, faults);
+    for (int i = 0; i < 5; i++)
+        peers_queue(f.a, 0, header, body, 1, 0);
+    peers_flush(f.a);
+    assert_int_equal(peers_counters(f.a)->dropped_injected, 5);
+    assert_int_equal(peers_counters(f.a)->sent, 0);
+    close_all(&f);
+    faults_free(faults);
+}
+
+/* What goes nowhere is a lost datagram: the rest of the batch leaves. */
+static void one_bad_peer_stops_no_other(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {1};
+    struct peer_address x = address(0, "127.0.0.1", free_port());
+    struct peer_address others[] = {address(1, "240.0.0.1", 1), address(2, "127.0.0.1", free_port()),
+                                    address(3, "::1", 7000), address(4, "no..such..name", 7000)};
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, others, 4, NULL);
+    f.b = open_peers(&f, others[1], &x, 1, NULL);
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 4; i++)
+            peers_queue(f.a, i, header, body, 1, 0);
+    }
+    peers_flush(f.a);
+    wait_for(&f, 3);
+    assert_int_equal(f.n_received, 3);
+    assert_true(peers_counters(f.a)->send_errors >= 6); /* a host without a route to 240/4 counts those too */
+    assert_string_equal(peers_note(f.a, 1), "");
+    assert_non_null(strstr(peers_note(f.a, 2), "IPv4"));
+    assert_string_not_equal(peers_note(f.a, 3), "");
+    close_all(&f);
+}
+
+static void a_port_in_use_is_refused(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct peer_address x = address(0, "127.0.0.1", free_port());
+    struct peers_options o = {.loop = &f.loop, .self = x, .received = received, .user = &f};
+    struct peers *p = NULL;
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, NULL, 0, NULL);
+    assert_int_equal(peers_open(&o, &p), -EADDRINUSE);
+    strcpy(o.self.host, "192.0.2.1"); /* of nobody: RFC 5737 */
+    assert_int_equal(peers_open(&o, &p), -EADDRNOTAVAIL);
+    assert_null(p);
+    close_all(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batches_arrive_whole_and_in_order),
+        cmocka_unit_test(the_largest_datagram_passes),
+        cmocka_unit_test(ipv6_works),
+        cmocka_unit_test(injected_drops_are_counted),
+        cmocka_unit_test(one_bad_peer_stops_no_other),
+        cmocka_unit_test(a_port_in_use_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
