@@ -43,6 +43,7 @@ struct packet {
     struct message message;
     struct entry *entries; /* values are NULL; bodies[] has them */
     const struct body **bodies;
+    uint32_t n_values;
     struct promised_entry *promised;
 };
 
@@ -106,6 +107,7 @@ struct host {
     uint64_t seq, durable_seq; /* of this boot */
     struct gated *gated, **gated_end;
     bool fetching;
+    struct fetch_request fetch;
     bool has_space;
     uint64_t timer_usec, timer_order;
     uint64_t paused_until_usec, stalled_until_usec;
@@ -132,7 +134,6 @@ struct sim_event {
             struct packet *packet;
             uint32_t first, count; /* the part of its entries that this datagram holds */
         };
-        struct fetch_request fetch;
         struct {
             cluster_call call;
             void *user;

@@ -293,7 +293,8 @@ static void check_promise(struct host *h, const struct promise *p)
 static void check_accepted(struct host *h, const struct accepted *a)
 {
     struct cluster *c = h->cluster;
-    check_voter(h, "ACCEPTED");
+    if (a->n_words > 0) /* else it is no vote */
+        check_voter(h, "ACCEPTED");
     if (a->chosen > c->observer->chosen)
         cluster_fail(c, "host %u: ACCEPTED says %lu are chosen, %lu are", h->index, a->chosen, c->observer->chosen);
     for (uint32_t i = 0; i < 64 * a->n_words; i++) {

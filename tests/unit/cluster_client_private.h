@@ -102,7 +102,7 @@ static inline struct session *session_at(const struct clients *k, uint32_t id)
 static inline void digits_put(uint8_t *p, uint64_t v)
 {
     for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)"0123456789abcdef"[v >> (28 - 4 * i) & 15];
+        p[i] = (uint8_t) "0123456789abcdef"[v >> (28 - 4 * i) & 15];
 }
 
 static inline uint64_t digits_get(const uint8_t *p)

@@ -33,8 +33,8 @@ static void check_order(struct cluster *c, const struct number *numbers, size_t 
                      slot, n->attempt->operation->id, n->attempt->order, *last - 1);
     *last = n->attempt->order + 1;
     if (digits_get(v->text) != n->attempt->operation->id)
-        cluster_fail(c, "slot %lu: the text of operation %lu under a number of operation %lu", slot, digits_get(v->text),
-                     n->attempt->operation->id);
+        cluster_fail(c, "slot %lu: the text of operation %lu under a number of operation %lu", slot,
+                     digits_get(v->text), n->attempt->operation->id);
 }
 
 static void read_log(struct cluster *c, struct found *found)

@@ -90,14 +90,14 @@ static void start_fetch(struct host *h, const struct fetch_request *f)
 {
     if (!f->wanted)
         return;
+    h->fetch = *f; /* the newest one counts, as on the daemon's host */
     if (h->fetching)
-        cluster_fail(h->cluster, "host %u: a second fetch while one is under way", h->index);
+        return;
     h->fetching = true;
     cluster_push(h->cluster, (struct sim_event){.at_usec = h->cluster->now_usec + cluster_random(h->cluster, 10, 3000),
                                                 .type = SIM_FETCHED,
                                                 .host = h->index,
-                                                .boot = h->boot,
-                                                .fetch = *f});
+                                                .boot = h->boot});
 }
 
 static void release_all(struct value *list)
@@ -154,8 +154,9 @@ void host_step(struct host *h, struct event *e)
 
 /* --- what the host itself does --- */
 
-static void answer_fetch(struct host *h, const struct fetch_request *f)
+static void answer_fetch(struct host *h)
 {
+    const struct fetch_request request = h->fetch, *f = &request;
     h->fetching = false;
     if (f->until > h->disk.commit)
         cluster_fail(h->cluster, "host %u: fetches slot %lu, but its journal knows %lu", h->index, f->until,
@@ -191,7 +192,7 @@ void host_handle(struct host *h, const struct sim_event *e)
         disk_synced(h);
         break;
     case SIM_FETCHED:
-        answer_fetch(h, &e->fetch);
+        answer_fetch(h);
         break;
     case SIM_CALL:
         break;

@@ -166,8 +166,10 @@ void clients_start(struct cluster *c, const struct clients_options *o)
 
 void clients_stop(struct cluster *c)
 {
-    if (c->clients)
-        c->clients->running = false;
+    if (!c->clients)
+        return;
+    c->clients->running = false;
+    c->clients->options.old_since_permille = 0;
 }
 
 /* --- by hand --- */

@@ -43,6 +43,29 @@ static const struct entry *find_entries(const struct message *m)
     }
 }
 
+static void set_entries(struct message *m, const struct entry *entries, uint32_t n)
+{
+    switch (m->type) {
+    case MESSAGE_ACCEPT:
+        m->accept.entries = entries;
+        m->accept.n_entries = n;
+        break;
+    case MESSAGE_CHOSEN:
+        m->chosen.entries = entries;
+        m->chosen.n_entries = n;
+        break;
+    case MESSAGE_SUBMIT:
+        m->submit.entries = entries;
+        m->submit.n_entries = n;
+        break;
+    case MESSAGE_BODY:
+        m->body = entries[0];
+        break;
+    default:
+        break;
+    }
+}
+
 static void *copy_of(const void *from, size_t size)
 {
     void *to = malloc(size);
@@ -71,6 +94,7 @@ static void copy_values(struct host *h, struct packet *p, const struct message *
         p->bodies[i] = cluster_body(h->cluster, from[i].value->bytes, from[i].value->size);
         p->entries[i].value = NULL;
     }
+    set_entries(&p->message, p->entries, n);
 }
 
 struct packet *packet_make(struct host *h, const struct message *m)
@@ -88,6 +112,7 @@ struct packet *packet_make(struct host *h, const struct message *m)
     uint32_t n = count_values(m);
     if (n > MESSAGE_ENTRIES_MAX)
         cluster_fail(h->cluster, "host %u: message %d has %u entries", h->index, (int)m->type, n);
+    p->n_values = n;
     if (n > 0)
         copy_values(h, p, m, n);
     if (m->type == MESSAGE_PROMISE && m->promise.n_entries > 0) {
@@ -135,7 +160,7 @@ static void send_datagram(struct host *h, struct packet *p, uint32_t to, uint32_
 static void send_one(struct host *h, struct packet *p, uint32_t to)
 {
     struct cluster *c = h->cluster;
-    uint32_t n = count_values(&p->message), max = c->network.split_entries_max;
+    uint32_t n = p->n_values, max = c->network.split_entries_max;
     bool list =
         p->message.type == MESSAGE_ACCEPT || p->message.type == MESSAGE_CHOSEN || p->message.type == MESSAGE_SUBMIT;
     if (!list || max == 0 || n <= max) {
@@ -185,34 +210,12 @@ static const struct body *restamp(struct host *h, const struct body *b)
     return stamped;
 }
 
-static void set_entries(struct message *m, const struct entry *entries, uint32_t n)
-{
-    switch (m->type) {
-    case MESSAGE_ACCEPT:
-        m->accept.entries = entries;
-        m->accept.n_entries = n;
-        break;
-    case MESSAGE_CHOSEN:
-        m->chosen.entries = entries;
-        m->chosen.n_entries = n;
-        break;
-    case MESSAGE_SUBMIT:
-        m->submit.entries = entries;
-        m->submit.n_entries = n;
-        break;
-    case MESSAGE_BODY:
-        m->body = entries[0];
-        break;
-    default:
-        break;
-    }
-}
-
 static void deliver(struct host *h, const struct sim_event *e, struct message *m)
 {
     const struct packet *p = e->packet;
-    const struct hash128 *key =
-        m->type == MESSAGE_STATE ? &p->message.state.cluster : &replica_identity(h->replica)->cluster;
+    /* slot 0 is hashed without the cluster's id, which it brings */
+    static const struct hash128 none;
+    const struct hash128 *key = m->type == MESSAGE_STATE ? &none : &replica_identity(h->replica)->cluster;
     struct value **values = calloc(e->count + 1, sizeof(struct value *));
     struct entry *entries = calloc(e->count + 1, sizeof(*entries));
     if (!values || !entries)
@@ -238,15 +241,25 @@ static void deliver(struct host *h, const struct sim_event *e, struct message *m
     free(entries);
 }
 
+/* As the daemon's host does: only members of the same cluster, and to a voter only lives that were admitted. */
+static bool is_trusted(const struct host *h, const struct packet *p)
+{
+    const struct identity *own = replica_identity(h->replica);
+    int member = configuration_find(&own->configuration, p->message.from);
+    if (!hash_equal(&p->cluster, &own->cluster))
+        return false;
+    return own->status != IDENTITY_VOTER ||
+           (member >= 0 && own->configuration.members[member].life == p->message.from_life);
+}
+
 void network_deliver(struct host *h, const struct sim_event *e)
 {
     struct cluster *c = h->cluster;
     struct packet *p = e->packet;
     if (c->network.filter && c->network.filter(c, p->from, h->index, &p->message))
         return;
-    bool same = hash_equal(&p->cluster, &replica_identity(h->replica)->cluster);
-    if (p->message.type != MESSAGE_STATE && !same)
-        return; /* as a host does with a datagram of another cluster */
+    if (p->message.type != MESSAGE_STATE && !is_trusted(h, p))
+        return;
     cluster_trace_message(c, (int)h->index, "recv", (int)c->hosts[p->from].id, &p->message);
     struct message m = p->message;
     deliver(h, e, &m);
