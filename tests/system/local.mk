@@ -1,5 +1,7 @@
 # Real daemons; tests/run calls them.
 system_tests = \
 	tests/system/harness.py \
-	tests/system/run
+	tests/system/run \
+	tests/system/test_crash.py \
+	tests/system/test_everyday.py
 EXTRA_DIST += $(system_tests)

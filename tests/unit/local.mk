@@ -18,6 +18,18 @@ unit_tests = \
 	tests/unit/test_varlink
 
 tests_unit_libunit_a_SOURCES = \
+	tests/unit/datagrams.c \
+	tests/unit/datagrams.h \
+	tests/unit/fake_driver.c \
+	tests/unit/fake_driver.h \
+	tests/unit/messages.c \
+	tests/unit/messages.h \
+	tests/unit/messages_compare.c \
+	tests/unit/vfs_memory.c \
+	tests/unit/vfs_memory.h
+
+# The cluster in memory that test_cluster* drive.
+tests_unit_libcluster_a_SOURCES = \
 	tests/unit/cluster.c \
 	tests/unit/cluster.h \
 	tests/unit/cluster_check.c \
@@ -36,23 +48,17 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/cluster_model.c \
 	tests/unit/cluster_net.c \
 	tests/unit/cluster_scenario.c \
-	tests/unit/cluster_trace.c \
-	tests/unit/datagrams.c \
-	tests/unit/datagrams.h \
-	tests/unit/fake_driver.c \
-	tests/unit/fake_driver.h \
-	tests/unit/messages.c \
-	tests/unit/messages.h \
-	tests/unit/messages_compare.c \
-	tests/unit/vfs_memory.h
+	tests/unit/cluster_trace.c
 
 if HAVE_CMOCKA
-check_LIBRARIES += tests/unit/libunit.a
+check_LIBRARIES += tests/unit/libunit.a tests/unit/libcluster.a
 check_PROGRAMS += $(unit_tests)
 UNIT_TESTS = $(unit_tests)
 endif
-LDADD = tests/unit/libunit.a ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
+LDADD = tests/unit/libunit.a $(unit_libraries)
+unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
+tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \
 	export MPAXOS_SOURCE MPAXOS_BUILD CC;
