@@ -81,8 +81,11 @@ void confirm_answered(struct replica *r, uint32_t from, const struct position *m
 
 void confirm_confirm(struct replica *r, uint32_t from, const struct confirm *m)
 {
-    if (!acceptor_may_vote(r) || !ballot_is_owned_by(r, m->ballot, from) || !ballot_equal(m->ballot, r->promised))
+    int order = ballot_compare(m->ballot, r->promised);
+    if (!acceptor_may_vote(r) || !ballot_is_owned_by(r, m->ballot, from) || order < 0 || !records_have_room(r, 1))
         return;
+    if (order > 0) /* its PREPARE was lost, and there may be no ACCEPT for long */
+        acceptor_promise(r, m->ballot);
     struct message *reply = outgoing_push(r, MESSAGE_CONFIRMED, member_id(r, from), r->promise_seq);
     if (reply != NULL)
         reply->confirm = *m;
