@@ -11,6 +11,7 @@
 enum {
     LINE_MAX_BYTES = 511,
     JUST_HEARD_USEC = 2000000, /* before replicas are linked, at the first start */
+    SLOW_SYNC_USEC = 1000000,
 };
 
 static uint64_t now_usec(void)
@@ -134,12 +135,6 @@ static void advise_peer(const struct advice *a, uint32_t i)
     }
     if (!d->refused && d->note[0] != 0)
         say(a, false, "replica %u (%s): %s", p->id, d->address, d->note);
-    const struct config_replica *file = config_find(a->s->config, p->id);
-    if (file == NULL) {
-        say(a, false, "replica %u is a member by the log, but the configuration file does not name it: the log wins",
-            p->id);
-        say(a, true, "write replica %u into the configuration file", p->id);
-    }
 }
 
 static void advise_quorum(const struct advice *a)
@@ -183,6 +178,16 @@ static void advise_host(const struct advice *a)
     if (!a->s->has_space) {
         say(a, false, "disk full: there is no room for the journal in %s, so this replica records no votes", dir);
         say(a, true, "free space on the file system of %s; it goes on by itself", dir);
+    }
+    uint64_t syncing = a->s->sync_since_usec != 0 ? now_usec() - a->s->sync_since_usec : 0;
+    if (syncing > SLOW_SYNC_USEC) {
+        char text[32];
+        say(a, false, "slow disk: one sync of the journal in %s has been running for %s", dir, duration(syncing, text));
+        say(a, true, "look at the disk of %s: iostat -x 1, dmesg", dir);
+    }
+    if (a->s->config_warning != NULL && a->s->config_warning[0] != 0) {
+        say(a, false, "%s", a->s->config_warning);
+        say(a, true, "make the configuration file say what the log says, on every replica");
     }
     if (config_is_loopback(a->s->config)) {
         say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
@@ -250,7 +255,7 @@ static void write_peer(struct varlink_writer *w, const struct driver_status *s, 
         varlink_write_uint(w, "chosen", p->chosen);
         if (p->rtt_usec != 0)
             varlink_write_uint(w, "rtt_usec", p->rtt_usec);
-        varlink_write_uint(w, "heard_usec", now_usec() - p->heard_usec);
+        varlink_write_uint(w, "heard_usec", epoch_usec(p->heard_usec));
     }
     if (d->version[0] != 0)
         varlink_write_string(w, "version", d->version);
