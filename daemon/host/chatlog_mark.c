@@ -117,12 +117,12 @@ static int write_synced(const char *path, const char *text, size_t size)
 
     if (fd < 0)
         return -errno;
-    n = write(fd, text, size);
-    if (n < 0)
-        error = -errno;
-    else if ((size_t)n < size)
-        error = -ENOSPC;
-    else if (fsync(fd) < 0)
+    for (size_t at = 0; error == 0 && at<size; at += n> 0 ? (size_t)n : 0) {
+        n = write(fd, text + at, size - at);
+        if (n < 0 && errno != EINTR)
+            error = -errno;
+    }
+    if (error == 0 && fsync(fd) < 0)
         error = -errno;
     close(fd);
     return error;

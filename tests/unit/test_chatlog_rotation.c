@@ -1,0 +1,249 @@
+/* The chat log file and others who touch it: rotated, moved, truncated, edited; by crashes in between, too. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/unit/chatlog_fixture.h"
+
+/* --- rotation --- */
+
+static void test_renamed_away(void **state)
+{
+    (void)state;
+    fixture_flush_ok(LOG_FORMAT_FULL, 9);
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, 20);
+    fixture_expect_file(fixture.rotated_path, LOG_FORMAT_FULL, 1, 9);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 10, 20);
+    /* logrotate's `create`: an empty file is there already */
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture_write_file(fixture.log_path, "", 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+    fixture_expect_file(fixture.rotated_path, LOG_FORMAT_FULL, 10, 20);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 21, FIXTURE_SLOTS);
+}
+
+static void test_removed_and_truncated(void **state)
+{
+    (void)state;
+    fixture_flush_ok(LOG_FORMAT_FULL, 9);
+    assert_int_equal(unlink(fixture.log_path), 0); /* its inode number may come back */
+    fixture_flush_ok(LOG_FORMAT_FULL, 20);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 10, 20);
+    assert_int_equal(truncate(fixture.log_path, 0), 0); /* copytruncate */
+    fixture_flush_ok(LOG_FORMAT_FULL, 30);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 21, 30);
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 21, FIXTURE_SLOTS);
+}
+
+/* Cut off at every byte, then rotated away before the next flush, which may come in slices. */
+static void test_cut_off_then_renamed_away(void **state)
+{
+    struct snapshot before = fixture_take(7), after = fixture_take(23);
+
+    (void)state;
+    for (size_t cut = before.log_size; cut <= after.log_size; cut++) {
+        static char bytes[FIXTURE_FILE_MAX];
+        fixture_write_file(fixture.log_path, after.log, cut);
+        fixture_write_file(fixture.mark_path, before.mark, before.mark_size);
+        assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+        if (cut % 2)
+            fixture_write_file(fixture.log_path, "", 0);
+        for (slot_t upto = 10; cut % 5 < 3 && upto <= FIXTURE_SLOTS; upto += 5)
+            fixture_flush_ok(LOG_FORMAT_FULL, upto);
+        fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+        /* together they are the log; the first ends with a whole line, at or behind the cut */
+        size_t size = fixture_read_file(fixture.rotated_path, bytes);
+        struct line_buffer all = fixture_lines(LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
+        assert_true(size >= cut && size <= after.log_size && bytes[size - 1] == '\n');
+        size += fixture_read_file(fixture.log_path, bytes + size);
+        assert_int_equal(size, all.size);
+        assert_memory_equal(bytes, all.bytes, size);
+        free(all.bytes);
+        unlink(fixture.log_path);
+        assert_int_equal(rename(fixture.rotated_path, fixture.log_path), 0); /* the same inode again */
+    }
+    fixture_drop(&before);
+    fixture_drop(&after);
+}
+
+static void test_cut_off_file_waits_for_the_replica(void **state)
+{
+    struct snapshot before = fixture_take(7), after = fixture_take(23);
+    slot_t flushed;
+
+    (void)state;
+    fixture_write_file(fixture.log_path, after.log, after.log_size - 1);
+    fixture_write_file(fixture.mark_path, before.mark, before.mark_size);
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture.history.chosen = 12;
+    assert_int_equal(fixture_flush(LOG_FORMAT_FULL, 30, &flushed, NULL), -EAGAIN);
+    fixture_expect_error(
+        "%s holds more than this replica knows as chosen again after its restart; flush again once it has caught up",
+        fixture.rotated_path);
+    assert_int_equal(access(fixture.log_path, F_OK), -1);
+    fixture.history.chosen = FIXTURE_SLOTS;
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+    fixture_expect_file(fixture.rotated_path, LOG_FORMAT_FULL, 1, 23);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 24, FIXTURE_SLOTS);
+    fixture_drop(&before);
+    fixture_drop(&after);
+}
+
+static void test_moved_to_another_disk(void **state)
+{
+    static char bytes[FIXTURE_FILE_MAX];
+
+    (void)state;
+    fixture_flush_ok(LOG_FORMAT_FULL, 9);
+    size_t size = fixture_read_file(fixture.log_path, bytes);
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture_write_file(fixture.log_path, bytes, size);
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
+}
+
+static void test_another_format(void **state)
+{
+    struct snapshot before, after;
+    static char bytes[FIXTURE_FILE_MAX];
+
+    (void)state;
+    before = fixture_take(7);
+    after = fixture_take(23);
+    fixture_write_file(fixture.log_path, after.log, after.log_size - 3);
+    fixture_write_file(fixture.mark_path, before.mark, before.mark_size);
+    fixture_flush_ok(LOG_FORMAT_JSON, FIXTURE_SLOTS); /* the line that was cut off is completed as it was begun */
+    struct line_buffer full = fixture_lines(LOG_FORMAT_FULL, 1, 23),
+                       json = fixture_lines(LOG_FORMAT_JSON, 24, FIXTURE_SLOTS);
+    assert_int_equal(fixture_read_file(fixture.log_path, bytes), full.size + json.size);
+    assert_memory_equal(bytes, full.bytes, full.size);
+    assert_memory_equal(bytes + full.size, json.bytes, json.size);
+    free(full.bytes);
+    free(json.bytes);
+    fixture_drop(&before);
+    fixture_drop(&after);
+}
+
+/* --- other people's bytes --- */
+
+static void test_foreign_bytes_are_never_written_over(void **state)
+{
+    static char bytes[FIXTURE_FILE_MAX], again[FIXTURE_FILE_MAX];
+    char expected[2 * CONFIG_ERROR_MAX];
+    slot_t flushed;
+    int fd;
+
+    (void)state;
+    fixture_flush_ok(LOG_FORMAT_FULL, 9);
+    size_t size = fixture_read_file(fixture.log_path, bytes);
+    memcpy(bytes + size, "note\n", 5);
+    fixture_write_file(fixture.log_path, bytes, size + 5);
+    assert_int_equal(fixture_flush(LOG_FORMAT_FULL, FIXTURE_SLOTS, &flushed, NULL), -EBADMSG);
+    snprintf(expected, sizeof expected,
+             "%s holds something behind byte %zu that this replica did not write; move the file to another directory, "
+             "and flush "
+             "again",
+             fixture.log_path, size);
+    assert_string_equal(fixture.error, expected);
+    assert_int_equal(flushed, 9);
+    assert_int_equal(fixture_read_file(fixture.log_path, again), size + 5);
+    assert_memory_equal(bytes, again, size + 5);
+
+    /* changed, or cut, before the mark */
+    for (int cut = 0; cut < 2; cut++) {
+        if (cut) {
+            assert_int_equal(truncate(fixture.log_path, (off_t)size - 1), 0);
+        } else {
+            fd = open(fixture.log_path, O_WRONLY);
+            assert_true(fd >= 0 && pwrite(fd, "X", 1, (off_t)size - 4) == 1);
+            close(fd);
+        }
+        assert_int_equal(fixture_flush(LOG_FORMAT_FULL, FIXTURE_SLOTS, &flushed, NULL), -EBADMSG);
+        snprintf(expected, sizeof expected,
+                 "%s is not as the last flush left it (%zu bytes, slot 9); move it away, and flush again: a new file "
+                 "then begins "
+                 "at the next slot",
+                 fixture.log_path, size);
+        assert_string_equal(fixture.error, expected);
+    }
+    /* the remedy that the message names */
+    assert_int_equal(unlink(fixture.log_path), 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 10, FIXTURE_SLOTS);
+}
+
+/* A state directory that is new, beside a chat log file that is not. */
+static void test_file_without_mark(void **state)
+{
+    slot_t flushed;
+
+    (void)state;
+    fixture_flush_ok(LOG_FORMAT_FULL, 20);
+    assert_int_equal(unlink(fixture.mark_path), 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS); /* it is the same history: gone on with */
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
+    assert_int_equal(unlink(fixture.mark_path), 0);
+    fixture_write_file(fixture.log_path, "somebody's\n", 11);
+    assert_int_equal(fixture_flush(LOG_FORMAT_FULL, FIXTURE_SLOTS, &flushed, NULL), -EBADMSG);
+    fixture_expect_error("%s holds something behind byte 0 that this replica did not write; move the file to another "
+                         "directory, and flush "
+                         "again",
+                         fixture.log_path);
+}
+
+static void test_damaged_mark(void **state)
+{
+    struct snapshot s = fixture_take(20);
+    struct chatlog *c;
+
+    (void)state;
+    for (size_t i = 0; i < s.mark_size; i++) {
+        s.mark[i] = (char)(s.mark[i] ^ 1);
+        fixture_write_file(fixture.mark_path, s.mark, s.mark_size);
+        assert_int_equal(chatlog_open(fixture.state_dir, fixture.log_path, LOG_FORMAT_FULL, &c, fixture.error),
+                         -EBADMSG);
+        s.mark[i] = (char)(s.mark[i] ^ 1);
+        fixture_write_file(fixture.mark_path, s.mark, i);
+        assert_int_equal(chatlog_open(fixture.state_dir, fixture.log_path, LOG_FORMAT_FULL, &c, fixture.error),
+                         -EBADMSG);
+    }
+    fixture_expect_error(
+        "%s is damaged, so nobody knows what was flushed; move it and the chat log file away: the next flush "
+        "then begins "
+        "with the oldest message kept",
+        fixture.mark_path);
+    fixture_drop(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_renamed_away, fixture_empty),
+        cmocka_unit_test_setup(test_removed_and_truncated, fixture_empty),
+        cmocka_unit_test_setup(test_cut_off_then_renamed_away, fixture_empty),
+        cmocka_unit_test_setup(test_cut_off_file_waits_for_the_replica, fixture_empty),
+        cmocka_unit_test_setup(test_moved_to_another_disk, fixture_empty),
+        cmocka_unit_test_setup(test_another_format, fixture_empty),
+        cmocka_unit_test_setup(test_foreign_bytes_are_never_written_over, fixture_empty),
+        cmocka_unit_test_setup(test_file_without_mark, fixture_empty),
+        cmocka_unit_test_setup(test_damaged_mark, fixture_empty),
+    };
+    return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
+}
