@@ -113,7 +113,7 @@ static void step_submissions(struct driver *d, uint64_t now_usec)
 {
     struct submission batch[SUBMIT_BATCH_MAX];
     const struct hash128 *key = &replica_identity(d->replica)->cluster;
-    if (!submissions_retry(d->submissions, now_usec))
+    if (!submissions_retry(d->submissions, now_usec) || (!d->space && !d->disk_full))
         return;
     for (;;) {
         size_t n = submissions_take(d->submissions, key, now_usec, batch, SUBMIT_BATCH_MAX);
@@ -124,19 +124,25 @@ static void step_submissions(struct driver *d, uint64_t now_usec)
     }
 }
 
+/* Where the load outruns the journal's allocation ahead, it has no space for a moment: then nothing is recorded, but
+ * clients only wait. What lasts longer is a full disk, and is told. */
 static void step_space(struct driver *d, uint64_t now_usec)
 {
     bool space = journal_has_space(d->journal);
-    if (space == d->space)
-        return;
-    d->space = space;
-    if (space)
-        log_line(LOG_LEVEL_NOTICE, "journal: there is space again");
-    else
+    if (!space && !d->disk_full && d->no_space_usec != 0 && now_usec - d->no_space_usec >= SPACE_PATIENCE_USEC) {
+        d->disk_full = true;
         log_line(
             LOG_LEVEL_ERROR,
             "journal: the disk of %s is full: nothing new is taken until there is space; nothing is lost. Free some",
             d->options.state_dir);
+    }
+    if (space == d->space)
+        return;
+    d->space = space;
+    d->no_space_usec = space ? 0 : now_usec;
+    if (d->disk_full)
+        log_line(LOG_LEVEL_NOTICE, "journal: there is space again");
+    d->disk_full = false;
     struct event e = {.type = EVENT_SPACE, .now_usec = now_usec, .space = space};
     driver_step(d, &e);
 }
@@ -232,14 +238,17 @@ static void on_timer(uv_timer_t *timer)
  */
 static void arm_timer(struct driver *d, uint64_t now_usec)
 {
-    if (d->wake_usec == d->armed_usec)
+    uint64_t wake_usec = d->wake_usec;
+    if (!d->space && wake_usec > now_usec + SPACE_RECHECK_USEC)
+        wake_usec = now_usec + SPACE_RECHECK_USEC;
+    if (wake_usec == d->armed_usec)
         return;
-    d->armed_usec = d->wake_usec;
-    if (d->wake_usec == UINT64_MAX) {
+    d->armed_usec = wake_usec;
+    if (wake_usec == UINT64_MAX) {
         uv_timer_stop(&d->timer);
         return;
     }
-    uint64_t wait_usec = d->wake_usec > now_usec ? d->wake_usec - now_usec : 1;
+    uint64_t wait_usec = wake_usec > now_usec ? wake_usec - now_usec : 1;
     uv_timer_start(&d->timer, on_timer, (wait_usec + 999) / 1000, 0);
 }
 
@@ -256,8 +265,8 @@ void driver_turn(struct driver *d)
     for (int round = 0; d->dirty && round < TURN_ROUNDS_MAX; round++) {
         uint64_t now_usec = driver_now();
         d->dirty = false;
-        step_submissions(d, now_usec);
         step_space(d, now_usec);
+        step_submissions(d, now_usec);
         if (round == 0)
             step_fetch(d, now_usec);
         if (d->wake_usec <= now_usec) {

@@ -19,7 +19,9 @@ enum {
     TURN_ROUNDS_MAX = 4, /* what the answers of a turn lead to, before the loop looks at its sockets again */
     TICK_MS = 100,       /* notes, retries, status lines                                                   */
     PROPOSAL_BYTES_MAX = 16 << 20,
-    STOP_HEARTBEATS = 12,     /* to hand leadership over                                                        */
+    STOP_HEARTBEATS = 12, /* to hand leadership over                                                        */
+    SPACE_PATIENCE_USEC = 1000000,
+    SPACE_RECHECK_USEC = 10000,
     PEER_NOTE_USEC = 5000000, /* a refusal is told so long after the last datagram that was refused             */
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
@@ -86,11 +88,12 @@ struct driver {
     unsigned n_handles; /* that are not closed yet */
     bool idling, started;
 
-    bool stepping; /* effects are being read: nobody may step               */
-    bool dirty;    /* something happened since the last turn's end          */
-    bool appended; /* the journal's thread has to be kicked                 */
-    bool moved;    /* the chosen prefix, since the watcher was told         */
-    bool space;
+    bool stepping;         /* effects are being read: nobody may step               */
+    bool dirty;            /* something happened since the last turn's end          */
+    bool appended;         /* the journal's thread has to be kicked                 */
+    bool moved;            /* the chosen prefix, since the watcher was told         */
+    bool space, disk_full; /* the second: without space for longer than it takes to allocate some */
+    uint64_t no_space_usec;
     uint64_t wake_usec;  /* the core's timer                                      */
     uint64_t armed_usec; /* what the uv timer was started for; UINT64_MAX: stopped */
     struct fetch_request fetch;

@@ -63,8 +63,9 @@ static void tell_quorum(const struct replica_status *before, const struct replic
     if (!now->quorum && before->quorum && now->n_linked >= now->n_needed)
         log_line(LOG_LEVEL_NOTICE, "no leader: %u of %u linked; one is being elected", now->n_linked, now->n_peers + 1);
     else if (!now->quorum && before->quorum)
-        log_line(LOG_LEVEL_WARNING, "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status",
-                 now->n_linked, now->n_peers + 1, now->n_needed);
+        log_line(LOG_LEVEL_WARNING,
+                 "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status", now->n_linked,
+                 now->n_peers + 1, now->n_needed);
     if (now->diverged && !before->diverged)
         log_line(
             LOG_LEVEL_ERROR,
@@ -141,7 +142,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->first_kept = logread_first_kept(d->logread);
     ret->noops = logread_noops(d->logread);
     ret->messages = logread_messages(d->logread);
-    ret->has_space = d->space;
+    ret->has_space = !d->disk_full;
     for (uint32_t i = 0; i < ret->replica.n_peers; i++) {
         int member = driver_find_member(d, ret->replica.peers[i].id);
         if (member >= 0)

@@ -1,0 +1,662 @@
+/* The driver: messages leave no earlier than the disk allows, and three drivers on one loop are a cluster. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/driver.h"
+#include "host/driver_outbox.h"
+#include "host/faults.h"
+#include "host/values.h"
+
+enum { REPLICAS = 3, PATIENCE_USEC = 20000000, SEGMENT_BYTES = 256 << 10, SLOTS_MAX = 8192 };
+
+/* A port that is free now: the kernel's choice for a socket that is closed again. */
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(a);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_return_code(bind(fd, (struct sockaddr *)&a, size), errno);
+    assert_return_code(getsockname(fd, (struct sockaddr *)&a, &size), errno);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+/* --- the outbox --- */
+
+struct receiver {
+    int fd;
+    uint16_t port;
+};
+
+static struct receiver open_receiver(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(a);
+    struct receiver r = {.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)};
+    assert_return_code(bind(r.fd, (struct sockaddr *)&a, size), errno);
+    assert_return_code(getsockname(r.fd, (struct sockaddr *)&a, &size), errno);
+    r.port = ntohs(a.sin_port);
+    return r;
+}
+
+struct outbox_fixture {
+    uv_loop_t loop;
+    struct peers *peers;
+    struct outbox outbox;
+    struct receiver receivers[2];
+    struct datagram_message *decoded;
+    size_t n_datagrams;
+};
+
+static void nothing_received(void *user, const uint8_t *bytes, size_t size)
+{
+    (void)user, (void)bytes, (void)size;
+}
+
+static void open_outbox(struct outbox_fixture *f)
+{
+    struct peer_address others[2];
+    replica_id_t ids[2] = {1, 2};
+    memset(f, 0, sizeof(*f));
+    uv_loop_init(&f->loop);
+    for (size_t i = 0; i < 2; i++) {
+        f->receivers[i] = open_receiver();
+        others[i] = (struct peer_address){.id = ids[i], .port = f->receivers[i].port, .host = "127.0.0.1"};
+    }
+    struct peers_options o = {.loop = &f->loop,
+                              .self = {.id = 0, .port = free_port(), .host = "127.0.0.1"},
+                              .others = others,
+                              .n_others = 2,
+                              .received = nothing_received};
+    assert_int_equal(peers_open(&o, &f->peers), 0);
+    struct datagram_header h = {.from = 0, .from_life = 3, .boot = 4};
+    assert_int_equal(outbox_init(&f->outbox, f->peers, ids, 2, &h, 1200), 0);
+    f->decoded = malloc(sizeof(*f->decoded));
+    assert_non_null(f->decoded);
+}
+
+static void close_outbox(struct outbox_fixture *f)
+{
+    outbox_done(&f->outbox);
+    peers_free(f->peers);
+    free(f->decoded);
+    close(f->receivers[0].fd);
+    close(f->receivers[1].fd);
+    assert_int_equal(uv_loop_close(&f->loop), 0);
+}
+
+static struct message confirm(uint64_t nonce)
+{
+    return (struct message){.type = MESSAGE_CONFIRM, .confirm = {.ballot = {.round = 1}, .nonce = nonce}};
+}
+
+/* The nonces that came to a receiver since the last time, in order, from all datagrams that are there. */
+static size_t read_nonces(struct outbox_fixture *f, size_t receiver, uint64_t *ret, size_t max)
+{
+    uint8_t bytes[DATAGRAM_BYTES_MAX];
+    size_t n = 0;
+    ssize_t size;
+    f->n_datagrams = 0;
+    while ((size = recv(f->receivers[receiver].fd, bytes, sizeof(bytes), 0)) > 0) {
+        struct datagram_reader r;
+        struct datagram_header h;
+        f->n_datagrams++;
+        assert_true(size <= 1200);
+        assert_int_equal(datagram_open(&r, bytes, (size_t)size, &h), DATAGRAM_OK);
+        assert_int_equal(h.to, receiver + 1);
+        while (datagram_next(&r, &h, 16384, f->decoded) == 1) {
+            assert_int_equal(f->decoded->message.type, MESSAGE_CONFIRM);
+            assert_true(n < max);
+            ret[n++] = f->decoded->message.confirm.nonce;
+        }
+    }
+    return n;
+}
+
+/* Trap 2: a reply that is sent before the disk has what it says. */
+static void nothing_leaves_before_it_is_durable(void **state)
+{
+    (void)state;
+    struct outbox_fixture f;
+    uint64_t nonces[8];
+    open_outbox(&f);
+    for (uint64_t i = 0; i < 6; i++) {
+        struct message m = confirm(i);
+        uint64_t after[] = {0, 5, 3, 7, 5, 8}; /* 3 waits behind 5 */
+        outbox_put(&f.outbox, after[i], 1, &m, 0);
+    }
+    outbox_flush(&f.outbox, 0);
+    assert_int_equal(read_nonces(&f, 0, nonces, 8), 1);
+    assert_int_equal(nonces[0], 0);
+    outbox_durable(&f.outbox, 4, 0);
+    outbox_flush(&f.outbox, 0);
+    assert_int_equal(read_nonces(&f, 0, nonces, 8), 0);
+    outbox_durable(&f.outbox, 7, 0);
+    outbox_flush(&f.outbox, 0);
+    assert_int_equal(read_nonces(&f, 0, nonces, 8), 4);
+    assert_int_equal(f.n_datagrams, 1);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(nonces[i], i + 1);
+    struct message m = confirm(9);
+    outbox_put(&f.outbox, 7, 1, &m, 0); /* durable already, though 8 still waits */
+    outbox_flush(&f.outbox, 0);
+    assert_int_equal(read_nonces(&f, 0, nonces, 8), 1);
+    outbox_durable(&f.outbox, 8, 0);
+    outbox_flush(&f.outbox, 0);
+    assert_int_equal(read_nonces(&f, 0, nonces, 8), 1);
+    assert_int_equal(nonces[0], 5);
+    assert_int_equal(read_nonces(&f, 1, nonces, 8), 0);
+    close_outbox(&f);
+}
+
+static void messages_share_datagrams(void **state)
+{
+    (void)state;
+    struct outbox_fixture f;
+    static uint64_t nonces[2048];
+    open_outbox(&f);
+    for (uint64_t i = 0; i < 2000; i++) {
+        struct message m = confirm(i);
+        outbox_put(&f.outbox, i < 1000 ? 0 : 1, REPLICA_ID_NONE, &m, 0);
+    }
+    outbox_durable(&f.outbox, 1, 0);
+    struct message m = confirm(5000);
+    outbox_put(&f.outbox, 0, 2, &m, 0);
+    outbox_put(&f.outbox, 0, 77, &m, 0); /* nobody */
+    outbox_flush(&f.outbox, 0);
+    for (size_t receiver = 0; receiver < 2; receiver++) {
+        size_t n = read_nonces(&f, receiver, nonces, 2048);
+        assert_int_equal(n, 2000 + receiver);
+        assert_true(f.n_datagrams < 100);
+        for (uint64_t i = 0, k = 0; i < n; i++) {
+            if (nonces[i] != 5000)
+                assert_int_equal(nonces[i], k++);
+        }
+    }
+    assert_int_equal(f.outbox.lost, 0);
+    close_outbox(&f);
+}
+
+static void what_waits_is_bounded(void **state)
+{
+    (void)state;
+    struct outbox_fixture f;
+    open_outbox(&f);
+    for (uint64_t i = 0; i < 800000 && f.outbox.lost == 0; i++) {
+        struct message m = confirm(i);
+        outbox_put(&f.outbox, 1, 1, &m, 0);
+    }
+    assert_true(f.outbox.lost > 0);
+    assert_true(f.outbox.waiting.end <= OUTBOX_WAITING_BYTES_MAX);
+    outbox_durable(&f.outbox, 1, 0);
+    outbox_flush(&f.outbox, 0);
+    struct message m = confirm(1);
+    outbox_put(&f.outbox, 2, 1, &m, 0);
+    assert_true(f.outbox.waiting.end < 4096);
+    close_outbox(&f);
+}
+
+/* --- a cluster in one loop --- */
+
+struct node {
+    struct driver *driver;
+    struct faults *faults;
+    char state[64], log[64];
+    int stopped; /* exit status, -1: runs */
+};
+
+struct cluster {
+    uv_loop_t loop;
+    uv_timer_t tick;
+    char dir[32];
+    struct config config;
+    struct node nodes[REPLICAS];
+    size_t n_settled;
+    enum submit_result results[SLOTS_MAX];
+    slot_t slots[SLOTS_MAX]; /* by tag */
+};
+
+static void tick(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void stopped(void *user, int exit_status)
+{
+    struct node *n = user;
+    n->stopped = exit_status;
+}
+
+static int start_node(struct cluster *c, size_t i)
+{
+    struct node *n = &c->nodes[i];
+    struct driver_options o = {.loop = &c->loop,
+                               .config = &c->config,
+                               .id = (replica_id_t)i,
+                               .state_dir = n->state,
+                               .segment_bytes = SEGMENT_BYTES,
+                               .log_path = n->log,
+                               .version = "test",
+                               .stopped = stopped,
+                               .user = n};
+    snprintf(n->state, sizeof(n->state), "%s/%zu", c->dir, i);
+    snprintf(n->log, sizeof(n->log), "%s/%zu.log", c->dir, i);
+    n->faults = o.faults = faults_new(0, i + 1);
+    n->stopped = -1;
+    int status = driver_start(&o, &n->driver);
+    if (status != 0) {
+        faults_free(n->faults);
+        n->driver = NULL;
+    }
+    return status;
+}
+
+static void make_cluster(struct cluster *c)
+{
+    char text[1024], error[CONFIG_ERROR_MAX + 1] = "";
+    memset(c, 0, sizeof(*c));
+    strcpy(c->dir, "/tmp/mpaxos-XXXXXX");
+    assert_non_null(mkdtemp(c->dir));
+    uv_loop_init(&c->loop);
+    uv_timer_init(&c->loop, &c->tick);
+    uv_timer_start(&c->tick, tick, 5, 5);
+    snprintf(text, sizeof(text),
+             "{\"f\": 1, \"mode\": \"manual\", \"log_format\": \"plain\", \"dedup_slots\": 10000, \"replica_list\": ["
+             "{\"id\": 0, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0},"
+             "{\"id\": 1, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0},"
+             "{\"id\": 2, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0}]}",
+             free_port(), free_port(), free_port());
+    if (config_parse("test", text, strlen(text), &c->config, error) < 0)
+        fail_msg("%s", error);
+}
+
+static void run_until(struct cluster *c, bool (*done)(struct cluster *c))
+{
+    for (uint64_t until = uv_hrtime() / 1000 + PATIENCE_USEC; !done(c);) {
+        if (uv_hrtime() / 1000 > until)
+            fail_msg("nothing came of it within %d s", PATIENCE_USEC / 1000000);
+        uv_run(&c->loop, UV_RUN_ONCE);
+    }
+}
+
+static bool all_quorate(struct cluster *c)
+{
+    static struct driver_status s;
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver == NULL)
+            continue;
+        driver_status(c->nodes[i].driver, &s);
+        if (!s.replica.quorum)
+            return false;
+    }
+    return true;
+}
+
+static size_t leader_of(struct cluster *c)
+{
+    static struct driver_status s;
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver == NULL)
+            continue;
+        driver_status(c->nodes[i].driver, &s);
+        if (s.replica.role == ROLE_LEADER)
+            return i;
+    }
+    return REPLICAS;
+}
+
+static bool all_stopped(struct cluster *c)
+{
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver != NULL && c->nodes[i].stopped < 0)
+            return false;
+    }
+    return true;
+}
+
+static void free_node(struct node *n)
+{
+    driver_free(n->driver);
+    faults_free(n->faults);
+    n->driver = NULL;
+}
+
+static void stop_all(struct cluster *c)
+{
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver != NULL)
+            driver_stop(c->nodes[i].driver);
+    }
+    run_until(c, all_stopped);
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver == NULL)
+            continue;
+        assert_int_equal(c->nodes[i].stopped, 0);
+        free_node(&c->nodes[i]);
+    }
+}
+
+static void remove_dir(const char *path)
+{
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        char name[512];
+        snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && unlink(name) < 0)
+            remove_dir(name);
+    }
+    closedir(d);
+    rmdir(path);
+}
+
+static void free_cluster(struct cluster *c)
+{
+    stop_all(c);
+    uv_close((uv_handle_t *)&c->tick, NULL);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&c->loop), 0);
+    remove_dir(c->dir);
+    free(c);
+}
+
+static struct cluster *start_cluster(void)
+{
+    struct cluster *c = malloc(sizeof(*c));
+    assert_non_null(c);
+    make_cluster(c);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(start_node(c, i), 0);
+    run_until(c, all_quorate);
+    return c;
+}
+
+static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
+{
+    struct cluster *c = user;
+    assert_true(tag < SLOTS_MAX);
+    c->n_settled++;
+    c->results[tag] = result;
+    c->slots[tag] = slot;
+}
+
+static size_t wanted;
+
+static bool all_settled(struct cluster *c)
+{
+    return c->n_settled >= wanted;
+}
+
+static void submit(struct session *s, uint64_t tag, size_t text_size)
+{
+    char text[4096], keytext[24];
+    assert_true(text_size < sizeof(text));
+    memset(text, 'a' + (int)(tag % 26), sizeof(text));
+    snprintf(text, sizeof(text), "%08lu", (unsigned long)tag);
+    text[8] = ' ';
+    struct submit_request q = {
+        .author = "ann", .author_size = 3, .key = keytext, .text = text, .text_size = text_size, .tag = tag};
+    q.key_size = (size_t)snprintf(keytext, sizeof(keytext), "k%lu", (unsigned long)tag);
+    driver_submit(s, &q);
+}
+
+struct reading {
+    struct cluster *c;
+    uint64_t n;
+    slot_t last;
+};
+
+static bool check_message(void *user, const struct log_message *m)
+{
+    struct reading *r = user;
+    char tag[9] = {0};
+    assert_true(m->slot > r->last);
+    memcpy(tag, m->text, 8);
+    assert_int_equal(r->c->slots[strtoul(tag, NULL, 10)], m->slot); /* where its submitter was told that it stands */
+    r->last = m->slot;
+    r->n++;
+    return true;
+}
+
+static uint64_t read_all(struct cluster *c, size_t i)
+{
+    struct reading r = {.c = c};
+    slot_t next = 0, before;
+    do {
+        before = next;
+        int n = driver_read(c->nodes[i].driver, before, 100, 1 << 16, check_message, &r, &next);
+        assert_true(n >= 0);
+        if (n == 0)
+            break;
+    } while (next != before);
+    return r.n;
+}
+
+static slot_t goal;
+
+static bool all_at_goal(struct cluster *c)
+{
+    static struct driver_status s;
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver == NULL)
+            continue;
+        driver_status(c->nodes[i].driver, &s);
+        if (s.replica.chosen < goal)
+            return false;
+    }
+    return true;
+}
+
+static void submit_many(struct cluster *c, uint64_t from, uint64_t until, size_t text_size)
+{
+    struct session *sessions[REPLICAS] = {NULL};
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver != NULL)
+            sessions[i] = driver_session_open(c->nodes[i].driver, settled, c);
+    }
+    wanted = c->n_settled;
+    for (uint64_t tag = from; tag < until; tag++) {
+        size_t i = tag % REPLICAS;
+        if (sessions[i] == NULL)
+            i = (i + 1) % REPLICAS;
+        submit(sessions[i], tag, text_size);
+        wanted++;
+        if (tag % 50 == 0)
+            uv_run(&c->loop, UV_RUN_NOWAIT);
+    }
+    run_until(c, all_settled);
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (sessions[i] != NULL)
+            driver_session_close(sessions[i]);
+    }
+    for (uint64_t tag = from; tag < until; tag++) {
+        assert_int_equal(c->results[tag], SUBMIT_CHOSEN);
+        if (c->slots[tag] > goal)
+            goal = c->slots[tag];
+        if (tag >= from + REPLICAS && sessions[tag % REPLICAS] != NULL)
+            assert_true(c->slots[tag] > c->slots[tag - REPLICAS]); /* each connection's order */
+    }
+    run_until(c, all_at_goal);
+}
+
+static bool flush_answered;
+
+static void flush_done(void *user, const struct flush_result *results, size_t n)
+{
+    struct cluster *c = user;
+    assert_int_equal(n, REPLICAS);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(results[i].replica, i);
+        if (!results[i].ok)
+            print_message("%s\n", results[i].text);
+        assert_true(results[i].ok == (c->nodes[i].driver != NULL));
+        if (results[i].ok)
+            assert_string_equal(results[i].text, c->nodes[i].log);
+        else
+            assert_non_null(strstr(results[i].text, "no answer"));
+    }
+    flush_answered = true;
+}
+
+static bool is_flushed(struct cluster *c)
+{
+    (void)c;
+    return flush_answered;
+}
+
+static char *read_file(const char *path, size_t *ret_size)
+{
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *ret_size = (size_t)ftell(f);
+    rewind(f);
+    char *bytes = malloc(*ret_size + 1);
+    assert_int_equal(fread(bytes, 1, *ret_size, f), *ret_size);
+    fclose(f);
+    return bytes;
+}
+
+static void three_drivers_agree(void **state)
+{
+    (void)state;
+    struct cluster *c = start_cluster();
+    struct driver_status s;
+    submit_many(c, 0, 3000, 100);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(read_all(c, i), 3000);
+    submit_many(c, 3000, 3030, 4000); /* and large ones */
+    flush_answered = false;
+    assert_int_not_equal(driver_flush(c->nodes[1].driver, true, 5000, flush_done, c), 0);
+    run_until(c, is_flushed);
+    size_t size, other;
+    char *first = read_file(c->nodes[0].log, &size);
+    for (size_t i = 1; i < REPLICAS; i++) {
+        char *bytes = read_file(c->nodes[i].log, &other);
+        assert_int_equal(size, other);
+        assert_memory_equal(first, bytes, size);
+        free(bytes);
+    }
+    free(first);
+    driver_status(c->nodes[0].driver, &s);
+    assert_int_equal(s.messages, 3030);
+    assert_int_equal(s.datagrams_malformed + s.datagrams_foreign + s.datagrams_checksum + s.datagrams_unknown_peer, 0);
+    assert_true(s.flushed >= goal);
+    assert_int_equal(driver_tail(c->nodes[0].driver, 1), goal);
+    assert_int_equal(driver_tail(c->nodes[0].driver, 100000), driver_first_kept(c->nodes[0].driver));
+    free_cluster(c);
+}
+
+static void one_loss_and_a_restart_lose_nothing(void **state)
+{
+    (void)state;
+    struct cluster *c = start_cluster();
+    goal = 0;
+    submit_many(c, 0, 1000, 300);
+    size_t leader = leader_of(c);
+    assert_true(leader < REPLICAS);
+    driver_stop(c->nodes[leader].driver);
+    while (c->nodes[leader].stopped < 0)
+        uv_run(&c->loop, UV_RUN_ONCE);
+    free_node(&c->nodes[leader]);
+    run_until(c, all_quorate);
+    submit_many(c, 1000, 2000, 300);
+    flush_answered = false;
+    assert_int_not_equal(driver_flush(c->nodes[(leader + 1) % REPLICAS].driver, true, 700, flush_done, c), 0);
+    run_until(c, is_flushed);
+    assert_int_equal(start_node(c, leader), 0);
+    run_until(c, all_at_goal); /* it catches up */
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(read_all(c, i), 2000);
+    stop_all(c);
+    for (size_t i = 0; i < REPLICAS; i++) /* and all at once, from their disks */
+        assert_int_equal(start_node(c, i), 0);
+    run_until(c, all_quorate);
+    for (size_t i = 0; i < REPLICAS; i++) {
+        assert_int_equal(read_all(c, i), 2000);
+        assert_int_equal(driver_tail(c->nodes[i].driver, 1), goal);
+    }
+    free_cluster(c);
+}
+
+static void a_directory_in_use_or_of_another_is_refused(void **state)
+{
+    (void)state;
+    struct cluster *c = start_cluster();
+    struct driver *second = NULL;
+    struct node *n = &c->nodes[0];
+    struct driver_options o = {.loop = &c->loop,
+                               .config = &c->config,
+                               .id = 0,
+                               .state_dir = n->state,
+                               .log_path = n->log,
+                               .version = "test",
+                               .stopped = stopped,
+                               .user = n};
+    assert_int_equal(driver_start(&o, &second), 1);
+    stop_all(c);
+    o.id = 1;
+    assert_int_equal(driver_start(&o, &second), 65);
+    o.id = 0;
+    o.state_dir = "/proc/nothing";
+    assert_int_equal(driver_start(&o, &second), 1);
+    assert_null(second);
+    free_cluster(c);
+}
+
+/* Whatever comes in on the socket, the driver counts it and goes on. */
+static void garbage_is_counted(void **state)
+{
+    (void)state;
+    struct cluster *c = start_cluster();
+    struct driver_status before, after;
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(c->config.replicas[0].port)};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    uint8_t bytes[600];
+    driver_status(c->nodes[0].driver, &before);
+    for (size_t i = 0; i < 50; i++) {
+        for (size_t k = 0; k < sizeof(bytes); k++)
+            bytes[k] = (uint8_t)(i * 31 + k * 7);
+        if (i % 2 == 0)
+            memcpy(bytes, "MPXD\1", 5);
+        sendto(fd, bytes, i * 12, 0, (struct sockaddr *)&a, sizeof(a));
+        uv_run(&c->loop, UV_RUN_NOWAIT);
+    }
+    close(fd);
+    goal = 0;
+    submit_many(c, 0, 100, 50);
+    driver_status(c->nodes[0].driver, &after);
+    uint64_t counted = after.datagrams_malformed + after.datagrams_foreign + after.datagrams_version +
+                       after.datagrams_checksum + after.datagrams_unknown_peer;
+    assert_int_equal(counted - (before.datagrams_malformed + before.datagrams_foreign), 50);
+    free_cluster(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_leaves_before_it_is_durable),
+        cmocka_unit_test(messages_share_datagrams),
+        cmocka_unit_test(what_waits_is_bounded),
+        cmocka_unit_test(three_drivers_agree),
+        cmocka_unit_test(one_loss_and_a_restart_lose_nothing),
+        cmocka_unit_test(a_directory_in_use_or_of_another_is_refused),
+        cmocka_unit_test(garbage_is_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
