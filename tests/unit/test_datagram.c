@@ -244,6 +244,29 @@ static void test_small_value_is_never_cut(void **state)
     }
 }
 
+static void test_large_value_does_not_start_in_a_small_rest(void **state)
+{
+    (void)state;
+    struct prng p;
+    prng_seed(&p, 27);
+    /* What the second value finds: room for a piece of at least 128 of its bytes, or just not. */
+    const size_t rest = 19 + 8 + 128, first = 1200 - DATAGRAM_HEADER_SIZE - 4 - 21 - 27 - rest;
+    for (size_t more = 0; more < 2; more++) {
+        struct entry e[2] = {{.slot = 1, .value = value_random(&p, first + more)},
+                             {.slot = 2, .value = value_random(&p, 5000)}};
+        const struct message m = {.type = MESSAGE_ACCEPT, .accept = {.n_entries = 2, .entries = e}};
+        struct datagrams *d = datagrams_new();
+        datagrams_write(d, &m, 1, 1200);
+        struct datagram_header h;
+        struct datagram_reader r = open_ok(d->all[0].bytes, d->all[0].size, &h);
+        assert_int_equal(datagram_next(&r, &h, VALUE_BYTES_MAX, &decoded), 1);
+        assert_int_equal(decoded.n_pieces, more == 0 ? 2 : 1);
+        datagrams_free(d);
+        free(e[0].value);
+        free(e[1].value);
+    }
+}
+
 static void test_more_entries_than_one_message_takes(void **state)
 {
     (void)state;
@@ -350,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_largest_messages_fit_the_smallest_datagram),
         cmocka_unit_test(test_promise_page_fits_every_room),
         cmocka_unit_test(test_small_value_is_never_cut),
+        cmocka_unit_test(test_large_value_does_not_start_in_a_small_rest),
         cmocka_unit_test(test_more_entries_than_one_message_takes),
         cmocka_unit_test(test_per_slot_overhead),
         cmocka_unit_test(test_echo_age_is_close),

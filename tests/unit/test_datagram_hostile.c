@@ -254,7 +254,7 @@ static int read_body(enum message_type type, uint8_t flags, const uint8_t *body,
     return result;
 }
 
-static void test_flags_are_known_ones(void **state)
+static void test_flags_are_known_ones_and_nothing_trails(void **state)
 {
     (void)state;
     const uint8_t allowed[] = {
@@ -281,6 +281,11 @@ static void test_flags_are_known_ones(void **state)
                 read_body(message_types[i], (uint8_t)flags, d->all[0].bytes + DATAGRAM_HEADER_SIZE + 4, size);
             assert_int_equal(result, (flags & ~(unsigned)may) == 0 ? 0 : DATAGRAM_MALFORMED);
         }
+        /* Nor is there a byte after the last field. */
+        uint8_t longer[512] = {0};
+        memcpy(longer, d->all[0].bytes + DATAGRAM_HEADER_SIZE + 4, size);
+        assert_int_equal(read_body(message_types[i], 0, longer, size), 0);
+        assert_int_equal(read_body(message_types[i], 0, longer, size + 1), DATAGRAM_MALFORMED);
         datagrams_free(d);
         message_forget(&m);
     }
@@ -325,6 +330,11 @@ static void test_fields_of_whole_messages(void **state)
     assert_int_equal(read_body(MESSAGE_PROMISE, 0, b, 37 + 42), DATAGRAM_MALFORMED);
     memset(b + 21, 0xff, 8); /* page and page_slots: their product */
     assert_int_equal(read_body(MESSAGE_PROMISE, 0, b, 37), DATAGRAM_MALFORMED);
+    static uint8_t page[37 + (DATAGRAM_PIECES_MAX + 1) * 42];
+    page[25] = 1;
+    for (uint32_t n = DATAGRAM_PIECES_MAX - 1; n <= DATAGRAM_PIECES_MAX + 1; n++)
+        assert_int_equal(read_body(MESSAGE_PROMISE, 0, page, 37 + n * 42),
+                         n <= DATAGRAM_PIECES_MAX ? 0 : DATAGRAM_MALFORMED);
 
     memset(b, 0, sizeof b); /* words of an ACCEPTED */
     for (uint32_t n = 0; n < 20; n++)
@@ -466,7 +476,7 @@ int main(void)
         cmocka_unit_test(test_random_bodies_never_crash),
         cmocka_unit_test(test_header_is_checked),
         cmocka_unit_test(test_empty_datagram_has_no_message),
-        cmocka_unit_test(test_flags_are_known_ones),
+        cmocka_unit_test(test_flags_are_known_ones_and_nothing_trails),
         cmocka_unit_test(test_fields_of_whole_messages),
         cmocka_unit_test(test_fields_of_pieces),
         cmocka_unit_test(test_slots_and_counts_of_pieces),
