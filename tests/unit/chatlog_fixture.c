@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct fixture fixture;
@@ -211,4 +213,26 @@ void fixture_drop(struct snapshot *s)
 {
     free(s->log);
     free(s->mark);
+}
+
+bool fixture_crash_at(size_t limit, slot_t upto)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        struct rlimit r = {limit, limit}, no_core = {0, 0};
+        struct chatlog *c;
+        uint64_t messages;
+        signal(SIGXFSZ, SIG_DFL);
+        setrlimit(RLIMIT_CORE, &no_core);
+        setrlimit(RLIMIT_FSIZE, &r);
+        if (chatlog_open(fixture.state_dir, fixture.log_path, LOG_FORMAT_FULL, &c, fixture.error) < 0 ||
+            chatlog_flush(c, upto, fixture_read, &fixture.history, &messages, fixture.error) < 0)
+            _exit(1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == SIGXFSZ : WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
 }

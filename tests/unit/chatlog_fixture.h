@@ -43,6 +43,9 @@ void fixture_write_file(const char *path, const char *bytes, size_t size);
 /* One flush as if by a process of its own: opens, flushes, closes. ret_flushed and ret_messages may be NULL. */
 int fixture_flush(enum log_format format, slot_t upto, slot_t *ret_flushed, uint64_t *ret_messages);
 void fixture_flush_ok(enum log_format format, slot_t upto);
+/* The same in a process that the system kills when any file that it writes (log, mark, the mark's temporary one)
+ * reaches `limit` bytes. False: it did not come to that. */
+bool fixture_crash_at(size_t limit, slot_t upto);
 struct chatlog *fixture_open(enum log_format format);
 
 /* The state after a flush up to `upto`, to be put back as often as wanted. */

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/chatlog_fixture.h"
@@ -151,30 +150,6 @@ static void test_cut_at_every_byte(void **state)
     fixture_drop(&after);
 }
 
-/* A process that is killed by the system at byte `limit` of whatever it writes: log, mark, or a mark's temporary file.
- */
-static bool crash_at(size_t limit, slot_t upto)
-{
-    pid_t pid = fork();
-    int status;
-
-    if (pid == 0) {
-        struct rlimit r = {limit, limit}, no_core = {0, 0};
-        struct chatlog *c;
-        uint64_t messages;
-        signal(SIGXFSZ, SIG_DFL);
-        setrlimit(RLIMIT_CORE, &no_core);
-        setrlimit(RLIMIT_FSIZE, &r);
-        if (chatlog_open(fixture.state_dir, fixture.log_path, LOG_FORMAT_FULL, &c, fixture.error) < 0 ||
-            chatlog_flush(c, upto, fixture_read, &fixture.history, &messages, fixture.error) < 0)
-            _exit(1);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == SIGXFSZ : WEXITSTATUS(status) == 0);
-    return WIFSIGNALED(status);
-}
-
 static void test_killed_at_every_byte(void **state)
 {
     unsigned crashes = 0;
@@ -184,7 +159,7 @@ static void test_killed_at_every_byte(void **state)
         if (limit % 2)
             fixture_flush_ok(LOG_FORMAT_FULL, 4);
         for (slot_t upto = 20; upto <= FIXTURE_SLOTS; upto += 20) /* again and again at the same place */
-            crashes += crash_at(limit, upto);
+            crashes += fixture_crash_at(limit, upto);
         fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
         fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
     }

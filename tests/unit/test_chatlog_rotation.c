@@ -52,6 +52,25 @@ static void test_removed_and_truncated(void **state)
     fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 21, FIXTURE_SLOTS);
 }
 
+/* Truncated, then cut off, when the file is shorter or longer again than it was at the last mark. */
+static void test_cut_off_after_truncation(void **state)
+{
+    static char bytes[FIXTURE_FILE_MAX];
+    unsigned longer = 0;
+
+    for (size_t limit = 250; limit < 1000; limit += 25) {
+        fixture_empty(state);
+        fixture_flush_ok(LOG_FORMAT_FULL, 9);
+        size_t before = fixture_read_file(fixture.log_path, bytes);
+        assert_int_equal(truncate(fixture.log_path, 0), 0);
+        assert_true(fixture_crash_at(limit, FIXTURE_SLOTS));
+        longer += fixture_read_file(fixture.log_path, bytes) > before;
+        fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+        fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 10, FIXTURE_SLOTS);
+    }
+    assert_in_range(longer, 5, 25);
+}
+
 /* Cut off at every byte, then rotated away before the next flush, which may come in slices. */
 static void test_cut_off_then_renamed_away(void **state)
 {
@@ -237,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_renamed_away, fixture_empty),
         cmocka_unit_test_setup(test_removed_and_truncated, fixture_empty),
+        cmocka_unit_test_setup(test_cut_off_after_truncation, fixture_empty),
         cmocka_unit_test_setup(test_cut_off_then_renamed_away, fixture_empty),
         cmocka_unit_test_setup(test_cut_off_file_waits_for_the_replica, fixture_empty),
         cmocka_unit_test_setup(test_moved_to_another_disk, fixture_empty),
