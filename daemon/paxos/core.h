@@ -309,7 +309,7 @@ uint64_t proposer_timer(struct replica *r);
 void intake_clear(struct replica *r);
 void intake_add(struct replica *r, struct value *v, bool local);
 void intake_proposed(struct replica *r, const struct value *v);
-void intake_void(struct replica *r, uint64_t stream);
+void intake_void(struct replica *r, const struct value *v);
 struct value *intake_peek(const struct replica *r);
 void intake_pop(struct replica *r);
 void intake_submit(struct replica *r, uint32_t from, const struct submit *m);

@@ -134,15 +134,19 @@ void intake_clear(struct replica *r)
 void intake_add(struct replica *r, struct value *v, bool local)
 {
     uint64_t last = stream_last(r, v->stream);
-    if (v->stream == 0 || v->n <= last || entry_find(r, v->stream, v->n) != 0 || r->intake_free == 0 ||
-        (!local && r->intake_bytes + v->size > INTAKE_BYTES_MAX))
+    uint32_t held = entry_find(r, v->stream, v->n); /* it came early; its turn may have come since */
+    if (v->stream == 0 || v->n <= last || (held == 0 && r->intake_free == 0) ||
+        (held != 0 && r->intake[held - 1].ready) ||
+        (held == 0 && !local && r->intake_bytes + v->size > INTAKE_BYTES_MAX))
         return;
     if (v->n > last + 1) {
-        if (v->n - last < INTAKE_MAX / 2 && r->n_intake < INTAKE_MAX / 2)
+        if (held == 0 && v->n - last < INTAKE_MAX / 2 && r->n_intake < INTAKE_MAX / 2)
             entry_add(r, v);
         return;
     }
-    for (uint32_t i = entry_add(r, v); i != 0; i = entry_find(r, v->stream, ++last + 1)) {
+    for (uint32_t i = held != 0 ? held : entry_add(r, v); i != 0; i = entry_find(r, v->stream, ++last + 1)) {
+        if (r->intake[i - 1].ready)
+            return;
         if (!stream_set(r, v->stream, last + 1)) {
             if (r->intake[i - 1].value->n == v->n)
                 entry_free(r, i);
@@ -159,13 +163,14 @@ void intake_proposed(struct replica *r, const struct value *v)
         stream_set(r, v->stream, v->n);
 }
 
-/* An entry turned out void: a stream was evicted in between, or an earlier number was lost. Its origin begins again
- * from the last settled number. */
-void intake_void(struct replica *r, uint64_t stream)
+/* A number turned out void because one before it is missing: a stream was evicted in between, or an earlier number was
+ * lost. Its origin begins again from the last settled number. A number that was settled before says nothing. */
+void intake_void(struct replica *r, const struct value *v)
 {
-    struct intake_stream *s = r->phase == PHASE_LEADING ? stream_find(r, stream) : NULL;
-    if (s != NULL)
-        s->last = dedup_stream_last(r->dedup, stream);
+    struct intake_stream *s = r->phase == PHASE_LEADING ? stream_find(r, v->stream) : NULL;
+    uint64_t last = dedup_stream_last(r->dedup, v->stream);
+    if (s != NULL && v->n > last)
+        s->last = last;
 }
 
 struct value *intake_peek(const struct replica *r)

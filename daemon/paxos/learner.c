@@ -41,7 +41,7 @@ static bool apply_message(struct replica *r, const struct value *v)
     enum dedup_verdict verdict = dedup_apply(r->dedup, r->chosen, v, &other, &evicted);
     if (verdict == DEDUP_VOID) {
         r->counters.voids++;
-        intake_void(r, v->stream);
+        intake_void(r, v);
     } else if (verdict == DEDUP_DUPLICATE) {
         r->counters.duplicates++;
     }

@@ -108,6 +108,8 @@ static void advance(struct replica *r)
 void start_state(struct replica *r, uint32_t from, uint64_t from_life, const struct state *m)
 {
     struct peer *p = &r->peers[from];
+    if (!r->voter)
+        p->heard_usec = r->now_usec;
     if (m->answer != 0 && m->answer == r->state_nonce && !r->voter) {
         p->reported = true;
         p->status = m->status;
