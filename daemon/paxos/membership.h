@@ -1,8 +1,8 @@
 /* Configurations: who votes on a slot, and the sizes that must be the same on all replicas.
  *
- * They live in the log only (slot 0: the first start), never in a local file, so that config(slot) is the same wherever it
- * is computed. Encoded little-endian as a CONFIG value's text: version u16, n_members u16, alpha u32, dedup_slots u32,
- * streams_max u32, then per member: id u8, address_size u8, gen u32, life u64, address bytes ("host:port"). */
+ * They live in the log only (slot 0: the first start), never in a local file, so that config(slot) is the same wherever
+ * it is computed. Encoded little-endian as a CONFIG value's text: version u16, n_members u16, alpha u32, dedup_slots
+ * u32, streams_max u32, then per member: id u8, address_size u8, gen u32, life u64, address bytes ("host:port"). */
 #ifndef PAXOS_MEMBERSHIP_H
 #define PAXOS_MEMBERSHIP_H
 

@@ -346,6 +346,33 @@ static void read_state(struct input *in, uint32_t value_bytes_max, struct datagr
     read_pieces(in, 1, value_bytes_max, ret);
 }
 
+static void read_values(struct input *in, uint32_t value_bytes_max, struct datagram_message *ret)
+{
+    struct message *m = &ret->message;
+    switch (m->type) {
+    case MESSAGE_ACCEPT:
+        m->accept.ballot = take_ballot(in);
+        m->accept.commit = take_number(in);
+        read_pieces(in, DATAGRAM_PIECES_MAX, value_bytes_max, ret);
+        break;
+    case MESSAGE_CHOSEN:
+        m->chosen.first_kept = take_number(in);
+        read_pieces(in, DATAGRAM_PIECES_MAX, value_bytes_max, ret);
+        break;
+    case MESSAGE_BODY:
+        read_body(in, value_bytes_max, ret);
+        break;
+    case MESSAGE_SUBMIT:
+        read_pieces(in, DATAGRAM_PIECES_MAX, value_bytes_max, ret);
+        break;
+    case MESSAGE_STATE:
+        read_state(in, value_bytes_max, ret);
+        break;
+    default:
+        in->bad = true;
+    }
+}
+
 /* --- any --- */
 
 static uint8_t flags_allowed(enum message_type type)
@@ -378,11 +405,6 @@ static void read_message(struct input *in, uint8_t flags, uint32_t value_bytes_m
     case MESSAGE_PROMISE:
         read_promise(in, flags, ret);
         break;
-    case MESSAGE_ACCEPT:
-        m->accept.ballot = take_ballot(in);
-        m->accept.commit = take_number(in);
-        read_pieces(in, DATAGRAM_PIECES_MAX, value_bytes_max, ret);
-        break;
     case MESSAGE_ACCEPTED:
         read_accepted(in, &m->accepted);
         break;
@@ -392,19 +414,6 @@ static void read_message(struct input *in, uint8_t flags, uint32_t value_bytes_m
         break;
     case MESSAGE_FETCH:
         read_fetch(in, flags, &m->fetch);
-        break;
-    case MESSAGE_CHOSEN:
-        m->chosen.first_kept = take_number(in);
-        read_pieces(in, DATAGRAM_PIECES_MAX, value_bytes_max, ret);
-        break;
-    case MESSAGE_BODY:
-        read_body(in, value_bytes_max, ret);
-        break;
-    case MESSAGE_SUBMIT:
-        read_pieces(in, DATAGRAM_PIECES_MAX, value_bytes_max, ret);
-        break;
-    case MESSAGE_STATE:
-        read_state(in, value_bytes_max, ret);
         break;
     case MESSAGE_POSITION:
         m->position.nonce = take_u64(in);
@@ -433,7 +442,7 @@ static void read_message(struct input *in, uint8_t flags, uint32_t value_bytes_m
         read_flushed(in, flags, &m->flushed);
         break;
     default:
-        in->bad = true;
+        read_values(in, value_bytes_max, ret);
     }
 }
 

@@ -127,6 +127,38 @@ static void fill_info(struct prng *p, struct info *m)
                                          .left_ms = (uint32_t)prng_next(p)};
 }
 
+static void random_values(struct prng *p, enum message_type type, size_t room, uint32_t entries_max, struct message *m)
+{
+    switch (type) {
+    case MESSAGE_ACCEPT:
+        m->accept = (struct accept){
+            .ballot = ballot(p), .commit = number(p), .n_entries = (uint32_t)prng_below(p, entries_max + 1)};
+        m->accept.entries = entries(p, m->accept.n_entries, room);
+        break;
+    case MESSAGE_CHOSEN:
+        m->chosen = (struct chosen){.n_entries = (uint32_t)prng_below(p, entries_max + 1), .first_kept = number(p)};
+        m->chosen.entries = entries(p, m->chosen.n_entries, room);
+        break;
+    case MESSAGE_BODY:
+        m->body = (struct entry){.slot = number(p), .ballot = ballot(p), .value = value_random(p, value_size(p, room))};
+        break;
+    case MESSAGE_SUBMIT:
+        m->submit = (struct submit){.n_entries = (uint32_t)prng_below(p, entries_max + 1)};
+        m->submit.entries = entries(p, m->submit.n_entries, room);
+        break;
+    case MESSAGE_STATE:
+        m->state = (struct state){.nonce = prng_next(p),
+                                  .answer = prng_next(p),
+                                  .status = (enum identity_status)(1 + prng_below(p, 4)),
+                                  .cluster = hash(p),
+                                  .bootstrap = hash(p)};
+        m->state.slot0 = prng_below(p, 2) == 0 ? NULL : value_random(p, value_size(p, room));
+        break;
+    default:
+        break;
+    }
+}
+
 void message_random(struct prng *p, enum message_type type, size_t room, uint32_t entries_max, struct message *m)
 {
     *m = (struct message){.type = type};
@@ -139,11 +171,6 @@ void message_random(struct prng *p, enum message_type type, size_t room, uint32_
         break;
     case MESSAGE_PROMISE:
         fill_promise(p, &m->promise, room);
-        break;
-    case MESSAGE_ACCEPT:
-        m->accept = (struct accept){
-            .ballot = ballot(p), .commit = number(p), .n_entries = (uint32_t)prng_below(p, entries_max + 1)};
-        m->accept.entries = entries(p, m->accept.n_entries, room);
         break;
     case MESSAGE_ACCEPTED:
         m->accepted = (struct accepted){.ballot = ballot(p),
@@ -164,25 +191,6 @@ void message_random(struct prng *p, enum message_type type, size_t room, uint32_
                                   .ballot = ballot(p),
                                   .hash = hash(p),
                                   .bytes_max = (uint32_t)prng_next(p)};
-        break;
-    case MESSAGE_CHOSEN:
-        m->chosen = (struct chosen){.n_entries = (uint32_t)prng_below(p, entries_max + 1), .first_kept = number(p)};
-        m->chosen.entries = entries(p, m->chosen.n_entries, room);
-        break;
-    case MESSAGE_BODY:
-        m->body = (struct entry){.slot = number(p), .ballot = ballot(p), .value = value_random(p, value_size(p, room))};
-        break;
-    case MESSAGE_SUBMIT:
-        m->submit = (struct submit){.n_entries = (uint32_t)prng_below(p, entries_max + 1)};
-        m->submit.entries = entries(p, m->submit.n_entries, room);
-        break;
-    case MESSAGE_STATE:
-        m->state = (struct state){.nonce = prng_next(p),
-                                  .answer = prng_next(p),
-                                  .status = (enum identity_status)(1 + prng_below(p, 4)),
-                                  .cluster = hash(p),
-                                  .bootstrap = hash(p)};
-        m->state.slot0 = prng_below(p, 2) == 0 ? NULL : value_random(p, value_size(p, room));
         break;
     case MESSAGE_POSITION:
         m->position = (struct position){.nonce = prng_next(p)};
@@ -208,6 +216,8 @@ void message_random(struct prng *p, enum message_type type, size_t room, uint32_
             .nonce = prng_next(p), .ok = prng_below(p, 2), .slot = number(p), .messages = prng_next(p)};
         text(p, FLUSH_TEXT_MAX, m->flushed.text);
         break;
+    default:
+        random_values(p, type, room, entries_max, m);
     }
 }
 
