@@ -217,6 +217,8 @@ void fixture_commit(struct fixture *f, slot_t slot, const struct note *notes, ui
 void fixture_identity(struct fixture *f, enum identity_status status)
 {
     f->identity.status = status;
+    f->identity.bootstrap.bytes[0]++;
+    f->identity_at[f->identity.bootstrap.bytes[0]] = f->appended.n;
     fixture_append(f, &(struct record){.type = RECORD_IDENTITY, .identity = &f->identity});
 }
 

@@ -44,7 +44,8 @@ struct fixture {
     struct told_list appended; /* in the order of the appends                     */
     size_t n_durable;          /* of them, as journal_write() and seq tell        */
     struct told_list replayed; /* at the last open                                */
-    bool refuse_replay;        /* `each` answers false                            */
+    size_t identity_at[256]; /* appended.n when the identity whose bootstrap hash begins with this byte was appended */
+    bool refuse_replay;      /* `each` answers false                            */
 
     /* The workload's. */
     slot_t n_committed;
@@ -69,6 +70,7 @@ void fixture_promise(struct fixture *f, uint64_t round);
 void fixture_accept(struct fixture *f, slot_t slot, uint32_t size);
 void fixture_choose(struct fixture *f, slot_t slot, uint32_t size);
 void fixture_commit(struct fixture *f, slot_t slot, const struct note *notes, uint32_t n_notes);
+/* Each one's bootstrap hash begins with a higher byte, from 1 on, so that they can be told apart. */
 void fixture_identity(struct fixture *f, enum identity_status status);
 
 /* A few records by the seed: promises, new slots up to size_max bytes, overwritten ones, commits with notes. */

@@ -201,13 +201,27 @@ static void inode_forget(struct inode *i)
         memset(i->sectors, 0, i->room / SECTOR);
 }
 
+enum fate { KEPT, LOST, ZEROED };
+
+static enum fate sector_fate(struct vfs_memory *m, uint64_t kept_percent)
+{
+    if (m->mercy == MERCY_KEEP_ALL)
+        return KEPT;
+    if (m->mercy == MERCY_LOSE_ALL)
+        return LOST;
+    if (draw(m) % 100 < kept_percent)
+        return KEPT;
+    return draw(m) % 2 == 0 ? LOST : ZEROED;
+}
+
 static void inode_power_cut(struct vfs_memory *m, struct inode *i)
 {
-    enum { KEPT, LOST, ZEROED };
+    static const uint64_t percents[] = {0, 33, 80, 95, 99};
+    uint64_t kept_percent = percents[draw(m) % 5];
 
     for (size_t s = 0; s < i->room / SECTOR; s++) {
         uint8_t *disk = i->disk + s * SECTOR;
-        uint64_t fate = m->mercy == MERCY_KEEP_ALL ? KEPT : m->mercy == MERCY_LOSE_ALL ? LOST : draw(m) % 3;
+        enum fate fate = sector_fate(m, kept_percent);
         if (!(i->sectors[s] & SECTOR_DIRTY))
             continue;
         if (fate == ZEROED && !(i->sectors[s] & SECTOR_WHOLE))
