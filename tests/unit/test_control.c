@@ -296,7 +296,7 @@ static void test_timeout(void **state)
     (void)state;
     f->driver->hold = true;
     f->driver->status.replica.chosen = 4;
-    client_call(c, SUBMIT("\"text\":\"x\",\"key\":\"a\",\"timeout_ms\":60"));
+    client_call(c, SUBMIT("\"text\":\"x\",\"key\":\"a\",\"timeout_ms\":1000"));
     client_call(c, SUBMIT("\"text\":\"x\",\"key\":\"b\",\"timeout_ms\":30,\"since\":3"));
     client_call(c, SUBMIT("\"text\":\"x\",\"key\":\"c\",\"timeout_ms\":20"));
     client_expect_quiet(c);
