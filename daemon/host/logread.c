@@ -151,24 +151,17 @@ struct reading {
     int error;
 };
 
-static bool reading_hand_over(struct reading *r, const struct value *v, slot_t slot, uint64_t time_usec)
+static bool reading_hand_over(struct reading *r, const struct log_message *m)
 {
-    if (r->n > 0 && r->bytes + v->size > r->bytes_max) {
+    size_t size = m->author_size + m->text_size;
+    if (r->n > 0 && r->bytes + size > r->bytes_max) {
         r->full = true;
         return false;
     }
-    struct log_message m = {
-        .slot = slot,
-        .time_usec = time_usec,
-        .author = (const char *)v->author,
-        .text = (const char *)v->text,
-        .author_size = v->author_size,
-        .text_size = v->text_size,
-    };
     r->n++;
-    r->bytes += v->size;
-    r->next = slot + 1;
-    if (!r->each(r->user, &m) || r->n == r->n_max)
+    r->bytes += size;
+    r->next = m->slot + 1;
+    if (!r->each(r->user, m) || r->n == r->n_max)
         r->full = true;
     return true;
 }
@@ -181,21 +174,20 @@ static bool is_hidden(const struct record *record)
 static bool read_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
 {
     struct reading *r = user;
+    struct log_message m = {.slot = record->slot};
     if (r->full)
         return false;
     if (size < VALUE_HEADER_SIZE || bytes[0] != VALUE_MESSAGE || is_hidden(record)) {
         r->next = record->slot + 1;
         return true;
     }
-    struct value *v;
-    r->error = values_copy(r->l->values, bytes, size, &r->l->cluster, &v);
-    if (r->error < 0)
+    if (!values_view(bytes, size, &m)) {
+        r->error = -EBADMSG;
         return false;
-    uint64_t time_usec =
-        record->n_notes > 0 && record->notes[0].type == NOTE_TIME ? record->notes[0].time_usec : v->time_usec;
-    bool taken = reading_hand_over(r, v, record->slot, time_usec);
-    values_unref(v);
-    return taken && !r->full;
+    }
+    if (record->n_notes > 0 && record->notes[0].type == NOTE_TIME)
+        m.time_usec = record->notes[0].time_usec;
+    return reading_hand_over(r, &m) && !r->full;
 }
 
 /* From the journal, until the slots in memory begin. */
@@ -230,9 +222,18 @@ int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max,
         return error;
     while (!r.full && r.next >= l->first && r.next < l->next) {
         const struct kept *k = kept_at(l, r.next);
+        const struct value *v = k->value;
+        struct log_message m = {
+            .slot = r.next,
+            .time_usec = k->time_usec,
+            .author = (const char *)v->author,
+            .text = (const char *)v->text,
+            .author_size = v->author_size,
+            .text_size = v->text_size,
+        };
         if (!k->visible)
             r.next++;
-        else if (!reading_hand_over(&r, k->value, r.next, k->time_usec))
+        else if (!reading_hand_over(&r, &m))
             break;
     }
     *ret_next = r.next;

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/driver.h"
 #include "paxos/bytes.h"
+
+/* Where the fields of an encoding stand: paxos/value.h. */
+enum { AUTHOR_SIZE_AT = 1, KEY_SIZE_AT = 2, TEXT_SIZE_AT = 4, STREAM_AT = 8, NUMBER_AT = 16, TIME_AT = 32 };
 
 struct pooled {
     struct value_link link;
@@ -80,7 +84,22 @@ void values_release(struct value *released)
 
 void values_set_number(uint8_t *bytes, uint64_t stream, uint64_t n)
 {
-    enum { STREAM_AT = 8, NUMBER_AT = 16 }; /* paxos/value.h */
     put_u64(bytes + STREAM_AT, stream);
     put_u64(bytes + NUMBER_AT, n);
+}
+
+bool values_view(const uint8_t *bytes, uint32_t size, struct log_message *ret)
+{
+    if (size < VALUE_HEADER_SIZE)
+        return false;
+    size_t author_size = bytes[AUTHOR_SIZE_AT], key_size = bytes[KEY_SIZE_AT],
+           text_size = get_u32(bytes + TEXT_SIZE_AT);
+    if (VALUE_HEADER_SIZE + author_size + key_size + text_size != size)
+        return false;
+    ret->time_usec = get_u64(bytes + TIME_AT);
+    ret->author = (const char *)bytes + VALUE_HEADER_SIZE;
+    ret->author_size = author_size;
+    ret->text = ret->author + author_size + key_size;
+    ret->text_size = text_size;
+    return true;
 }

@@ -4,6 +4,7 @@
 #ifndef HOST_VALUES_H
 #define HOST_VALUES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,5 +41,10 @@ void values_release(struct value *released);
 /* Writes stream and number into an encoding that nobody has parsed yet: they are given when it is handed to the core.
  */
 void values_set_number(uint8_t *bytes, uint64_t stream, uint64_t n);
+
+/* The readable parts of an encoding that was parsed before it was kept: author, text and time. False: sizes do not add
+ * up. */
+struct log_message;
+bool values_view(const uint8_t *bytes, uint32_t size, struct log_message *ret);
 
 #endif
