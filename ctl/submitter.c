@@ -14,7 +14,8 @@ enum {
     REFUSED_MSEC = 200, /* after NoQuorum and the like: an election takes about that long     */
     LOST_MSEC = 20,     /* until a request or answer that was lost on purpose is missed       */
     RETRY_HINT_MSEC_MAX = 2000,
-    WAIT_MSEC = 1000, /* the longest single poll                                            */
+    POSITION_MSEC = 1000, /* a replica that lives answers this at once               */
+    WAIT_MSEC = 1000,     /* the longest single poll                                            */
 };
 
 struct entry {
@@ -386,13 +387,23 @@ static int until_msec(uint64_t now, uint64_t then)
     return msec > WAIT_MSEC ? WAIT_MSEC : (int)msec;
 }
 
+/* When this connection counts as dead, if nothing comes. */
+static uint64_t silent_until(const struct submitter *s)
+{
+    uint64_t patience_msec = s->state == STATE_POSITION ? POSITION_MSEC : attempt_msec(s) + SUBMITTER_SILENCE_MSEC;
+    return s->heard_usec + patience_msec * 1000;
+}
+
+static bool owes_answer(const struct submitter *s)
+{
+    return s->state == STATE_POSITION || s->n_sent > 0;
+}
+
 static void exchange(struct submitter *s, uint64_t now, int input_fd, bool *ret_input)
 {
-    uint64_t silent_usec = s->heard_usec + (attempt_msec(s) + SUBMITTER_SILENCE_MSEC) * 1000;
-    bool waits = s->state == STATE_POSITION || s->n_sent > 0;
     int timeout_msec = WAIT_MSEC;
-    if (waits)
-        timeout_msec = until_msec(now, silent_usec < deadline(s) ? silent_usec : deadline(s));
+    if (owes_answer(s))
+        timeout_msec = until_msec(now, silent_until(s) < deadline(s) ? silent_until(s) : deadline(s));
     else if (s->n > 0)
         timeout_msec = until_msec(now, s->resume_usec);
     int r = client_exchange(&s->client, timeout_msec, input_fd, ret_input);
@@ -402,8 +413,7 @@ static void exchange(struct submitter *s, uint64_t now, int input_fd, bool *ret_
         return;
     if (r < 0)
         connection_lost(s, -r);
-    else if (waits && s->n_sent + (s->state == STATE_POSITION) > 0 &&
-             monotonic_usec() >= s->heard_usec + (attempt_msec(s) + SUBMITTER_SILENCE_MSEC) * 1000)
+    else if (owes_answer(s) && monotonic_usec() >= silent_until(s))
         connection_lost(s, ETIMEDOUT);
 }
 
