@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -221,14 +222,22 @@ int client_open(struct client *c, const struct place *place, struct failure *f)
     return -1;
 }
 
+cJSON *client_timeout(uint64_t timeout_msec)
+{
+    return varlink_int(timeout_msec < CLIENT_TIMEOUT_MSEC_MAX ? (int64_t)timeout_msec : CLIENT_TIMEOUT_MSEC_MAX);
+}
+
 int client_ask(struct client *c, const char *method, cJSON *parameters, uint64_t timeout_msec, bool unknown,
                struct reply *ret, struct failure *f)
 {
     int r = client_call(c, method, parameters, false, timeout_msec, ret);
     if (r < 0) {
         endpoint_failure(&c->endpoint, -r, f);
-        if (unknown)
+        if (unknown) {
+            size_t n = strlen(f->text);
             f->status = EXIT_OUTCOME_UNKNOWN;
+            snprintf(f->text + n, sizeof(f->text) - n, ". Whether it still did what it was asked is not known");
+        }
         return -1;
     }
     if (!ret->error)

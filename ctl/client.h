@@ -18,6 +18,7 @@ enum {
     CLIENT_GRACE_MSEC =
         2000, /* how much longer than the daemon's own timeout a call waits: a silent daemon is a dead one */
     CLIENT_TIMEOUT_MSEC_DEFAULT = 5000,
+    CLIENT_TIMEOUT_MSEC_MAX = 3600000, /* the daemon refuses more */
 };
 
 struct client {
@@ -61,7 +62,10 @@ int client_reply(struct client *c, uint64_t timeout_msec, struct reply *ret);
  * gets a moment to answer a harmless question, unless there is only one. 0, or -1 and why. */
 int client_open(struct client *c, const struct place *place, struct failure *f);
 
-/* client_open(), client_call() and the failure in one. `unknown` says whether a call whose answer stays out may have
+/* A timeout_ms as the daemon takes it: not over CLIENT_TIMEOUT_MSEC_MAX. */
+cJSON *client_timeout(uint64_t timeout_msec);
+
+/* client_call() and the failure in one. `unknown` says whether a call whose answer stays out may have
  * had an effect: then that is EXIT_OUTCOME_UNKNOWN, else EXIT_NO_DAEMON. */
 int client_ask(struct client *c, const char *method, cJSON *parameters, uint64_t timeout_msec, bool unknown,
                struct reply *ret, struct failure *f);

@@ -126,7 +126,7 @@ int endpoints_find(const struct place *place, struct endpoint ret[ENDPOINTS_MAX]
     failure_set(
         f, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", p,
         "no replica runs here: there is no socket in %s%s%s. Is one running? Try: systemctl start mpaxosd.target, or "
-        "--dir DIR where mpaxosd was started with it",
+        "the --dir that mpaxosd was started with",
         bases.paths[0], bases.n > 1 ? " nor in " : "", bases.n > 1 ? bases.paths[1] : "");
     return -1;
 }
@@ -147,7 +147,7 @@ void endpoint_failure(const struct endpoint *e, int error, struct failure *f)
     if (packaged)
         snprintf(attempt, sizeof(attempt), "systemctl status mpaxosd@%d", e->id);
     else if (e->id >= 0)
-        snprintf(attempt, sizeof(attempt), "mpaxosd CONFIG -i %d, or --dir DIR where it was started with it", e->id);
+        snprintf(attempt, sizeof(attempt), "mpaxosd CONFIG -i %d, or the --dir that it was started with", e->id);
     const char *reason = error == ENOENT         ? "no such socket"
                          : error == ENOTDIR      ? "no such socket"
                          : error == ECONNREFUSED ? "nobody listens there"

@@ -123,6 +123,19 @@ static int run_verb(struct invocation *v)
     return v->verb->run(v);
 }
 
+/* "config" alone is half a verb. */
+static void name_verb_wrong(const char *word, char *ret, size_t size)
+{
+    size_t n = strlen(word);
+    int used = snprintf(ret, size, "%.100s: no such verb", word);
+    bool first = true;
+    for (const struct verb *v = verbs; v->name && (size_t)used < size; v++)
+        if (!strncmp(v->name, word, n) && v->name[n] == ' ') {
+            used += snprintf(ret + used, size - (size_t)used, "%s%s", first ? "; there is " : ", ", v->name);
+            first = false;
+        }
+}
+
 static int run(struct invocation *v, struct arguments *a, int n, char **words, bool terminal)
 {
     char error[OPTIONS_ERROR_MAX + 1], text[400];
@@ -152,7 +165,7 @@ static int run(struct invocation *v, struct arguments *a, int n, char **words, b
     else if (arguments_find(a, OPTION_LIST_VERBS))
         print_verb_list();
     else if (taken < n) {
-        snprintf(text, sizeof(text), "%.100s: no such verb", words[taken]);
+        name_verb_wrong(words[taken], text, sizeof(text));
         return wrong_usage(&v->report, text);
     } else
         return wrong_usage(&v->report, "a verb is missing");

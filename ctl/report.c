@@ -79,11 +79,20 @@ void report_json(const struct report *r, const cJSON *parameters, bool one_line)
     buffer_done(&b);
 }
 
+/* What daemons say goes to a terminal: no control character of theirs does. */
+static void print_safely(FILE *f, const char *text)
+{
+    for (; *text; text++)
+        putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, f);
+}
+
 int report_failure(const struct report *r, const struct failure *f)
 {
     if (r->json == JSON_OFF) {
         fflush(stdout);
-        fprintf(stderr, "mpaxosctl: %s\n", f->text);
+        fputs("mpaxosctl: ", stderr);
+        print_safely(stderr, f->text);
+        putc('\n', stderr);
         return (int)f->status;
     }
     cJSON *object = cJSON_CreateObject();
@@ -159,7 +168,8 @@ void table_print(const struct table *t, bool legend, int indent)
             if (t->align[i] == 'r')
                 pending += fill;
             if (*text) {
-                printf("%*s%s", (int)pending, "", text);
+                printf("%*s", (int)pending, "");
+                print_safely(stdout, text);
                 pending = 0;
             }
             if (t->align[i] != 'r')

@@ -41,7 +41,7 @@ int verb_transfer(const struct invocation *v)
         }
         cJSON_AddItemToObject(p, "replica", varlink_int((int64_t)target));
     }
-    cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
+    cJSON_AddItemToObject(p, "timeout_ms", client_timeout(timeout_msec));
     int status = call(v, "org.mpaxos.Replica.TransferLeadership", p, timeout_msec + CLIENT_GRACE_MSEC, true, &r);
     int64_t leader = -1;
     if (status == EXIT_DONE && v->report.json == JSON_OFF &&

@@ -48,7 +48,7 @@ int flush_run(const struct invocation *v, bool all)
     cJSON *p = cJSON_CreateObject();
     if (all)
         cJSON_AddTrueToObject(p, "all");
-    cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
+    cJSON_AddItemToObject(p, "timeout_ms", client_timeout(timeout_msec));
     int status;
     if (client_open(&c, &v->place, &f) < 0) {
         cJSON_Delete(p);

@@ -143,7 +143,7 @@ static int confirm(struct reading *g, struct client *c)
     uint64_t timeout_msec = invocation_timeout(g->v, CLIENT_TIMEOUT_MSEC_DEFAULT);
     cJSON *p = cJSON_CreateObject();
     cJSON_AddTrueToObject(p, "linearizable");
-    cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
+    cJSON_AddItemToObject(p, "timeout_ms", client_timeout(timeout_msec));
     int result =
         client_ask(c, "org.mpaxos.Replica.Position", p, timeout_msec + CLIENT_GRACE_MSEC, false, &r, &g->failure);
     reply_done(&r);
@@ -188,7 +188,7 @@ static pid_t pager_start(const struct invocation *v, bool follow)
     if (!pager)
         pager = getenv("PAGER");
     if (!pager)
-        pager = "less -FRX";
+        pager = "if command -v less >/dev/null; then exec less -FRX; else exec cat; fi";
     if (!v->pager || follow || !isatty(STDOUT_FILENO) || !*pager || !strcmp(pager, "cat"))
         return 0;
     int ends[2];

@@ -19,7 +19,7 @@ int verb_position(const struct invocation *v)
     if (invocation_has(v, OPTION_LINEARIZABLE)) {
         p = cJSON_CreateObject();
         cJSON_AddTrueToObject(p, "linearizable");
-        cJSON_AddItemToObject(p, "timeout_ms", varlink_int((int64_t)timeout_msec));
+        cJSON_AddItemToObject(p, "timeout_ms", client_timeout(timeout_msec));
     }
     if (client_open(&c, &v->place, &f) < 0) {
         cJSON_Delete(p);
