@@ -326,6 +326,12 @@ void observer_sent(struct host *h, const struct packet *p)
     const struct message *m = &p->message;
     if (h->cluster->lone)
         return;
+    if (m->type == MESSAGE_PREPARE)
+        use_ballot(h, m->prepare.ballot, false);
+    if (m->type == MESSAGE_CONFIRM)
+        use_ballot(h, m->confirm.ballot, true);
+    if (m->type == MESSAGE_ACCEPT)
+        use_ballot(h, m->accept.ballot, true);
     if (m->type == MESSAGE_PROMISE)
         check_promise(h, &m->promise);
     if (m->type == MESSAGE_ACCEPTED)
@@ -353,10 +359,6 @@ void observer_made(struct host *h, const struct packet *p, replica_id_t to)
     const struct message *m = &p->message;
     if (c->lone)
         return;
-    if (m->type == MESSAGE_PREPARE)
-        use_ballot(h, m->prepare.ballot, false);
-    if (m->type == MESSAGE_CONFIRM)
-        use_ballot(h, m->confirm.ballot, true);
     if (m->type == MESSAGE_CHOSEN) {
         for (uint32_t i = 0; i < m->chosen.n_entries; i++) {
             if (p->entries[i].slot > 0 && !is_chosen_here(c, p->entries[i].slot, p->bodies[i]))
@@ -366,7 +368,6 @@ void observer_made(struct host *h, const struct packet *p, replica_id_t to)
     }
     if (m->type != MESSAGE_ACCEPT)
         return;
-    use_ballot(h, m->accept.ballot, true);
     if (m->accept.commit > c->observer->chosen)
         cluster_fail(c, "host %u: ACCEPT says %lu are chosen, %lu are", h->index, m->accept.commit,
                      c->observer->chosen);

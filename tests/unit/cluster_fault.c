@@ -194,7 +194,7 @@ static void end_trouble(struct cluster *c)
     }
 }
 
-/* At rest: one leader, which all follow; all logs equal and as long as any accepted slot; every call ended. */
+/* At rest: one leader, which has no open proposal; all follow it; all logs are equal; every call ended. */
 static bool is_settled(struct cluster *c, void *user)
 {
     (void)user;
@@ -217,7 +217,9 @@ static bool is_settled(struct cluster *c, void *user)
             continue;
         replica_status(c->hosts[i].replica, &s);
         n_leaders += s.role == ROLE_LEADER;
-        if (s.identity != IDENTITY_VOTER || !s.quorum || s.accepted > chosen || s.lagging || s.n_submissions != 0)
+        if (s.role == ROLE_LEADER && s.accepted > chosen)
+            return false;
+        if (s.identity != IDENTITY_VOTER || !s.quorum || s.lagging || s.n_submissions != 0)
             return false;
     }
     return n_leaders == 1;
