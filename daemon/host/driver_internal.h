@@ -22,7 +22,8 @@ enum {
     STOP_HEARTBEATS = 12, /* to hand leadership over                                                        */
     SPACE_PATIENCE_USEC = 1000000,
     SPACE_RECHECK_USEC = 10000,
-    PEER_NOTE_USEC = 5000000, /* a refusal is told so long after the last datagram that was refused             */
+    AHEAD_PATIENCE_USEC = 3000000, /* longer than a first start takes */
+    PEER_NOTE_USEC = 5000000,      /* a refusal is told so long after the last datagram that was refused             */
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
 };
@@ -45,8 +46,9 @@ struct driver_member { /* another one */
     struct peer_address address;
     struct info info;
     bool informed;
-    uint64_t refused_usec; /* the last datagram of it that was refused; 0: none */
-    char note[120];        /* why                                              */
+    uint64_t refused_usec; /* the last datagram of it that was refused; 0: none                        */
+    uint64_t ahead_usec;   /* since when it is of a cluster that runs, while this replica is blank; 0: not */
+    char note[160];        /* why                                                                      */
 };
 
 struct driver_counters {

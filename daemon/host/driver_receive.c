@@ -30,16 +30,33 @@ static void count_error(struct driver *d, enum datagram_error error)
     }
 }
 
+static void note_member(struct driver_member *m, const char *what, const char *why)
+{
+    if (strcmp(m->note, why) == 0)
+        return;
+    snprintf(m->note, sizeof(m->note), "%s", why);
+    log_limited(LOG_KIND_FOREIGN, LOG_LEVEL_WARNING, "replica %u (%s port %u)%s: %s", m->address.id, m->address.host,
+                m->address.port, what, why);
+}
+
 static void refuse_member(struct driver *d, size_t member, const char *why)
 {
     struct driver_member *m = &d->members[member];
     d->counters.foreign++;
     m->refused_usec = driver_now();
-    if (strcmp(m->note, why) == 0)
-        return;
-    snprintf(m->note, sizeof(m->note), "%s", why);
-    log_limited(LOG_KIND_FOREIGN, LOG_LEVEL_WARNING, "replica %u (%s port %u) is refused: %s", m->address.id,
-                m->address.host, m->address.port, why);
+    note_member(m, " is refused", why);
+}
+
+/* The other side of it: this replica is the blank one. In a first start that lasts a moment only. */
+static void note_ahead(struct driver_member *m)
+{
+    uint64_t now_usec = driver_now();
+    if (m->ahead_usec == 0)
+        m->ahead_usec = now_usec;
+    else if (now_usec - m->ahead_usec > AHEAD_PATIENCE_USEC)
+        note_member(m, "",
+                    "its cluster ran before, and this replica's disk is blank: it may not vote. Put its state "
+                    "directory back, or admit it again (member replace)");
 }
 
 /* Whether the sender may say more than where its first start stands: it is of this cluster, and the life that was
@@ -48,7 +65,9 @@ static bool is_trusted(struct driver *d, size_t member, const struct datagram_he
 {
     const struct identity *own = replica_identity(d->replica);
     bool same = hash_equal(&h->cluster, &own->cluster);
-    if (!same && (hash_is_zero(&own->cluster) || own->status != IDENTITY_VOTER))
+    if (!same && own->status == IDENTITY_EMPTY)
+        note_ahead(&d->members[member]);
+    if (!same && own->status != IDENTITY_VOTER)
         return false; /* one of the two is still starting */
     if (!same && !hash_is_zero(&h->cluster)) {
         refuse_member(d, member, "it is of another cluster; is it the right state directory?");

@@ -126,7 +126,8 @@ static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct
         memcpy(ret->drops, m->info.drops, sizeof(ret->drops));
     }
     ret->refused = m->refused_usec != 0 && now_usec - m->refused_usec < PEER_NOTE_USEC;
-    snprintf(ret->note, sizeof(ret->note), "%s", ret->refused ? m->note : peers_note(d->peers, member));
+    bool ahead = m->ahead_usec != 0 && replica_identity(d->replica)->status == IDENTITY_EMPTY;
+    snprintf(ret->note, sizeof(ret->note), "%s", ret->refused || ahead ? m->note : peers_note(d->peers, member));
 }
 
 void driver_status(struct driver *d, struct driver_status *ret)

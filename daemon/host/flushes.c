@@ -109,6 +109,17 @@ static void send_reply(struct flushes *f, const struct remote *r)
     f->options.send(f->options.user, r->from, &m);
 }
 
+/* Whether `a` makes room rather than `b`: a free one, then the oldest answered one, then the oldest, whose peer asks
+ * again. */
+static bool is_dispensable(const struct remote *a, const struct remote *b)
+{
+    if (a->used != b->used)
+        return b->used;
+    if (a->answered != b->answered)
+        return a->answered;
+    return a->order < b->order;
+}
+
 static void take_flush(struct flushes *f, replica_id_t from, const struct flush *q)
 {
     struct remote *room = NULL;
@@ -119,11 +130,9 @@ static void take_flush(struct flushes *f, replica_id_t from, const struct flush 
                 send_reply(f, r);
             return;
         }
-        if (!r->used || (r->answered && (room == NULL || (room->used && r->order < room->order))))
+        if (room == NULL || is_dispensable(r, room))
             room = r;
     }
-    if (room == NULL) /* the peer asks again */
-        return;
     *room = (struct remote){.used = true, .from = from, .order = ++f->next_order, .waiter = begin_wait(f, q->upto)};
     room->reply.nonce = q->nonce;
 }

@@ -13,7 +13,7 @@
 
 enum {
     FLUSHES_MAX = 64,       /* requests of own clients that are open       */
-    FLUSH_REMOTES_MAX = 64, /* requests of peers, open or answered of late */
+    FLUSH_REMOTES_MAX = 64, /* requests of peers, open or answered of late; the oldest makes room */
     FLUSH_SLICE_SLOTS = 10000,
     FLUSH_REPEAT_USEC = 200000,
 };
