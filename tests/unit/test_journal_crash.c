@@ -139,6 +139,46 @@ static void test_power_cut_at_every_operation_of_recovery(void **state)
     }
 }
 
+/* On a full disk the last segment is rewritten in place: cut at every operation, with sectors that are written or not.
+ */
+static void test_power_cut_at_every_operation_of_recovery_on_a_full_disk(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4 * SEEDS; seed++) {
+        struct fixture f;
+        struct vfs_memory *before;
+        bool done = false;
+
+        fixture_setup(&f, seed);
+        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        vfs_memory_set_budget(f.disk, vfs_memory_used(f.disk) + 1000);
+        for (int i = 0; i < 3; i++) {
+            fixture_work(&f, 3000);
+            assert_int_equal(fixture_write(&f), 0);
+        }
+        fixture_work(&f, 3000);
+        fixture_work(&f, 3000);
+        vfs_memory_fail_at(f.disk, VFS_MEMORY_SYNC, 1, -EIO, true);
+        fixture_write(&f);
+        fixture_close(&f);
+        vfs_memory_set_mercy(f.disk, MERCY_WHOLE_SECTORS);
+        vfs_memory_power_cut(f.disk);
+        before = f.disk;
+        for (uint64_t operation = 1; !done; operation++) {
+            f.disk = vfs_memory_clone(before, seed * 1000 + operation);
+            vfs_memory_fail_at(f.disk, VFS_MEMORY_CHANGES, operation, -EIO, true);
+            done = fixture_open(&f) == JOURNAL_OK;
+            fixture_close(&f);
+            vfs_memory_power_cut(f.disk);
+            assert_recovered(&f);
+            fixture_close(&f);
+            vfs_memory_free(f.disk);
+        }
+        f.disk = before;
+        fixture_teardown(&f);
+    }
+}
+
 /* Trap 38, one half: whatever subset of the last group's sectors reached the disk, the start is not barred. */
 static void test_every_mix_of_sectors_of_the_last_group(void **state)
 {
@@ -295,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_power_cut_at_every_operation),
         cmocka_unit_test(test_power_cut_at_every_operation_of_recovery),
+        cmocka_unit_test(test_power_cut_at_every_operation_of_recovery_on_a_full_disk),
         cmocka_unit_test(test_every_mix_of_sectors_of_the_last_group),
         cmocka_unit_test(test_what_was_recovered_is_durable),
         cmocka_unit_test(test_a_recovered_identity_is_durable),

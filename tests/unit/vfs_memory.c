@@ -211,7 +211,7 @@ static enum fate sector_fate(struct vfs_memory *m, uint64_t kept_percent)
         return LOST;
     if (draw(m) % 100 < kept_percent)
         return KEPT;
-    return draw(m) % 2 == 0 ? LOST : ZEROED;
+    return m->mercy == MERCY_WHOLE_SECTORS || draw(m) % 2 == 0 ? LOST : ZEROED;
 }
 
 static void inode_power_cut(struct vfs_memory *m, struct inode *i)
@@ -316,7 +316,7 @@ void vfs_memory_power_cut(struct vfs_memory *m)
     for (struct inode *i = m->inodes; i != NULL; i = i->next)
         inode_power_cut(m, i);
     for (size_t k = 0; k < m->n_changes; k++) {
-        if (m->mercy == MERCY_KEEP_ALL || (m->mercy == MERCY_BY_SEED && draw(m) % 2 == 0))
+        if (m->mercy == MERCY_KEEP_ALL || (m->mercy != MERCY_LOSE_ALL && draw(m) % 2 == 0))
             change_apply(&m->disk, &m->changes[k]);
     }
     m->n_changes = 0;

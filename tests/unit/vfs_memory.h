@@ -29,9 +29,10 @@ struct vfs_memory *vfs_memory_clone(const struct vfs_memory *m, uint64_t seed);
 void vfs_memory_power_cut(struct vfs_memory *m);
 
 enum vfs_memory_mercy {
-    MERCY_BY_SEED,  /* each sector and name by the seed */
-    MERCY_LOSE_ALL, /* nothing unsynced survives        */
-    MERCY_KEEP_ALL, /* everything does: as after a kill */
+    MERCY_BY_SEED,       /* each sector and name by the seed */
+    MERCY_WHOLE_SECTORS, /* the same, but none is zeroed    */
+    MERCY_LOSE_ALL,      /* nothing unsynced survives        */
+    MERCY_KEEP_ALL,      /* everything does: as after a kill */
 };
 void vfs_memory_set_mercy(struct vfs_memory *m, enum vfs_memory_mercy mercy);
 

@@ -1,0 +1,287 @@
+/* The journal on a real directory, written by its own thread. Meant for a run under ThreadSanitizer too. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "journal/journal.h"
+#include "tests/unit/vfs_memory.h"
+
+enum { SLOTS = 3000, IN_FLIGHT = 64, VALUE_BYTES = 400 };
+
+struct host {
+    char dir[64];
+    struct vfs *vfs;
+    struct journal *journal;
+    struct identity identity;
+    char error[JOURNAL_ERROR_MAX + 1];
+    unsigned n_written; /* atomic */
+    int written_error;  /* atomic */
+    uint64_t n_replayed, n_read;
+};
+
+static int remove_name(void *user, const char *name)
+{
+    struct host *h = user;
+    h->vfs->remove(h->vfs->context, name);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    struct host *h = calloc(1, sizeof *h);
+    const char *tmp = getenv("TMPDIR");
+
+    snprintf(h->dir, sizeof h->dir, "%s/mpaxos-journal-XXXXXX", tmp != NULL && strlen(tmp) < 40 ? tmp : "/tmp");
+    assert_non_null(mkdtemp(h->dir));
+    assert_int_equal(vfs_posix_open(h->dir, &h->vfs), 0);
+    h->identity = (struct identity){.status = IDENTITY_VOTER, .id = 1, .life = 42};
+    *state = h;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct host *h = *state;
+
+    journal_close(h->journal);
+    h->vfs->list(h->vfs->context, remove_name, h);
+    vfs_posix_close(h->vfs);
+    rmdir(h->dir);
+    free(h);
+    return 0;
+}
+
+static void written(void *user, int error)
+{
+    struct host *h = user;
+
+    __atomic_add_fetch(&h->n_written, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&h->written_error, error, __ATOMIC_RELAXED);
+}
+
+static bool check_value(struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    for (uint32_t i = 0; i < size; i++) {
+        if (bytes[i] != (uint8_t)(r->slot + i))
+            return false;
+    }
+    return size == VALUE_BYTES;
+}
+
+static bool replay(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    struct host *h = user;
+
+    if (r->type == RECORD_ACCEPT) {
+        assert_int_equal(r->slot, h->n_replayed++);
+        assert_true(check_value(r, bytes, size));
+    }
+    return true;
+}
+
+static bool read_slot(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    struct host *h = user;
+
+    h->n_read++;
+    return check_value(r, bytes, size);
+}
+
+static void open_on(struct host *h, const struct vfs *vfs)
+{
+    struct journal_options o = {.vfs = vfs, .segment_bytes = JOURNAL_SEGMENT_BYTES_MIN, .written = written, .user = h};
+
+    h->n_replayed = 0;
+    if (journal_open(&o, &h->identity, replay, NULL, h, &h->journal, h->error) != JOURNAL_OK)
+        fail_msg("%s", h->error);
+}
+
+static void append(struct host *h, slot_t slot)
+{
+    static uint8_t block[sizeof(struct value) + VALUE_BYTES] __attribute__((aligned(16)));
+    struct value *v = (struct value *)block;
+    struct record records[2] = {
+        {.type = RECORD_ACCEPT, .slot = slot, .ballot = {.round = 1, .gen = 1, .id = 1}, .value = v},
+        {.type = RECORD_COMMIT, .slot = slot}};
+
+    v->size = VALUE_BYTES;
+    for (uint32_t i = 0; i < VALUE_BYTES; i++)
+        v->bytes[i] = (uint8_t)(slot + i);
+    journal_append(h->journal, records, 2, 2 * slot + 2);
+}
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
+/* Appends, reads and asks while the thread writes. */
+static void test_append_and_read_while_the_thread_writes(void **state)
+{
+    struct host *h = *state;
+    struct journal_thread *t;
+    struct journal_stats stats;
+
+    open_on(h, h->vfs);
+    assert_int_equal(journal_thread_start(h->journal, &t), 0);
+    for (slot_t slot = 0; slot < SLOTS; slot++) {
+        slot_t from = slot > 40 ? slot - (slot * 7919) % 40 : 0;
+        append(h, slot);
+        journal_thread_kick(t);
+        assert_int_equal(journal_read(h->journal, from, slot, 3, SIZE_MAX, read_slot, h),
+                         slot - from + 1 < 3 ? slot - from + 1 : 3);
+        while (2 * slot + 2 - journal_durable_seq(h->journal) > 2 * IN_FLIGHT || !journal_has_space(h->journal))
+            nap();
+        journal_thread_sync_since_usec(t);
+    }
+    journal_thread_stop(t); /* writes the rest */
+    assert_int_equal(journal_durable_seq(h->journal), 2 * SLOTS);
+    assert_int_equal(__atomic_load_n(&h->written_error, __ATOMIC_RELAXED), 0);
+    assert_true(__atomic_load_n(&h->n_written, __ATOMIC_RELAXED) > 0);
+    h->n_read = 0;
+    assert_int_equal(journal_read(h->journal, 0, SLOTS, SIZE_MAX, SIZE_MAX, read_slot, h), SLOTS);
+    journal_stats(h->journal, &stats);
+    assert_true(stats.segments > 10);
+    assert_true(stats.free_bytes > 0);
+    assert_true(stats.sync_max_usec > 0);
+    journal_close(h->journal);
+    open_on(h, h->vfs);
+    assert_int_equal(h->n_replayed, SLOTS);
+}
+
+/* Trap 40: a full disk is tried again about once a second, and work goes on without a restart. */
+static void test_the_thread_finds_space_again(void **state)
+{
+    struct host *h = *state;
+    struct vfs_memory *disk = vfs_memory_new(1);
+    struct journal_thread *t;
+    int naps = 0;
+
+    open_on(h, vfs_memory_vfs(disk));
+    vfs_memory_set_budget(disk, vfs_memory_used(disk));
+    for (slot_t slot = 0; journal_has_space(h->journal); slot++) {
+        append(h, slot);
+        assert_int_equal(journal_write(h->journal), 0);
+    }
+    vfs_memory_set_budget(disk, UINT64_MAX);
+    assert_int_equal(journal_thread_start(h->journal, &t), 0);
+    while (!journal_has_space(h->journal) && naps++ < 50000)
+        nap();
+    assert_true(journal_has_space(h->journal));
+    journal_thread_stop(t);
+    journal_close(h->journal);
+    h->journal = NULL;
+    vfs_memory_free(disk);
+}
+
+/* Trap 37, with the thread: it ends, and says so once. */
+static void test_the_thread_ends_with_the_first_failure(void **state)
+{
+    struct host *h = *state;
+    struct vfs_memory *disk = vfs_memory_new(1);
+    struct journal_thread *t;
+
+    open_on(h, vfs_memory_vfs(disk));
+    vfs_memory_fail_at(disk, VFS_MEMORY_SYNC, 1, -EIO, false);
+    append(h, 0);
+    assert_int_equal(journal_thread_start(h->journal, &t), 0);
+    journal_thread_kick(t);
+    for (int i = 0; i < 50000 && __atomic_load_n(&h->n_written, __ATOMIC_RELAXED) == 0; i++)
+        nap();
+    append(h, 1);
+    journal_thread_kick(t);
+    journal_thread_stop(t);
+    assert_int_equal(h->n_written, 1);
+    assert_int_equal(h->written_error, -EIO);
+    assert_int_equal(journal_durable_seq(h->journal), 0);
+    journal_close(h->journal);
+    h->journal = NULL;
+    vfs_memory_free(disk);
+}
+
+static void test_a_second_opener_is_locked_out(void **state)
+{
+    struct host *h = *state;
+    struct vfs *second = NULL;
+
+    assert_int_equal(vfs_posix_open(h->dir, &second), -EWOULDBLOCK);
+    assert_null(second);
+    vfs_posix_close(h->vfs);
+    assert_int_equal(vfs_posix_open(h->dir, &second), 0);
+    vfs_posix_close(second);
+    assert_int_equal(vfs_posix_open(h->dir, &h->vfs), 0);
+}
+
+static void test_the_directory_is_made_private(void **state)
+{
+    struct host *h = *state;
+    struct vfs *made;
+    char path[128];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s/state", h->dir);
+    assert_int_equal(vfs_posix_open(path, &made), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(made->remove(made->context, "lock"), 0);
+    vfs_posix_close(made);
+    rmdir(path);
+    snprintf(path, sizeof path, "%s/no/state", h->dir);
+    assert_int_equal(vfs_posix_open(path, &made), -ENOENT);
+}
+
+static int count_name(void *user, const char *name)
+{
+    (void)name;
+    return ++*(int *)user == 2 ? 77 : 0;
+}
+
+static void test_calls_on_a_real_file(void **state)
+{
+    struct host *h = *state;
+    const struct vfs *v = h->vfs;
+    struct vfs_file *f, *g;
+    uint8_t bytes[16];
+    int n = 0;
+
+    assert_int_equal(v->file_open(v->context, "a", 0, &f), -ENOENT);
+    assert_int_equal(v->file_open(v->context, "a", VFS_CREATE, &f), 0);
+    assert_int_equal(v->file_open(v->context, "a", VFS_CREATE, &g), -EEXIST);
+    assert_int_equal(v->file_allocate(v->context, f, 0, 1000000), 0);
+    assert_int_equal(v->file_size(v->context, f), 1000000);
+    assert_int_equal(v->file_write(v->context, f, 999995, "hello world", 11), 0);
+    assert_int_equal(v->file_sync(v->context, f), 0);
+    assert_int_equal(v->file_read(v->context, f, 999990, bytes, 16), 16);
+    assert_memory_equal(bytes, "\0\0\0\0\0hello world", 16);
+    assert_int_equal(v->file_read(v->context, f, 1000000, bytes, 16), 6);
+    assert_int_equal(v->file_read(v->context, f, 2000000, bytes, 16), 0);
+    v->file_close(v->context, f);
+    assert_int_equal(v->rename(v->context, "a", "b"), 0);
+    assert_int_equal(v->dir_sync(v->context), 0);
+    assert_int_equal(v->list(v->context, count_name, &n), 77);
+    assert_true(v->free_bytes(v->context) > 0);
+    assert_int_equal(v->remove(v->context, "b"), 0);
+    assert_int_equal(v->remove(v->context, "b"), -ENOENT);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_append_and_read_while_the_thread_writes), TEST(test_the_thread_finds_space_again),
+        TEST(test_the_thread_ends_with_the_first_failure),  TEST(test_a_second_opener_is_locked_out),
+        TEST(test_the_directory_is_made_private),           TEST(test_calls_on_a_real_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
