@@ -7,7 +7,7 @@
 #include "ctl/client.h"
 #include "ctl/verbs.h"
 
-enum { STATUS_TIMEOUT_MSEC = 5000, WATCH_SECONDS = 1 };
+enum { STATUS_TIMEOUT_MSEC = 5000, WATCH_SECONDS = 1, SHORT_USEC = 120000000 };
 
 static const char *const red = "\033[1;31m", *const green = "\033[1;32m", *const plain = "\033[0m";
 
@@ -68,8 +68,13 @@ static void print_verdict(const struct view *w)
            r->color ? plain : "", (long long)w->n_here, (long long)w->n_peers);
     if (!w->quorum) {
         int64_t since = get(w->p, "quorum_since_usec", -1);
-        if (since >= 0)
-            printf(" for %lld s", (long long)((w->now_usec > since ? w->now_usec - since : 0) / 1000000));
+        int64_t usec = since >= 0 && w->now_usec > since ? w->now_usec - since : 0;
+        char duration[TEXT_SHORT_MAX];
+        duration_format(usec, duration);
+        if (since >= 0 && usec < SHORT_USEC)
+            printf(" for %lld s", (long long)(usec / 1000000));
+        else if (since >= 0)
+            printf(" for %s", duration);
         printf(": nothing can be chosen; reads show slot %lld\n", (long long)w->chosen);
         return;
     }

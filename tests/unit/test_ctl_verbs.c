@@ -1,0 +1,363 @@
+/* What verbs print and exit with, over canned answers of a replica. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/verbs.h"
+#include "wire/varlink.h"
+
+enum { OUT_MAX = 8192, CALL_MAX = 65536 };
+
+struct canned {
+    const char *method;  /* without its interface */
+    const char *replies; /* whole ones, '|' between them; NULL: closes the connection */
+};
+
+static char dir[] = "/tmp/test_ctl_verbs_XXXXXX", out[OUT_MAX], err[OUT_MAX], calls[OUT_MAX];
+static pid_t server;
+
+/* --- a replica that knows some answers by heart --- */
+
+static void answer(int fd, const struct canned *canned, const char *call)
+{
+    for (; canned->method; canned++) {
+        char name[64];
+        snprintf(name, sizeof(name), ".%s\"", canned->method);
+        if (!strstr(call, name))
+            continue;
+        if (!canned->replies)
+            _exit(0);
+        char *copy = strdup(canned->replies), *rest = copy;
+        for (char *reply; copy && (reply = strsep(&rest, "|"));)
+            if (write(fd, reply, strlen(reply) + 1) < 0)
+                _exit(1);
+        free(copy);
+        return;
+    }
+    const char missing[] = "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"?\"}}";
+    if (write(fd, missing, sizeof(missing)) < 0)
+        _exit(1);
+}
+
+static void serve(int listener, const struct canned *canned)
+{
+    FILE *log = fopen("calls", "w");
+    for (;;) {
+        char bytes[CALL_MAX];
+        size_t size = 0;
+        int fd = accept(listener, NULL, NULL);
+        for (ssize_t n; (n = read(fd, bytes + size, sizeof(bytes) - size)) > 0;) {
+            size += (size_t)n;
+            for (char *nul; (nul = memchr(bytes, '\0', size));) {
+                size_t whole = (size_t)(nul - bytes) + 1;
+                fprintf(log, "%s\n", bytes);
+                fflush(log);
+                answer(fd, canned, bytes);
+                memmove(bytes, bytes + whole, size - whole);
+                size -= whole;
+            }
+        }
+        close(fd);
+    }
+}
+
+static void server_start(const struct canned *canned)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "run/1/control"};
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    unlink(address.sun_path);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(listener, 16), 0);
+    server = fork();
+    assert_true(server >= 0);
+    if (server == 0)
+        serve(listener, canned);
+    close(listener);
+}
+
+static void server_stop(void)
+{
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+}
+
+/* --- running a verb --- */
+
+static void read_file(const char *name, char ret[OUT_MAX])
+{
+    FILE *f = fopen(name, "r");
+    size_t n = f ? fread(ret, 1, OUT_MAX - 1, f) : 0;
+    ret[n] = '\0';
+    if (f)
+        fclose(f);
+}
+
+/* Fills out, err and calls; answers the exit status. */
+static int run(const struct canned *canned, enum json_mode json, const char *line)
+{
+    char copy[512], error[OPTIONS_ERROR_MAX + 1];
+    char *words[32];
+    int n = 0, taken = 0;
+    struct arguments a;
+    snprintf(copy, sizeof(copy), "%s", line);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+        words[n++] = word;
+    struct invocation v = {
+        .verb = verb_find(words, n, &taken),
+        .arguments = &a,
+        .place = {.id = 1},
+        .report = {.json = json, .legend = true},
+        .timeout_msec = 1000,
+    };
+    assert_non_null(v.verb);
+    assert_true(arguments_init(&a, (size_t)n));
+    assert_true(arguments_read(&a, global_options, v.verb->options, n - taken, words + taken, false, error) >= 0);
+    server_start(canned);
+    fflush(stdout);
+    fflush(stderr);
+    int saved[2] = {dup(1), dup(2)},
+        files[2] = {open("out", O_RDWR | O_CREAT | O_TRUNC, 0600), open("err", O_RDWR | O_CREAT | O_TRUNC, 0600)};
+    dup2(files[0], 1);
+    dup2(files[1], 2);
+    int status = v.verb->run(&v);
+    fflush(stdout);
+    fflush(stderr);
+    for (int i = 0; i < 2; i++) {
+        dup2(saved[i], i + 1);
+        close(saved[i]);
+        close(files[i]);
+    }
+    server_stop();
+    arguments_done(&a);
+    read_file("out", out);
+    read_file("err", err);
+    read_file("calls", calls);
+    return status;
+}
+
+/* --- the tests --- */
+
+static const char status_format[] =
+    "{\"parameters\":{\"cluster\":\"lobby\",\"id\":1,\"version\":\"1\",\"pid\":7,\"started_usec\":1,\"role\":\"%s\",%s"
+    "\"ballot\":{\"round\":7,\"replica\":1},\"quorum\":%s,\"quorum_size\":2,\"chosen\":18204,\"accepted\":18204,"
+    "\"first_kept\":0,"
+    "\"flushed\":18100,\"noops\":1,\"peers\":[%s],\"drops\":[],\"skip_slots\":[],\"journal_bytes\":1992294,"
+    "\"disk_free_bytes\":44023414784,\"sync_p99_usec\":1800,%s\"warnings\":[],\"remedies\":[%s]}}";
+
+static void test_status_with_a_quorum(void **state)
+{
+    (void)state;
+    char reply[4096], peers[1024];
+    long long heard = (long long)(wall_usec() - INT64_C(3 * 3600 * 1000000) - 1000000);
+    snprintf(peers, sizeof(peers),
+             "{\"id\":0,\"address\":\"127.0.0.1:6000\",\"role\":\"follower\",\"chosen\":18090,\"rtt_usec\":400,\"heard_"
+             "usec\":%lld,"
+             "\"drops\":[{\"rate\":10,\"direction\":\"out\"}]},"
+             "{\"id\":1,\"address\":\"127.0.0.1:6001\",\"role\":\"self\"},"
+             "{\"id\":2,\"address\":\"127.0.0.1:6002\",\"role\":\"follower\",\"chosen\":18204,\"rtt_usec\":300,\"heard_"
+             "usec\":%lld}",
+             heard, heard);
+    snprintf(reply, sizeof(reply), status_format, "leader", "\"leader\":1,\"leader_since_usec\":1769903999123456,",
+             "true", peers, "", "");
+    const struct canned canned[] = {{"Status", reply}, {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "status"), EXIT_DONE);
+    assert_string_equal(out, "* QUORATE 3 of 3   cluster lobby   leader 1 since 2026-01-31 23:59:59 (ballot 7.1)\n"
+                             "\n"
+                             "  ID  ADDRESS         ROLE      CHOSEN  LAG    RTT  HEARD  NOTE\n"
+                             "* 1   127.0.0.1:6001  leader     18204    -      -      -  this replica\n"
+                             "! 0   127.0.0.1:6000  follower   18090  114  0.4ms     3h  dropping 10% out\n"
+                             "+ 2   127.0.0.1:6002  follower   18204    0  0.3ms     3h\n"
+                             "\n"
+                             "  Journal 1.9 MiB, slots 0-18204, flushed to 18100, sync p99 1.8 ms, disk 41 GiB free\n");
+    assert_int_equal(run(canned, JSON_SHORT, "status"), EXIT_DONE);
+    assert_non_null(strstr(reply, "\"parameters\":{"));
+    size_t n = strlen(out);
+    assert_true(n > 0 && out[n - 1] == '\n');
+    assert_int_equal(strncmp(out, strstr(reply, ":{\"cluster") + 1, n - 1), 0); /* the parameters as they came */
+}
+
+static void test_status_without_a_quorum(void **state)
+{
+    (void)state;
+    char reply[4096], since[64];
+    snprintf(since, sizeof(since), "\"quorum_since_usec\":%lld,", (long long)(wall_usec() - INT64_C(10900000000)));
+    snprintf(reply, sizeof(reply), status_format, "candidate", "", "false",
+             "{\"id\":2,\"address\":\"b\",\"role\":\"unreachable\",\"heard_usec\":1769903999123456},"
+             "{\"id\":0,\"address\":\"a\",\"role\":\"refused\",\"note\":\"wrong cluster key\"}",
+             since, "\"look at 2\",\"compare the keys\"");
+    const struct canned canned[] = {{"Status", reply}, {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "status"), EXIT_NO_QUORUM);
+    assert_string_equal(out, "o NO QUORUM 1 of 3 for 3h: nothing can be chosen; reads show slot 18204\n"
+                             "  2 silent since 2026-01-31 23:59:59   0 refused: wrong cluster key\n"
+                             "  Try: look at 2; compare the keys\n");
+}
+
+static void test_send_prints_the_slot(void **state)
+{
+    (void)state;
+    const struct canned fresh[] = {{"Position", "{\"parameters\":{\"slot\":5}}"},
+                                   {"Submit", "{\"parameters\":{\"slot\":9,\"key\":\"k\",\"duplicate\":false}}"},
+                                   {NULL, NULL}};
+    assert_int_equal(run(fresh, JSON_OFF, "send hello big world --as bob --key k"), EXIT_DONE);
+    assert_string_equal(out, "chosen at slot 9\n");
+    assert_non_null(strstr(calls, "\"text\":\"hello big world\",\"author\":\"bob\",\"key\":\"k\",\"since\":5,"));
+    assert_int_equal(run(fresh, JSON_SHORT, "send x --key k"), EXIT_DONE);
+    assert_string_equal(out, "{\"slot\":9,\"key\":\"k\",\"duplicate\":false}\n");
+
+    const struct canned again[] = {{"Submit", "{\"parameters\":{\"slot\":9,\"key\":\"k\",\"duplicate\":true}}"},
+                                   {NULL, NULL}};
+    assert_int_equal(run(again, JSON_OFF, "send x --key k --since 3"), EXIT_DONE);
+    assert_string_equal(out, "already chosen at slot 9\n");
+    assert_null(strstr(calls, "Position"));
+}
+
+static void test_errors_have_their_status(void **state)
+{
+    (void)state;
+    const struct canned denied[] = {
+        {"SetDrop", "{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}"}, {NULL, NULL}};
+    assert_int_equal(run(denied, JSON_OFF, "drop 10"), EXIT_NOT_PERMITTED);
+    assert_int_equal(strncmp(err, "mpaxosctl: replica 1: not permitted", 35), 0);
+    assert_string_equal(out, "");
+    assert_int_equal(run(denied, JSON_SHORT, "drop 10"), EXIT_NOT_PERMITTED);
+    assert_string_equal(out, "{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}\n");
+    assert_string_equal(err, "");
+
+    /* The same silence after a call that may have had an effect, and after one that cannot. */
+    const struct canned dies[] = {{"SetDrop", NULL}, {"Status", NULL}, {NULL, NULL}};
+    assert_int_equal(run(dies, JSON_OFF, "drop 10"), EXIT_OUTCOME_UNKNOWN);
+    assert_int_equal(run(dies, JSON_OFF, "status"), EXIT_NO_DAEMON);
+
+    const struct canned nonsense[] = {{"Status", "{\"what\":1}"}, {NULL, NULL}};
+    assert_int_equal(run(nonsense, JSON_OFF, "status"), EXIT_NO_DAEMON);
+    const struct canned none[] = {{NULL, NULL}};
+    assert_int_equal(run(none, JSON_OFF, "metrics"), EXIT_FAILED);
+}
+
+static void test_drop_zero_lifts_both_directions(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {
+        {"SetDrop", "{\"parameters\":{\"drops\":[{\"rate\":30,\"direction\":\"in\",\"peer\":2}]}}"}, {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "drop 0"), EXIT_DONE);
+    assert_non_null(strstr(calls, "\"rate\":0,\"direction\":\"both\"}"));
+    assert_string_equal(out, "RATE  DIRECTION  PEER  UNTIL\n 30%  in            2  lifted\n");
+    assert_int_equal(run(canned, JSON_OFF, "drop 30 --in --peer 2 --for 9"), EXIT_DONE);
+    assert_non_null(strstr(calls, "\"rate\":30,\"direction\":\"in\",\"peer\":2,\"seconds\":9}"));
+    assert_int_equal(run(canned, JSON_OFF, "drop 30"), EXIT_DONE);
+    assert_non_null(strstr(calls, "\"rate\":30,\"direction\":\"out\"}"));
+}
+
+static void test_log_follows_its_pages(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {{"Read",
+                                     "{\"parameters\":{\"messages\":[{\"slot\":2,\"time_usec\":1769903999123456,"
+                                     "\"author\":\"ann\",\"text\":\"a\\tb\\u001b[m\"}],"
+                                     "\"next\":3},\"continues\":true}|"
+                                     "{\"parameters\":{\"messages\":[{\"slot\":4,\"time_usec\":1769904000000000,"
+                                     "\"author\":\"bob\",\"text\":\"\xc3\xa4\"}],\"next\":5}}"},
+                                    {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "log --from 2"), EXIT_DONE);
+    assert_string_equal(out, "    SLOT  TIME (UTC)           AUTHOR        TEXT\n"
+                             "       2  2026-01-31 23:59:59  ann           a\\tb\\x1b[m\n"
+                             "       4  2026-02-01 00:00:00  bob           \xc3\xa4\n");
+    assert_non_null(strstr(calls, "\"from\":2"));
+    assert_int_equal(run(canned, JSON_PRETTY, "log -n 7"), EXIT_DONE);
+    assert_non_null(strstr(calls, "\"tail\":7"));
+    assert_string_equal(out,
+                        "{\"slot\":2,\"time_usec\":1769903999123456,\"author\":\"ann\",\"text\":\"a\\tb\\u001b[m\"}\n"
+                        "{\"slot\":4,\"time_usec\":1769904000000000,\"author\":\"bob\",\"text\":\"\xc3\xa4\"}\n");
+}
+
+static void test_flush_reports_each_replica(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {
+        {"Flush", "{\"parameters\":{\"results\":[{\"replica\":0,\"slot\":9,\"messages\":3,\"path\":\"/l/0\"},"
+                  "{\"replica\":1,\"error\":\"gone\"}]}}"},
+        {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "flush --all"), EXIT_FAILED);
+    assert_string_equal(
+        out, "REPLICA  SLOT  MESSAGES  PATH\n      0     9         3  /l/0\n      1     -         -  gone\n");
+}
+
+static void test_skip_says_where_the_leader_is(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {{"Status", "{\"parameters\":{\"id\":1,\"leader\":2,\"peers\":[{\"id\":2,"
+                                               "\"address\":\"10.0.0.2:6002\",\"role\":\"leader\"}]}}"},
+                                    {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "skip 5"), EXIT_NO_DAEMON);
+    assert_non_null(strstr(err, "replica 2 leads, at 10.0.0.2:6002"));
+    const struct canned leads[] = {{"Status", "{\"parameters\":{\"id\":1,\"leader\":1,\"peers\":[]}}"},
+                                   {"SkipSlots", "{\"parameters\":{\"skip_slots\":[5,6]}}"},
+                                   {NULL, NULL}};
+    assert_int_equal(run(leads, JSON_OFF, "skip 5 6"), EXIT_DONE);
+    assert_non_null(strstr(calls, "\"slots\":[5,6]"));
+    assert_string_equal(out, "skips slots 5 6\n");
+    const struct canned nobody[] = {{"Status", "{\"parameters\":{\"id\":1,\"peers\":[]}}"}, {NULL, NULL}};
+    assert_int_equal(run(nobody, JSON_OFF, "skip 5"), EXIT_NO_QUORUM);
+}
+
+static void test_wait_tells_why_it_gave_up(void **state)
+{
+    (void)state;
+    const struct canned without[] = {{"Status", "{\"parameters\":{\"quorum\":false,\"chosen\":7}}"}, {NULL, NULL}};
+    const struct canned with[] = {{"Status", "{\"parameters\":{\"quorum\":true,\"leader\":1,\"chosen\":7}}"},
+                                  {NULL, NULL}};
+    assert_int_equal(run(without, JSON_OFF, "wait"), EXIT_NO_QUORUM);
+    assert_int_equal(run(without, JSON_OFF, "wait --slot 8"), EXIT_FAILED);
+    assert_int_equal(run(without, JSON_OFF, "wait --slot 7"), EXIT_DONE);
+    assert_int_equal(run(with, JSON_OFF, "wait"), EXIT_DONE);
+    assert_int_equal(run(with, JSON_OFF, "wait --quorum --slot 8"), EXIT_FAILED);
+    assert_int_equal(run(with, JSON_OFF, "wait --quorum --slot 7"), EXIT_DONE);
+}
+
+static int enter(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    setenv("TZ", "UTC", 1);
+    tzset();
+    unsetenv("MPAXOS_DIR");
+    return mkdtemp(dir) && chdir(dir) == 0 ? system("mkdir -p run/1") : -1;
+}
+
+static int leave(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof(command), "rm -r %s", dir);
+    return chdir("/") == 0 ? system(command) : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status_with_a_quorum),
+        cmocka_unit_test(test_status_without_a_quorum),
+        cmocka_unit_test(test_send_prints_the_slot),
+        cmocka_unit_test(test_errors_have_their_status),
+        cmocka_unit_test(test_drop_zero_lifts_both_directions),
+        cmocka_unit_test(test_log_follows_its_pages),
+        cmocka_unit_test(test_flush_reports_each_replica),
+        cmocka_unit_test(test_skip_says_where_the_leader_is),
+        cmocka_unit_test(test_wait_tells_why_it_gave_up),
+    };
+    return cmocka_run_group_tests(tests, enter, leave);
+}
