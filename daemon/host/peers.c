@@ -74,7 +74,11 @@ static int look_up_now(const struct peer_address *a, int flags, struct addrinfo 
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM, .ai_flags = flags | AI_NUMERICSERV};
     char port[8];
     snprintf(port, sizeof(port), "%u", a->port);
-    return getaddrinfo(a->host, port, &hints, ret);
+    int error = getaddrinfo(a->host, port, &hints, ret);
+    /* RFC 6761, section 6.3: where no resolver knows the names of the loopback, they mean it all the same. */
+    if (error != 0 && config_host_is_loopback(a->host))
+        error = getaddrinfo("127.0.0.1", port, &hints, ret);
+    return error;
 }
 
 static void set_address(struct peers *p, struct address *a, const struct addrinfo *list)
