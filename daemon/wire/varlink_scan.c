@@ -146,7 +146,7 @@ static bool scan_string(struct scan *s)
                 return false;
             continue;
         }
-        size_t n = varlink_utf8_length(s->p, s->end);
+        size_t n = c < 0x80 ? 1 : varlink_utf8_length(s->p, s->end);
         if (n == 0)
             return fail(s, "invalid UTF-8");
         s->p += n;

@@ -318,6 +318,25 @@ static void test_timeout(void **state)
     stored_is("d", 12);
 }
 
+/* A number that was answered long ago settles when another stands at its place in the ring. */
+static void test_late_settlement(void **state)
+{
+    (void)state;
+    f->driver->hold = true;
+    client_ask(c, SUBMIT("\"text\":\"x\",\"key\":\"old\",\"timeout_ms\":1"),
+               "{\"error\":\"" R "Timeout\",\"parameters\":{\"key\":\"old\",\"since\":0}}");
+    for (unsigned i = 1; i <= 64; i++) {
+        struct fake_open old = f->driver->open[0];
+        client_call(c, SUBMIT("\"text\":\"x\",\"key\":\"k\""));
+        client_expect_quiet(c);
+        fake_settle(f->driver, 0, SUBMIT_CONFLICT, 99);
+        client_expect_quiet(c);
+        fake_settle(f->driver, 0, SUBMIT_CHOSEN, i);
+        stored_is("k", i);
+        f->driver->open[f->driver->n_open++] = old;
+    }
+}
+
 static void test_position(void **state)
 {
     (void)state;
@@ -515,6 +534,7 @@ int main(void)
         TEST(test_pipelining_order),
         TEST(test_more_without_stream),
         TEST(test_timeout),
+        TEST(test_late_settlement),
         TEST(test_position),
         TEST(test_not_initialized),
         TEST(test_flush),

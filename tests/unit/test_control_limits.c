@@ -233,6 +233,24 @@ static void test_pipelined_submits(void **state)
     assert_int_equal(f->driver->n_open, 0);
 }
 
+/* What comes behind calls in flight is not read for ever. */
+static void test_calls_without_end(void **state)
+{
+    (void)state;
+    size_t taken = 0;
+    f->driver->hold = true;
+    for (unsigned idle = 0; idle < 50;) {
+        const char call[] = SUBMIT("\"text\":\"x\"");
+        ssize_t n = send(c->fd, call, sizeof(call), MSG_NOSIGNAL);
+        taken += n > 0 ? (size_t)n : 0;
+        idle = n > 0 ? 0 : idle + 1;
+        if (n != sizeof(call))
+            fixture_turn(f);
+        assert_true(taken < (4 << 20));
+    }
+    assert_int_equal(f->driver->n_open, CONTROL_CALLS_MAX);
+}
+
 static void test_endless_message(void **state)
 {
     (void)state;
@@ -508,6 +526,7 @@ int main(void)
         TEST(test_split),
         TEST(test_pipelined_submits),
         TEST(test_endless_message),
+        TEST(test_calls_without_end),
         TEST(test_no_reader),
         TEST(test_slow_reader),
         TEST(test_half_closed),
