@@ -59,7 +59,7 @@ static void tell_quorum(const struct replica_status *before, const struct replic
     if (now->identity != before->identity && now->identity == IDENTITY_VOTER)
         log_line(LOG_LEVEL_NOTICE, "first start is done: this replica votes");
     if (now->quorum && !before->quorum)
-        log_line(LOG_LEVEL_NOTICE, "quorum: %u of %u linked, leader %u", now->n_linked, now->n_peers + 1, now->leader);
+        log_line(LOG_LEVEL_NOTICE, "quorum: %u of %u linked", now->n_linked, now->n_peers + 1);
     if (!now->quorum && before->quorum && now->n_linked >= now->n_needed)
         log_line(LOG_LEVEL_NOTICE, "no leader: %u of %u linked; one is being elected", now->n_linked, now->n_peers + 1);
     else if (!now->quorum && before->quorum)

@@ -585,7 +585,7 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
     stop_all(c);
     for (size_t i = 0; i < REPLICAS; i++) /* and all at once, from their disks */
         assert_int_equal(start_node(c, i), 0);
-    run_until(c, all_quorate);
+    run_until(c, all_at_goal); /* what the disks know to be chosen may lag behind */
     for (size_t i = 0; i < REPLICAS; i++) {
         assert_int_equal(read_all(c, i), 2000);
         assert_int_equal(driver_tail(c->nodes[i].driver, 1), goal);
