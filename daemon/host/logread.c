@@ -83,8 +83,8 @@ static void index_slot(struct logread *l, slot_t slot)
         l->index = index;
         l->index_room = room;
     }
-    while (l->n_index <= at) /* below the first slot kept there is none */
-        l->index[l->n_index++] = l->messages;
+    for (; l->n_index <= at; l->n_index++) /* below the first slot that was applied there is none */
+        l->index[l->n_index] = l->n_index == at ? l->messages : 0;
 }
 
 void logread_add(struct logread *l, const struct applied *applied, size_t n)

@@ -1,0 +1,257 @@
+/* Reading the log, from memory and from a real journal, against an array that knows what stands where. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "host/logread.h"
+#include "host/values.h"
+#include "paxos/prng.h"
+
+enum { SLOTS = 3 * LOGREAD_TAIL_SLOTS + 77, STEP = 100, FIRST = 1 };
+
+struct expected {
+    bool visible;
+    uint64_t time_usec;
+};
+
+struct fixture {
+    char dir[32];
+    struct vfs *vfs;
+    struct journal *journal;
+    struct values values;
+    struct logread *l;
+    struct identity identity;
+    struct prng prng;
+    struct expected slots[SLOTS];
+    uint64_t seq;
+};
+
+static void written(void *user, int error)
+{
+    (void)user;
+    assert_int_equal(error, 0);
+}
+
+static bool no_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    (void)user, (void)record, (void)bytes, (void)size;
+    return true;
+}
+
+static struct value *make_value(struct fixture *x, slot_t slot, bool is_message)
+{
+    char text[32], keytext[32];
+    struct value_fields f = {.type = is_message ? VALUE_MESSAGE : VALUE_NOOP};
+    uint8_t bytes[256];
+    struct value *v;
+    if (is_message) {
+        f.author = "ann";
+        f.author_size = 3;
+        f.key = keytext;
+        f.key_size = (uint8_t)snprintf(keytext, sizeof(keytext), "key%lu", (unsigned long)slot);
+        f.text = text;
+        f.text_size = (uint32_t)snprintf(text, sizeof(text), "text %lu", (unsigned long)slot);
+        f.time_usec = 1000 + slot;
+    }
+    value_encode(&f, bytes);
+    assert_int_equal(values_copy(&x->values, bytes, (uint32_t)value_encoded_size(&f), &x->identity.cluster, &v), 0);
+    return v;
+}
+
+/* Slots [from, until): some no-ops, some hidden, some at another time than their leader's. */
+static void append(struct fixture *x, slot_t from, slot_t until)
+{
+    struct record records[STEP + 1];
+    struct applied applied[STEP];
+    struct note notes[STEP];
+    uint32_t n_notes = 0;
+    size_t n = 0;
+    for (slot_t s = from; s < until; s++, n++) {
+        uint64_t kind = prng_below(&x->prng, 10);
+        struct value *v = make_value(x, s, kind != 0);
+        x->slots[s] = (struct expected){.visible = kind > 1, .time_usec = kind == 2 ? 5000 + s : 1000 + s};
+        if (kind == 1)
+            notes[n_notes++] = (struct note){.slot = s, .type = NOTE_HIDDEN};
+        if (kind == 2)
+            notes[n_notes++] = (struct note){.slot = s, .type = NOTE_TIME, .time_usec = 5000 + s};
+        records[n] = (struct record){.type = RECORD_ACCEPT, .slot = s, .ballot = {.round = 1, .gen = 1}, .value = v};
+        applied[n] =
+            (struct applied){.slot = s, .value = v, .time_usec = x->slots[s].time_usec, .visible = x->slots[s].visible};
+    }
+    records[n] = (struct record){.type = RECORD_COMMIT, .slot = until - 1, .notes = notes, .n_notes = n_notes};
+    x->seq += n + 1;
+    journal_append(x->journal, records, n + 1, x->seq);
+    assert_int_equal(journal_write(x->journal), 0);
+    while (!journal_has_space(x->journal))
+        assert_int_equal(journal_write(x->journal), 0);
+    logread_add(x->l, applied, n);
+    logread_committed(x->l, until - 1);
+    for (size_t i = 0; i < n; i++)
+        values_unref(records[i].value);
+}
+
+static int setup(void **state)
+{
+    struct fixture *x = calloc(1, sizeof(*x));
+    char error[JOURNAL_ERROR_MAX + 1];
+    assert_non_null(x);
+    strcpy(x->dir, "/tmp/mpaxos-XXXXXX");
+    assert_non_null(mkdtemp(x->dir));
+    values_init(&x->values);
+    prng_seed(&x->prng, 7);
+    x->identity = (struct identity){.status = IDENTITY_VOTER,
+                                    .id = 1,
+                                    .life = 2,
+                                    .cluster = {{9}},
+                                    .configuration = {.alpha = 10,
+                                                      .dedup_slots = 10,
+                                                      .streams_max = 10,
+                                                      .n_members = 1,
+                                                      .members = {{.id = 1, .gen = 1, .life = 2}}}};
+    assert_int_equal(vfs_posix_open(x->dir, &x->vfs), 0);
+    struct journal_options o = {.vfs = x->vfs, .segment_bytes = 1 << 20, .written = written};
+    assert_int_equal(journal_open(&o, &x->identity, no_record, NULL, NULL, &x->journal, error), JOURNAL_OK);
+    x->l = logread_new(&x->values);
+    assert_non_null(x->l);
+    logread_attach(x->l, x->journal, &x->identity.cluster);
+    for (slot_t s = FIRST; s < SLOTS; s += STEP)
+        append(x, s, s + STEP < SLOTS ? s + STEP : SLOTS);
+    *state = x;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *x = *state;
+    char command[64];
+    logread_free(x->l);
+    assert_ptr_equal(x->values.all.next, &x->values.all); /* nobody forgot a value */
+    journal_close(x->journal);
+    vfs_posix_close(x->vfs);
+    snprintf(command, sizeof(command), "rm -r %s", x->dir);
+    assert_int_equal(system(command), 0);
+    free(x);
+    return 0;
+}
+
+struct reading {
+    struct fixture *x;
+    slot_t expected; /* the next message, or the first slot behind it */
+    size_t n, stop_after;
+};
+
+static slot_t next_visible(const struct fixture *x, slot_t s)
+{
+    while (s < SLOTS && !x->slots[s].visible)
+        s++;
+    return s;
+}
+
+static bool check(void *user, const struct log_message *m)
+{
+    struct reading *r = user;
+    char text[32];
+    r->expected = next_visible(r->x, r->expected);
+    assert_int_equal(m->slot, r->expected);
+    assert_int_equal(m->time_usec, r->x->slots[m->slot].time_usec);
+    assert_int_equal(m->text_size, snprintf(text, sizeof(text), "text %lu", (unsigned long)m->slot));
+    assert_memory_equal(m->text, text, m->text_size);
+    assert_int_equal(m->author_size, 3);
+    r->expected++;
+    return ++r->n != r->stop_after;
+}
+
+static void any_range_reads_what_stands_there(void **state)
+{
+    struct fixture *x = *state;
+    for (int i = 0; i < 300; i++) {
+        slot_t from = prng_below(&x->prng, SLOTS + 5), next;
+        size_t n_max = 1 + prng_below(&x->prng, 3000), bytes_max = prng_below(&x->prng, 3) == 0 ? 500 : 1 << 20;
+        struct reading r = {.x = x, .expected = from, .stop_after = prng_below(&x->prng, 4) == 0 ? 5 : 0};
+        int n = logread_read(x->l, from, n_max, bytes_max, check, &r, &next);
+        assert_int_equal(n, r.n);
+        assert_true(r.n <= n_max);
+        if (next_visible(x, from) < SLOTS)
+            assert_true(n > 0);
+        else if (from <= SLOTS)
+            assert_int_equal(next, SLOTS);
+        assert_true(next >= r.expected || n == 0);
+        assert_int_equal(next_visible(x, r.n > 0 ? r.expected : from),
+                         next_visible(x, next)); /* nothing is passed over */
+    }
+}
+
+static void one_message_comes_even_if_it_is_large(void **state)
+{
+    struct fixture *x = *state;
+    slot_t next;
+    for (slot_t from = 0; from < SLOTS - 10; from += SLOTS / 7) {
+        struct reading r = {.x = x, .expected = from};
+        assert_int_equal(logread_read(x->l, from, 10, 0, check, &r, &next), 1);
+    }
+}
+
+static void the_whole_log_reads_in_pieces(void **state)
+{
+    struct fixture *x = *state;
+    struct reading r = {.x = x};
+    slot_t next = 0;
+    while (next < SLOTS)
+        assert_true(logread_read(x->l, next, 1000, 10000, check, &r, &next) >= 0);
+    assert_int_equal(r.n, logread_messages(x->l));
+    assert_int_equal(logread_messages(x->l) + logread_noops(x->l), SLOTS - FIRST);
+}
+
+static void the_tail_is_found_in_memory_and_on_disk(void **state)
+{
+    struct fixture *x = *state;
+    uint64_t n = 0;
+    assert_int_equal(logread_tail(x->l, 0), SLOTS);
+    for (slot_t s = SLOTS; s-- > FIRST;) {
+        if (!x->slots[s].visible)
+            continue;
+        n++;
+        if (n < 50 || n % 97 == 0)
+            assert_int_equal(logread_tail(x->l, n), s);
+    }
+    assert_int_equal(logread_tail(x->l, n), logread_first_kept(x->l));
+    assert_int_equal(logread_tail(x->l, UINT64_MAX), logread_first_kept(x->l));
+}
+
+static void a_peer_gets_consecutive_slots(void **state)
+{
+    struct fixture *x = *state;
+    struct entry entries[64];
+    for (int i = 0; i < 300; i++) {
+        slot_t from = FIRST + prng_below(&x->prng, SLOTS - FIRST), until = from + prng_below(&x->prng, 100);
+        int n = logread_fetch(x->l, from, until, 64, 2000, entries);
+        assert_true(n > 0);
+        for (int k = 0; k < n; k++) {
+            struct value *v = entries[k].value;
+            assert_int_equal(entries[k].slot, from + (slot_t)k);
+            assert_true(entries[k].slot <= until);
+            assert_true(v->type == VALUE_NOOP || v->time_usec == 1000 + entries[k].slot);
+            values_unref(v);
+        }
+    }
+    assert_int_equal(logread_fetch(x->l, SLOTS, SLOTS + 5, 64, 2000, entries), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_range_reads_what_stands_there), cmocka_unit_test(one_message_comes_even_if_it_is_large),
+        cmocka_unit_test(the_whole_log_reads_in_pieces),     cmocka_unit_test(the_tail_is_found_in_memory_and_on_disk),
+        cmocka_unit_test(a_peer_gets_consecutive_slots),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
