@@ -57,6 +57,7 @@ struct client {
     struct cluster *cluster;
     uint32_t index;
     struct session *session;
+    uint64_t wait_until_usec; /* it was refused */
     struct operation **retries;
     uint32_t n_retries, retries_capacity;
 };

@@ -6,6 +6,8 @@
 #include "tests/unit/cluster_check.h"
 #include "tests/unit/cluster_client_private.h"
 
+enum { REFUSED_WAIT_USEC = 300000 };
+
 struct clients_options clients_defaults(void)
 {
     return (struct clients_options){
@@ -85,7 +87,9 @@ static void send_some(struct client *l)
     uint32_t room = k->options.in_flight_max - l->session->n_open, n = 0;
     if (l->session->n_open >= k->options.in_flight_max)
         return;
-    uint32_t max = (uint32_t)cluster_random(c, 1, room);
+    uint32_t max = (uint32_t)cluster_random(c, 1, cluster_chance(c, 200) ? room : 3);
+    if (max > room)
+        max = room;
     if (max > SUBMIT_BATCH_MAX)
         max = SUBMIT_BATCH_MAX;
     while (n < max && n < l->n_retries) {
@@ -101,10 +105,18 @@ static void send_some(struct client *l)
         return;
     uint32_t from = l->session->n_attempts;
     session_submit(c, l->session, operations, n);
+    bool refused = false;
     for (uint32_t i = from; i < l->session->n_attempts; i++) {
-        if (l->session->attempts[i]->status == ATTEMPT_REFUSED && cluster_chance(c, k->options.retry_permille))
+        if (l->session->attempts[i]->status != ATTEMPT_REFUSED)
+            continue;
+        refused = true;
+        if (cluster_chance(c, k->options.retry_permille))
             want_retry(l, l->session->attempts[i]->operation);
     }
+    if (refused)
+        l->wait_until_usec = c->now_usec + cluster_random(c, 0, REFUSED_WAIT_USEC);
+    if (refused && cluster_chance(c, 300)) /* perhaps another replica is in a better way */
+        session_close(c, l->session);
 }
 
 /* A client whose call timed out tries its replica's neighbour, while the first attempt goes on. */
@@ -146,7 +158,7 @@ static void act(struct cluster *c, void *user, uint64_t argument)
     }
     if (!l->session && host >= 0)
         l->session = session_open(c, (uint32_t)host);
-    if (!l->session || l->session->renumber)
+    if (!l->session || l->session->renumber || l->wait_until_usec > c->now_usec)
         return;
     try_elsewhere(l);
     if (!l->session->renumber)

@@ -34,14 +34,14 @@ struct scenario scenario_draw(uint64_t seed)
     draw_tables(&p, &s.cluster);
 
     s.clients.n_clients = (uint32_t)draw(&p, 1, 6);
-    s.clients.operations_max = (uint32_t)draw(&p, 20, 400);
+    s.clients.operations_max = (uint32_t)draw(&p, 50, 600);
     s.clients.in_flight_max = (uint32_t)draw(&p, 1, 24);
     s.clients.pause_max_usec = draw(&p, 5 * MSEC, 60 * MSEC);
     s.clients.timeout_usec = draw(&p, 200 * MSEC, 2 * SECOND);
     s.clients.text_bytes_max = s.cluster.message_bytes_max;
 
     s.duration_usec = draw(&p, 1 * SECOND, 6 * SECOND);
-    s.fault_max_usec = draw(&p, 30 * MSEC, 1 * SECOND);
+    s.fault_max_usec = draw(&p, 30 * MSEC, 600 * MSEC);
     s.loss_max_permille = prng_below(&p, 3) == 0 ? 0 : (uint32_t)draw(&p, 0, 300);
     s.duplicate_max_permille = prng_below(&p, 3) == 0 ? 0 : (uint32_t)draw(&p, 0, 500);
     for (int i = 0; i < FAULT_KINDS; i++)
