@@ -3,5 +3,7 @@ system_tests = \
 	tests/system/harness.py \
 	tests/system/run \
 	tests/system/test_crash.py \
-	tests/system/test_everyday.py
+	tests/system/test_everyday.py \
+	tests/system/test_hostile.py \
+	tests/system/test_refusals.py
 EXTRA_DIST += $(system_tests)

@@ -2,31 +2,66 @@
 unit_tests = \
 	tests/unit/test_assembly \
 	tests/unit/test_chatlog \
+	tests/unit/test_chatlog_rotation \
 	tests/unit/test_cluster \
 	tests/unit/test_config \
+	tests/unit/test_control \
+	tests/unit/test_control_limits \
+	tests/unit/test_control_read \
+	tests/unit/test_control_status \
+	tests/unit/test_core_acceptor \
+	tests/unit/test_core_proposer \
 	tests/unit/test_crc32c \
+	tests/unit/test_ctl_config \
+	tests/unit/test_ctl_failure \
+	tests/unit/test_ctl_histogram \
+	tests/unit/test_ctl_load \
+	tests/unit/test_ctl_options \
+	tests/unit/test_ctl_submitter \
+	tests/unit/test_ctl_text \
+	tests/unit/test_ctl_verbs \
 	tests/unit/test_datagram \
 	tests/unit/test_datagram_hostile \
 	tests/unit/test_dedup \
+	tests/unit/test_driver \
 	tests/unit/test_faults \
+	tests/unit/test_flushes \
 	tests/unit/test_hash \
+	tests/unit/test_journal \
+	tests/unit/test_journal_crash \
+	tests/unit/test_journal_read \
+	tests/unit/test_journal_rot \
+	tests/unit/test_journal_space \
+	tests/unit/test_journal_thread \
+	tests/unit/test_log \
+	tests/unit/test_logread \
 	tests/unit/test_membership \
 	tests/unit/test_paths \
 	tests/unit/test_peers \
 	tests/unit/test_submissions \
+	tests/unit/test_supervisor \
 	tests/unit/test_value \
 	tests/unit/test_varlink
 
 tests_unit_libunit_a_SOURCES = \
+	tests/unit/chatlog_fixture.c \
+	tests/unit/chatlog_fixture.h \
+	tests/unit/control_client.c \
+	tests/unit/control_client.h \
 	tests/unit/datagrams.c \
 	tests/unit/datagrams.h \
 	tests/unit/fake_driver.c \
 	tests/unit/fake_driver.h \
+	tests/unit/journal_fixture.c \
+	tests/unit/journal_fixture.h \
 	tests/unit/messages.c \
 	tests/unit/messages.h \
 	tests/unit/messages_compare.c \
 	tests/unit/vfs_memory.c \
-	tests/unit/vfs_memory.h
+	tests/unit/vfs_memory.h \
+	tests/unit/vfs_memory_disk.c \
+	tests/unit/vfs_memory_private.h \
+	tests/unit/vfs_memory_rot.c
 
 # The cluster in memory that test_cluster* drive.
 tests_unit_libcluster_a_SOURCES = \
@@ -59,6 +94,8 @@ LDADD = tests/unit/libunit.a $(unit_libraries)
 unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_acceptor_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \
 	export MPAXOS_SOURCE MPAXOS_BUILD CC;
