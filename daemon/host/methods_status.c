@@ -79,11 +79,12 @@ void describe_start(const struct control *c, const struct driver_status *s, char
 {
     char list[REPLICAS_MAX * 8];
     uint32_t n = list_unheard(s, list, sizeof(list));
+    const char *noun = n == 1 ? "replica" : "replicas";
     if (n > 0)
         snprintf(ret, REASON_MAX + 1,
-                 "replica %u has not started: it has not heard of %s %s; start %s, or, where some can never be "
+                 "replica %u has not started: it has not heard of %s %s; start %s %s, or, where some can never be "
                  "started, let the rest start without them by mpaxosctl bootstrap",
-                 c->id, n == 1 ? "replica" : "replicas", list, n == 1 ? "it" : "them");
+                 c->id, noun, list, noun, list);
     else
         snprintf(ret, REASON_MAX + 1,
                  "replica %u has not started yet: it has heard of all others and waits until they agree; where this "
@@ -124,7 +125,7 @@ static void advise_peer(const struct advice *a, uint32_t i)
         say(a, true, "compare the configuration and the state of replica %u with this one's", p->id);
     } else if (p->heard_usec == 0) {
         say(a, false, "replica %u (%s) has never been heard", p->id, d->address);
-        say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u; and that UDP reaches %s", p->id, p->id,
+        say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u, and that UDP reaches %s", p->id, p->id,
             d->address);
     } else if (!p->linked) {
         uint64_t silent = now_usec() - p->heard_usec;

@@ -381,7 +381,7 @@ static void test_not_initialized(void **state)
         const char *reply = client_reply(c);
         assert_has(reply,
                    "{\"error\":\"" R "NotInitialized\",\"parameters\":{\"reason\":\"replica 1 has not started: ");
-        assert_has(reply, "it has not heard of replica 0; start it");
+        assert_has(reply, "it has not heard of replica 0; start replica 0, or");
     }
     client_call(c, CALL("Status", ""));
     const char *status = client_reply(c);

@@ -234,11 +234,11 @@ static void test_starting(void **state)
     s->replica.peers[0].linked = s->replica.peers[1].linked = false;
     s->replica.peers[1].heard_usec = 0;
     advises("replica 1 has not started: it has not heard of replica 2",
-            "start it, or, where some can never be started");
+            "start replica 2, or, where some can never be started");
     assert_string_equal(string(peer(0), "role"), "learner");
     assert_string_equal(string(peer(2), "role"), "unreachable");
     s->replica.peers[0].heard_usec = 0;
-    advises("it has not heard of replicas 0, 2", "start them");
+    advises("it has not heard of replicas 0, 2", "start replicas 0, 2, or");
     s->replica.peers[0].heard_usec = s->replica.peers[1].heard_usec = uv_hrtime() / 1000;
     advises("replica 1 has not started yet: it has heard of all others", "compare their configuration files");
 }
