@@ -73,9 +73,9 @@ struct submit_request {
  * checked. */
 slot_t driver_submit(struct session *s, const struct submit_request *q);
 
-/* `answer` is called once, unless cancelled first: with ok false where no majority confirmed yet and none will (stop).
- * Answers the cookie for driver_position_cancel(); 0: refused (too many open, or not started), `answer` is not called.
- */
+/* The linearizable position. `answer` is called once a majority confirmed, never before this returns, and not at all
+ * after a cancel or where none confirms: the caller keeps the time. Answers the cookie for driver_position_cancel(); 0:
+ * refused (too many open, or not started). */
 uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user);
 void driver_position_cancel(struct driver *d, uint64_t cookie);
 

@@ -29,7 +29,7 @@ enum {
 };
 
 /* Of log_limited(): 16 and 17 are the peers'. */
-enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19, LOG_KIND_FLUSH = 20 };
+enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19 };
 
 /* Marks the cookies of positions. */
 #define POSITION_COOKIE (UINT64_C(1) << 63)
@@ -108,8 +108,8 @@ struct driver {
     void (*watcher)(void *user, slot_t chosen);
     void *watcher_user;
 
-    struct replica_status status;                /* refreshed each tick */
-    uint64_t info_usec, lookup_usec, flush_usec; /* next ones */
+    struct replica_status status;    /* refreshed each tick */
+    uint64_t info_usec, lookup_usec; /* next ones */
     bool stopping, closing;
     uint64_t stop_usec;
 };

@@ -340,7 +340,6 @@ static void start_core(struct driver *d)
     d->armed_usec = UINT64_MAX;
     d->status.leader = REPLICA_ID_NONE;
     d->status.identity = replica_identity(d->replica)->status;
-    d->flush_usec = now_usec + (uint64_t)d->config->flush_interval_s * 1000000;
     d->stepping = true;
     replica_start(d->replica, now_usec, &effects);
     driver_carry_out(d, &effects, now_usec);

@@ -84,13 +84,6 @@ static void tell_changes(struct driver *d)
 
 /* --- every TICK_MS --- */
 
-static void own_flush_done(void *user, const struct flush_result *results, size_t n)
-{
-    (void)user;
-    if (n > 0 && !results[0].ok)
-        log_limited(LOG_KIND_FLUSH, LOG_LEVEL_ERROR, "flush: %s", results[0].text);
-}
-
 void driver_on_tick(struct driver *d)
 {
     uint64_t now_usec = driver_now();
@@ -105,10 +98,6 @@ void driver_on_tick(struct driver *d)
     if (now_usec >= d->lookup_usec) {
         d->lookup_usec = now_usec + LOOKUP_TICK_USEC;
         peers_tick(d->peers, now_usec);
-    }
-    if (d->config->flush_interval_s > 0 && now_usec >= d->flush_usec) {
-        d->flush_usec = now_usec + (uint64_t)d->config->flush_interval_s * 1000000;
-        driver_flush(d, false, (uint64_t)d->config->flush_interval_s * 1000, own_flush_done, d);
     }
 }
 
@@ -144,6 +133,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->noops = logread_noops(d->logread);
     ret->messages = logread_messages(d->logread);
     ret->has_space = !d->disk_full;
+    ret->sync_since_usec = d->thread != NULL ? journal_thread_sync_since_usec(d->thread) : 0;
     for (uint32_t i = 0; i < ret->replica.n_peers; i++) {
         int member = driver_find_member(d, ret->replica.peers[i].id);
         if (member >= 0)

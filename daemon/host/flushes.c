@@ -287,8 +287,7 @@ static void answer_request(struct flushes *f, struct request *q)
         }
         n++;
     }
-    if (q->answer != NULL)
-        q->answer(q->user, results, n);
+    q->answer(q->user, results, n);
     free(q);
 }
 

@@ -1,4 +1,4 @@
-/* Flushes of the chat log: this replica's, for its own clients and timer or because a peer asked, and the wait for the
+/* Flushes of the chat log: this replica's, for its own clients or because a peer asked, and the wait for the
  * peers'.
  *
  * A request to flush is answered once everything up to its slot is applied and stands in the synced file. The work is
@@ -35,7 +35,7 @@ struct flushes_options {
 struct flushes *flushes_new(const struct flushes_options *o); /* NULL: out of memory */
 void flushes_free(struct flushes *f);                         /* answers nothing     */
 
-/* As driver_flush(); `upto` is what this replica knows to be chosen. Without `answer` it is the timer's. */
+/* As driver_flush(); `upto` is what this replica knows to be chosen. */
 uint64_t flushes_request(struct flushes *f, bool all, slot_t upto, uint64_t timeout_ms, uint64_t now_usec,
                          void (*answer)(void *user, const struct flush_result *results, size_t n), void *user);
 void flushes_cancel(struct flushes *f, uint64_t cookie);
