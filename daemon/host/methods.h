@@ -7,7 +7,7 @@
 #define INTERFACE_REPLICA "org.mpaxos.Replica"
 #define INTERFACE_SERVICE "org.varlink.service"
 
-enum { REASON_MAX = 511 };
+enum { REASON_MAX = 1023 };
 
 /* Runs the connection's call alone: answers it, or leaves it in k->active. */
 void method_run(struct connection *k, const struct varlink_call *call);

@@ -9,7 +9,6 @@
 #include "host/methods.h"
 
 enum {
-    LINE_MAX_BYTES = 511,
     JUST_HEARD_USEC = 2000000, /* before replicas are linked, at the first start */
     SLOW_SYNC_USEC = 1000000,
 };
@@ -31,7 +30,7 @@ struct advice {
 
 __attribute__((format(printf, 3, 4))) static void say(const struct advice *a, bool remedy, const char *format, ...)
 {
-    char line[LINE_MAX_BYTES + 1];
+    char line[REASON_MAX + 1];
     va_list args;
     if (remedy != a->remedies)
         return;
