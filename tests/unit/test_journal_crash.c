@@ -139,6 +139,43 @@ static void test_power_cut_at_every_operation_of_recovery(void **state)
     }
 }
 
+/* What was cut stays cut when new batches take its place: nothing of it shows behind them. */
+static void assert_cut_for_good(struct fixture *f)
+{
+    struct record promise = {.type = RECORD_PROMISE, .ballot = {.round = 1 << 30, .gen = 1, .id = 3}};
+    size_t n = f->replayed.n;
+
+    journal_append(f->journal, &promise, 1, 1);
+    assert_int_equal(journal_write(f->journal), 0);
+    fixture_close(f);
+    if (fixture_open(f) != JOURNAL_OK)
+        fail_msg("%s", f->error);
+    assert_int_equal(f->replayed.n, n + 1);
+    assert_int_equal(f->replayed.promised.round, 1 << 30);
+}
+
+/* A crash between the reserve's first batches and its name; then the last segment is rewritten into that reserve. */
+static void test_a_reserve_that_was_written_to_is_clean_again(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    fixture_setup(&f, 17);
+    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    fixture_accept(&f, 0, 10000);
+    assert_int_equal(fixture_settle(&f), 0);
+    fixture_accept(&f, 1, 60000); /* into the reserve, although the first segment is almost empty */
+    vfs_memory_fail_at(f.disk, VFS_MEMORY_RENAME, 1, -EIO, true);
+    assert_int_equal(fixture_write(&f), -EIO);
+    fixture_close(&f);
+    vfs_memory_set_mercy(f.disk, MERCY_KEEP_ALL);
+    vfs_memory_power_cut(f.disk);
+    assert_recovered(&f);
+    assert_int_equal(f.replayed.n, 1);
+    assert_cut_for_good(&f);
+    fixture_teardown(&f);
+}
+
 /* On a full disk the last segment is rewritten in place: cut at every operation, with sectors that are written or not.
  */
 static void test_power_cut_at_every_operation_of_recovery_on_a_full_disk(void **state)
@@ -171,6 +208,7 @@ static void test_power_cut_at_every_operation_of_recovery_on_a_full_disk(void **
             fixture_close(&f);
             vfs_memory_power_cut(f.disk);
             assert_recovered(&f);
+            assert_cut_for_good(&f);
             fixture_close(&f);
             vfs_memory_free(f.disk);
         }
@@ -336,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_power_cut_at_every_operation),
         cmocka_unit_test(test_power_cut_at_every_operation_of_recovery),
         cmocka_unit_test(test_power_cut_at_every_operation_of_recovery_on_a_full_disk),
+        cmocka_unit_test(test_a_reserve_that_was_written_to_is_clean_again),
         cmocka_unit_test(test_every_mix_of_sectors_of_the_last_group),
         cmocka_unit_test(test_what_was_recovered_is_durable),
         cmocka_unit_test(test_a_recovered_identity_is_durable),
