@@ -231,6 +231,8 @@ static void restore(struct host *h)
                          (int)r.type, r.slot);
         for (size_t j = 0; j < e.n_applied; j++)
             observer_applied(h, &e.applied[j]);
+        if (h->cluster->lone)
+            lone_effects(h, &e);
         if (r.value)
             host_value_release(h, r.value);
         release_all(e.released);

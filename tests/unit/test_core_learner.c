@@ -1,0 +1,253 @@
+/* The learner's rules, one replica by hand: what it takes for chosen, in which order it applies it, and what it tells
+ * others that are behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/cluster_lone.h"
+
+#define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
+
+static struct lone *make(void)
+{
+    struct lone *l = lone_make(NULL, 3, 0);
+    lone_forget(l);
+    return l;
+}
+
+static void receive_chosen(struct lone *l, uint32_t from, slot_t slot, const struct body *body)
+{
+    struct message m = {.type = MESSAGE_CHOSEN};
+    lone_receive_values(l, from, &m, 1, &slot, &body);
+}
+
+static void trap_14_a_commit_does_not_reach_what_stands_under_another_ballot(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    const struct body *stale = lone_text(l, 7, 1, "k", "stale");
+    lone_accept(l, 1, BALLOT(5, 1), 0, 1, stale);
+    lone_durable(l);
+    lone_accept(l, 2, BALLOT(6, 2), 1, 2, lone_noop(l)); /* another leader: slot 1 is chosen, but not this value */
+    lone_durable(l);
+    assert_int_equal(lone_chosen(l), 0);
+    l->peers[2] = (struct lone_peer){.bid = BALLOT(6, 2), .followed = BALLOT(6, 2), .leading = true, .happy = true};
+    l->peers[2].commit = 2;
+    l->peers[2].chain.bytes[0] = 1;
+    lone_run(l, 200 * MSEC);
+    assert_int_equal(lone_chosen(l), 0);
+    const struct packet *fetch = lone_first(l, MESSAGE_FETCH, 2);
+    assert_non_null(fetch);
+    assert_int_equal(fetch->message.fetch.from, 1);
+    l->peers[2].silent = true; /* its chain is made up */
+    const struct body *right = lone_text(l, 7, 1, "k", "right");
+    receive_chosen(l, 2, 1, right);
+    assert_int_equal(l->n_applied, 2);
+    assert_ptr_equal(l->applied[0].body, right);
+    lone_free(l);
+}
+
+static void a_commit_reaches_what_was_accepted_under_the_same_ballot(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    lone_accept(l, 1, BALLOT(5, 1), 0, 1, lone_text(l, 7, 1, "k", "t"));
+    lone_accept(l, 1, BALLOT(5, 1), 0, 2, lone_text(l, 7, 2, "l", "t"));
+    assert_int_equal(lone_chosen(l), 0);
+    lone_accept(l, 1, BALLOT(5, 1), 1, 0, NULL);
+    assert_int_equal(lone_chosen(l), 1);
+    /* The commit came first, the value after it. */
+    lone_accept(l, 1, BALLOT(5, 1), 3, 0, NULL);
+    assert_int_equal(lone_chosen(l), 2);
+    lone_accept(l, 1, BALLOT(5, 1), 3, 3, lone_text(l, 7, 3, "m", "t"));
+    assert_int_equal(lone_chosen(l), 3);
+    lone_free(l);
+}
+
+static void trap_14_the_heartbeat_of_a_dead_bid_marks_nothing(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    lone_accept(l, 1, BALLOT(5, 1), 0, 1, lone_text(l, 7, 1, "k", "t"));
+    l->peers[1] = (struct lone_peer){.bid = BALLOT(5, 1), .followed = BALLOT(6, 2), .happy = true, .commit = 1};
+    l->peers[1].chain.bytes[0] = 1;
+    l->peers[2].silent = true;
+    lone_run(l, 300 * MSEC);
+    assert_int_equal(lone_chosen(l), 0);
+    lone_free(l);
+}
+
+static void trap_17_applied_in_order_whatever_comes_first(void **state)
+{
+    (void)state;
+    static const slot_t orders[6][3] = {{1, 2, 3}, {1, 3, 2}, {2, 1, 3}, {2, 3, 1}, {3, 1, 2}, {3, 2, 1}};
+    for (int i = 0; i < 6; i++) {
+        struct lone *l = make();
+        for (int j = 0; j < 3; j++) {
+            slot_t s = orders[i][j];
+            char key[2] = {(char)('a' + s), 0};
+            lone_accept(l, 1, BALLOT(5, 1), 3, s, lone_text(l, 7, s, key, "t"));
+        }
+        assert_int_equal(lone_chosen(l), 3);
+        assert_int_equal(l->n_applied, 3);
+        for (slot_t s = 1; s <= 3; s++) {
+            assert_int_equal(l->applied[s - 1].slot, s);
+            assert_true(l->applied[s - 1].visible);
+        }
+        lone_free(l);
+    }
+}
+
+static const struct body *timed(struct lone *l, uint64_t n, const char *key, uint64_t time_usec)
+{
+    const struct body *b = lone_text(l, 7, n, key, "t");
+    uint8_t bytes[128];
+    memcpy(bytes, b->bytes, b->size);
+    value_encoding_set_time(bytes, time_usec);
+    return cluster_body(l->cluster, bytes, b->size);
+}
+
+static void trap_30_a_wall_clock_that_goes_back_is_clamped(void **state)
+{
+    (void)state;
+    static const uint64_t times[] = {5000, 9000, 100, 9500, 9400}, clamped[] = {5000, 9000, 9000, 9500, 9500};
+    struct lone *l = make();
+    for (slot_t s = 1; s <= 5; s++) {
+        char key[2] = {(char)('a' + s), 0};
+        lone_accept(l, 1, BALLOT(5, 1), s, s, timed(l, s, key, times[s - 1]));
+    }
+    lone_accept(l, 1, BALLOT(5, 1), 5, 6, lone_noop(l)); /* the COMMIT record goes ahead of it */
+    lone_durable(l);
+    for (slot_t s = 1; s <= 5; s++)
+        assert_int_equal(l->applied[s - 1].time_usec, clamped[s - 1]);
+    uint32_t n_notes = 0;
+    for (size_t i = 0; i < l->host->disk.n_records; i++)
+        n_notes += l->host->disk.records[i].n_notes;
+    assert_int_equal(n_notes, 2);
+    lone_free(l);
+}
+
+static void a_restart_applies_the_same(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    lone_accept(l, 1, BALLOT(5, 1), 1, 1, timed(l, 1, "a", 9000));
+    lone_accept(l, 1, BALLOT(5, 1), 2, 2, timed(l, 2, "a", 100)); /* a duplicate */
+    lone_accept(l, 1, BALLOT(5, 1), 3, 3, timed(l, 3, "b", 200)); /* clamped     */
+    lone_accept(l, 1, BALLOT(5, 1), 4, 4, timed(l, 9, "c", 300)); /* void        */
+    lone_accept(l, 1, BALLOT(5, 1), 4, 5, lone_noop(l));
+    lone_durable(l);
+    assert_int_equal(l->n_applied, 4);
+    struct lone_applied before[4];
+    memcpy(before, l->applied, sizeof(before));
+    lone_forget(l);
+    host_crash(l->host, true);
+    host_start(l->host);
+    assert_int_equal(lone_chosen(l), 4);
+    assert_int_equal(l->n_applied, 4);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(l->applied[i].slot, before[i].slot);
+        assert_int_equal(l->applied[i].time_usec, before[i].time_usec);
+        assert_ptr_equal(l->applied[i].body, before[i].body);
+        assert_true(l->applied[i].visible == before[i].visible);
+        assert_true(before[i].visible == (i == 0 || i == 2));
+    }
+    assert_int_equal(before[2].time_usec, 9000);
+    lone_free(l);
+}
+
+static void trap_36_a_laggard_gets_chosen_values_only(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    for (slot_t s = 1; s <= 6; s++) {
+        char key[2] = {(char)('a' + s), 0};
+        lone_accept(l, 1, BALLOT(5, 1), 3, s, lone_text(l, 7, s, key, "t"));
+    }
+    lone_durable(l);
+    struct message m = {.type = MESSAGE_FETCH, .fetch = {.from = 1, .until = 6, .bytes_max = 100000}};
+    lone_receive(l, 2, &m);
+    lone_run(l, 20 * MSEC);
+    const struct packet *p = lone_first(l, MESSAGE_CHOSEN, 2);
+    assert_non_null(p);
+    assert_int_equal(p->message.chosen.n_entries, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(p->entries[i].slot, i + 1);
+    lone_free(l);
+}
+
+static void a_body_is_answered_by_its_hash_only(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    const struct body *value = lone_text(l, 7, 1, "k", "t"), *other = lone_text(l, 7, 1, "k", "u");
+    lone_accept(l, 1, BALLOT(5, 1), 0, 1, value);
+    lone_durable(l);
+    struct message m = {.type = MESSAGE_FETCH, .fetch = {.by_hash = true, .from = 1, .until = 1, .bytes_max = 100000}};
+    m.fetch.ballot = BALLOT(5, 1);
+    m.fetch.hash = lone_hash(l, other);
+    lone_receive(l, 2, &m);
+    assert_null(lone_first(l, MESSAGE_BODY, 2));
+    m.fetch.hash = lone_hash(l, value);
+    lone_receive(l, 2, &m);
+    const struct packet *p = lone_first(l, MESSAGE_BODY, 2);
+    assert_non_null(p);
+    assert_ptr_equal(p->bodies[0], value);
+    lone_free(l);
+}
+
+static void a_log_that_differs_stops_the_votes(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    lone_accept(l, 1, BALLOT(5, 1), 1, 1, lone_noop(l));
+    lone_durable(l);
+    lone_run(l, 100 * MSEC); /* equal so far: nobody else has slot 1 */
+    l->peers[1].commit = 1;
+    l->peers[1].chain.bytes[0] = 0x5a;
+    lone_beat(l);
+    struct replica_status s;
+    replica_status(l->host->replica, &s);
+    assert_true(s.diverged);
+    lone_forget(l);
+    lone_accept(l, 1, BALLOT(5, 1), 1, 2, lone_noop(l));
+    lone_prepare(l, 2, BALLOT(6, 2), 2, 0);
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_ACCEPTED) + lone_count(l, MESSAGE_PROMISE), 0);
+    lone_free(l);
+}
+
+static void what_was_learned_is_recorded_as_chosen_and_restored(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    const struct body *value = lone_text(l, 7, 1, "k", "t");
+    receive_chosen(l, 1, 1, value);
+    assert_int_equal(lone_chosen(l), 1);
+    receive_chosen(l, 1, 3, lone_noop(l)); /* out of order */
+    lone_durable(l);
+    lone_restart(l);
+    receive_chosen(l, 1, 2, lone_noop(l));
+    assert_int_equal(lone_chosen(l), 3);
+    lone_free(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trap_14_a_commit_does_not_reach_what_stands_under_another_ballot),
+        cmocka_unit_test(a_commit_reaches_what_was_accepted_under_the_same_ballot),
+        cmocka_unit_test(trap_14_the_heartbeat_of_a_dead_bid_marks_nothing),
+        cmocka_unit_test(trap_17_applied_in_order_whatever_comes_first),
+        cmocka_unit_test(trap_30_a_wall_clock_that_goes_back_is_clamped),
+        cmocka_unit_test(a_restart_applies_the_same),
+        cmocka_unit_test(trap_36_a_laggard_gets_chosen_values_only),
+        cmocka_unit_test(a_body_is_answered_by_its_hash_only),
+        cmocka_unit_test(a_log_that_differs_stops_the_votes),
+        cmocka_unit_test(what_was_learned_is_recorded_as_chosen_and_restored),
+    };
+    return cmocka_run_group_tests_name("core learner", tests, NULL, NULL);
+}
