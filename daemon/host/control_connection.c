@@ -66,6 +66,8 @@ static void expire(uv_timer_t *timer)
         next = k->deadline_ms;
     if (next != UINT64_MAX)
         connection_arm(k, next);
+    if (k->active == ACTIVE_TRANSFER)
+        transfer_look(k);
 }
 
 void connection_arm(struct connection *k, uint64_t deadline_ms)

@@ -60,7 +60,7 @@ struct submit_call {
 };
 
 /* The call that runs alone and is not answered yet. */
-enum active_call { ACTIVE_NONE, ACTIVE_POSITION, ACTIVE_FLUSH, ACTIVE_READ };
+enum active_call { ACTIVE_NONE, ACTIVE_POSITION, ACTIVE_FLUSH, ACTIVE_READ, ACTIVE_TRANSFER };
 
 struct read_stream {
     slot_t next;
@@ -98,6 +98,7 @@ struct connection {
     bool flush_all;
     uint64_t cookie; /* the driver's, of `active` */
     uint64_t deadline_ms;
+    replica_id_t target, led; /* of a transfer: to whom, and who led when it was asked for */
     struct read_stream stream;
 
     bool oneway; /* of the call that is being answered */

@@ -33,6 +33,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/methods_metrics.c \
 	daemon/host/methods_read.c \
 	daemon/host/methods_status.c \
+	daemon/host/methods_transfer.c \
 	daemon/host/methods_wait.c \
 	daemon/host/paths.c \
 	daemon/host/paths.h \

@@ -276,7 +276,7 @@ static const struct method {
     {INTERFACE_REPLICA ".SetDrop", method_set_drop, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".SkipSlots", method_skip_slots, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".Bootstrap", method_bootstrap, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".TransferLeadership", method_not_implemented, ACCESS_OPERATOR},
+    {INTERFACE_REPLICA ".TransferLeadership", method_transfer, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".AddMember", method_not_implemented, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".RemoveMember", method_not_implemented, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".ReplaceMember", method_not_implemented, ACCESS_OPERATOR},

@@ -19,8 +19,11 @@ void method_expire(struct connection *k);
 void method_cancel(struct connection *k);
 /* Goes on with a stream as far as the reader takes it. */
 void read_pump(struct connection *k);
+/* Looks whether a transfer is done. */
+void transfer_look(struct connection *k);
 
 void method_position(struct connection *k, const struct varlink_call *call);
+void method_transfer(struct connection *k, const struct varlink_call *call);
 void method_flush(struct connection *k, const struct varlink_call *call);
 void method_submit(struct connection *k, const struct varlink_call *call); /* one that cannot begin: answers why */
 void method_read(struct connection *k, const struct varlink_call *call);

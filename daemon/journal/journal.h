@@ -100,8 +100,8 @@ slot_t journal_first_kept(struct journal *j);
 struct journal_stats {
     uint64_t bytes; /* of all files */
     uint64_t segments;
-    uint64_t free_bytes; /* of the file system, refreshed now and then by the writer */
-    uint64_t batches, records, syncs, bytes_written;
+    uint64_t free_bytes;                                  /* of the file system, refreshed now and then by the writer */
+    uint64_t batches, records, syncs, bytes_written;      /* since this start */
     uint64_t sync_p50_usec, sync_p99_usec, sync_max_usec; /* of the last 1024 syncs; 0: none yet */
     uint64_t torn_bytes;                                  /* cut at the last start */
 };

@@ -159,12 +159,10 @@ static enum journal_result replay_batch(struct scan *s, const uint8_t *batch, co
     }
     if (n != h->n_records)
         return refuse(s, h->offset, "it does not hold as many records as it tells");
-    j->stats.records += n;
     if (extent.commit_until > j->commit_until)
         j->commit_until = extent.commit_until;
     if (index_add_batch(&j->index, (uint32_t)h->offset, h->size, &extent) < 0)
         return explain_errno(s->error, -ENOMEM, "index", s->name);
-    j->stats.batches++;
     return JOURNAL_OK;
 }
 

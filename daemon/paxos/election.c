@@ -298,16 +298,27 @@ static void send_transfer(struct replica *r)
         m->transfer = (struct transfer){.ballot = r->bid, .target = r->transfer_target};
 }
 
+/* A TRANSFER with the leader's own ballot asks it to hand over. */
+static void ask_hand_over(struct replica *r, replica_id_t target)
+{
+    int leader = election_leader(r);
+    struct message *m = leader < 0 ? NULL : outgoing_push(r, MESSAGE_TRANSFER, member_id(r, (uint32_t)leader), 0);
+    if (m != NULL)
+        m->transfer = (struct transfer){.ballot = r->peers[leader].bid, .target = target};
+}
+
 /* The leader mutes itself, so that another may bid; it goes on until that one's ballot reaches it. */
 void election_hand_over(struct replica *r, replica_id_t target)
 {
     int best = target == REPLICA_ID_NONE ? -1 : configuration_find(config_at(r), target);
-    if (r->phase != PHASE_LEADING || best == (int)r->me)
+    if (r->phase != PHASE_LEADING) {
+        ask_hand_over(r, target);
         return;
+    }
     for (uint32_t i = 0; i < config_at(r)->n_members && target == REPLICA_ID_NONE; i++)
         if (i != r->me && peer_is_linked(r, i) && (best < 0 || r->peers[i].chosen > r->peers[best].chosen))
             best = (int)i;
-    if (best < 0)
+    if (best < 0 || best == (int)r->me || !peer_is_linked(r, (uint32_t)best))
         return;
     r->transfer_target = member_id(r, (uint32_t)best);
     r->muted_until_usec = r->now_usec + 2 * r->election_usec;
@@ -317,6 +328,10 @@ void election_hand_over(struct replica *r, replica_id_t target)
 
 void election_transfer(struct replica *r, uint32_t from, const struct transfer *m)
 {
+    if (r->phase == PHASE_LEADING && ballot_equal(m->ballot, r->bid)) {
+        election_hand_over(r, m->target);
+        return;
+    }
     follow_highest(r);
     if (m->target != r->identity.id || !ballot_is_owned_by(r, m->ballot, from) ||
         !ballot_equal(m->ballot, r->followed) || !is_able(r)) {

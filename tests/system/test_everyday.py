@@ -216,3 +216,17 @@ def test_history_under_an_ordinary_load(context):
     wait_until("2000 messages", lambda: history.acknowledged() > 2000, timeout=60)
     history.stop()
     history.check(cluster.check_identical())
+
+
+def test_transfer_of_leadership(context):
+    cluster = context.cluster().start()
+    history = History(cluster, 6, 1)
+    for target in (0, 1, 2, 1):
+        out = cluster.ctl("-i", (target + 1) % 3, "transfer", target).stdout
+        assert out == f"replica {target} leads\n", out
+        assert cluster.leader() is cluster[target]
+    led = cluster.leader()
+    cluster.ctl("transfer")
+    assert cluster.leader() is not led
+    history.stop()
+    history.check(cluster.check_identical())
