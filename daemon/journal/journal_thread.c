@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -61,6 +62,7 @@ static void *run(void *argument)
 static int thread_init(struct journal_thread *t)
 {
     pthread_condattr_t attributes;
+    sigset_t all, before;
     int r;
 
     pthread_condattr_init(&attributes);
@@ -68,7 +70,11 @@ static int thread_init(struct journal_thread *t)
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->wake, &attributes);
     pthread_condattr_destroy(&attributes);
+    /* Signals are the loop's: here one could end a sync early, which would count as failed. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     r = pthread_create(&t->thread, NULL, run, t);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r != 0) {
         pthread_cond_destroy(&t->wake);
         pthread_mutex_destroy(&t->mutex);
