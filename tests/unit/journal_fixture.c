@@ -123,7 +123,7 @@ static bool replay(void *user, struct record *r, const uint8_t *bytes, uint32_t 
     return !f->refuse_replay;
 }
 
-enum journal_result fixture_open(struct fixture *f)
+enum journal_result journal_fixture_open(struct fixture *f)
 {
     struct journal_options o = {
         .vfs = vfs_memory_vfs(f->disk), .segment_bytes = f->segment_bytes, .written = written, .user = f};

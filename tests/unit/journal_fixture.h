@@ -60,7 +60,7 @@ void fixture_setup(struct fixture *f, uint64_t seed);
 void fixture_teardown(struct fixture *f);
 
 /* Opens with what journal_read_identity() answers, or a fresh identity. */
-enum journal_result fixture_open(struct fixture *f);
+enum journal_result journal_fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);
 
 /* Appends one record as the next sequence; keeps account. */

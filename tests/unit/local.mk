@@ -11,6 +11,10 @@ unit_tests = \
 	tests/unit/test_control_status \
 	tests/unit/test_core_acceptor \
 	tests/unit/test_core_proposer \
+	tests/unit/test_core_clients \
+	tests/unit/test_core_election \
+	tests/unit/test_core_learner \
+	tests/unit/test_core_start \
 	tests/unit/test_crc32c \
 	tests/unit/test_ctl_config \
 	tests/unit/test_ctl_failure \
@@ -36,8 +40,8 @@ unit_tests = \
 	tests/unit/test_log \
 	tests/unit/test_logread \
 	tests/unit/test_membership \
-	tests/unit/test_paths \
 	tests/unit/test_outbox \
+	tests/unit/test_paths \
 	tests/unit/test_peers \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
@@ -47,12 +51,8 @@ unit_tests = \
 tests_unit_libunit_a_SOURCES = \
 	tests/unit/chatlog_fixture.c \
 	tests/unit/chatlog_fixture.h \
-	tests/unit/control_client.c \
-	tests/unit/control_client.h \
 	tests/unit/datagrams.c \
 	tests/unit/datagrams.h \
-	tests/unit/fake_driver.c \
-	tests/unit/fake_driver.h \
 	tests/unit/journal_fixture.c \
 	tests/unit/journal_fixture.h \
 	tests/unit/messages.c \
@@ -63,6 +63,13 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/vfs_memory_disk.c \
 	tests/unit/vfs_memory_private.h \
 	tests/unit/vfs_memory_rot.c
+
+# A driver that does what a test says, under the real control socket.
+tests_unit_libfake_a_SOURCES = \
+	tests/unit/control_client.c \
+	tests/unit/control_client.h \
+	tests/unit/fake_driver.c \
+	tests/unit/fake_driver.h
 
 # The cluster in memory that test_cluster* drive.
 tests_unit_libcluster_a_SOURCES = \
@@ -87,16 +94,24 @@ tests_unit_libcluster_a_SOURCES = \
 	tests/unit/cluster_trace.c
 
 if HAVE_CMOCKA
-check_LIBRARIES += tests/unit/libunit.a tests/unit/libcluster.a
+check_LIBRARIES += tests/unit/libunit.a tests/unit/libfake.a tests/unit/libcluster.a
 check_PROGRAMS += $(unit_tests)
 UNIT_TESTS = $(unit_tests)
 endif
 LDADD = tests/unit/libunit.a $(unit_libraries)
 unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
+tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
+tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
+tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
+tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_acceptor_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_clients_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_election_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_learner_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_start_LDADD = tests/unit/libcluster.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \
 	export MPAXOS_SOURCE MPAXOS_BUILD CC;

@@ -34,7 +34,7 @@ static int teardown(void **state)
 static void reopen(struct fixture *f)
 {
     fixture_close(f);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     assert_int_equal(f->replayed.n, f->appended.n);
     assert_true(told_begins(&f->replayed, &f->appended, f->appended.n));
 }
@@ -44,7 +44,7 @@ static void test_every_type_of_record_comes_back(void **state)
     struct fixture *f = *state;
     struct note notes[] = {{.slot = 0, .type = NOTE_HIDDEN}, {.slot = 2, .time_usec = 123456789, .type = NOTE_TIME}};
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     assert_int_equal(f->replayed.n, 0);
     fixture_promise(f, 7);
     fixture_accept(f, 0, 40);
@@ -65,7 +65,7 @@ static void test_a_full_commit_record_comes_back(void **state)
     struct fixture *f = *state;
     struct note notes[RECORD_NOTES_MAX];
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     for (uint32_t i = 0; i < RECORD_NOTES_MAX; i++) {
         fixture_accept(f, i, 1);
         notes[i] = (struct note){.slot = i, .time_usec = UINT64_MAX - i, .type = NOTE_TIME};
@@ -80,7 +80,7 @@ static void test_one_sync_makes_a_whole_group_durable(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     fixture_accept(f, 0, 100);
     assert_int_equal(fixture_settle(f), 0);
     vfs_memory_count_from_zero(f->disk);
@@ -101,7 +101,7 @@ static void test_written_is_called_once_a_group(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     assert_int_equal(fixture_settle(f), 0);
     assert_int_equal(f->n_written, 0);
     fixture_promise(f, 1);
@@ -120,7 +120,7 @@ static void test_every_segment_opens_with_the_highest_promise(void **state)
     struct journal_stats stats;
     struct note notes[RECORD_NOTES_MAX];
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     fixture_promise(f, 1000); /* never again: only rotation carries it on */
     for (slot_t slot = 0; slot < 300; slot++) {
         f->ballot.round = 1000 + slot; /* an ACCEPT promises too (trap 4) */
@@ -157,7 +157,7 @@ static void test_a_workload_comes_back_over_many_restarts(void **state)
 
     for (int run = 0; run < 12; run++) {
         if (run == 0)
-            assert_int_equal(fixture_open(f), JOURNAL_OK);
+            assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
         for (int i = 0; i < 60; i++) {
             fixture_work(f, run % 3 == 0 ? 14000 : 900);
             if (fixture_draw(f, 2) == 0)
@@ -175,7 +175,7 @@ static void test_a_group_of_many_segments_is_split(void **state)
     struct fixture *f = *state;
     struct journal_stats stats;
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     for (slot_t slot = 0; slot < 100; slot++)
         fixture_accept(f, slot, 9000);
     fixture_accept(f, 100, 60000); /* a batch of its own, almost a segment */
@@ -192,7 +192,7 @@ static void test_a_record_larger_than_a_segment_fails_for_good(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     fixture_accept(f, 0, 70000);
     assert_int_equal(journal_write(f->journal), -EFBIG);
     assert_int_equal(f->written_error, -EFBIG);
@@ -207,7 +207,7 @@ static void test_identity_stands_between_records(void **state)
 
     f->identity.status = IDENTITY_EMPTY;
     memset(&f->identity.cluster, 0, sizeof f->identity.cluster);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     memset(f->identity.cluster.bytes, 0x77, sizeof f->identity.cluster.bytes);
     f->identity.configuration = (struct configuration){.alpha = 8, .dedup_slots = 9, .streams_max = 10, .n_members = 1};
     f->identity.configuration.members[0] =
@@ -236,7 +236,7 @@ static void test_no_state_is_told_from_state(void **state)
 
     assert_int_equal(journal_read_identity(vfs_memory_vfs(f->disk), read, f->error), JOURNAL_OK);
     assert_int_equal(read->status, 0);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     assert_int_equal(journal_read_identity(vfs_memory_vfs(f->disk), read, f->error), JOURNAL_OK);
     assert_int_equal(read->status, IDENTITY_VOTER);
     free(read);
@@ -244,7 +244,7 @@ static void test_no_state_is_told_from_state(void **state)
 
 static void fill_a_little(struct fixture *f)
 {
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     fixture_accept(f, 0, 100);
     fixture_accept(f, 1, 100);
     assert_int_equal(fixture_settle(f), 0);
@@ -253,7 +253,7 @@ static void fill_a_little(struct fixture *f)
 
 static void assert_refused(struct fixture *f, const char *part)
 {
-    assert_int_equal(fixture_open(f), JOURNAL_REFUSED);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_REFUSED);
     if (strstr(f->error, part) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", f->error, part);
 }
@@ -280,7 +280,7 @@ static void test_unknown_versions_are_refused(void **state)
     set_version(f, "superblock.1", 2);
     assert_refused(f, "superblock.1: written in format version 2");
     set_version(f, "superblock.1", 1);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
 }
 
 static void test_another_replicas_files_are_refused(void **state)
@@ -328,13 +328,13 @@ static void test_missing_files_are_refused(void **state)
     struct fixture *f = *state;
     struct vfs_memory *whole;
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     for (slot_t slot = 0; slot < 100; slot++) {
         fixture_accept(f, slot, 4000);
         assert_int_equal(fixture_settle(f), 0);
     }
     fixture_close(f);
-    assert_int_equal(fixture_open(f), JOURNAL_OK); /* so that the superblock has seen it all */
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK); /* so that the superblock has seen it all */
     fixture_close(f);
     whole = vfs_memory_clone(f->disk, 1);
 
@@ -373,7 +373,7 @@ static void test_an_old_reserve_of_another_size_is_no_obstacle(void **state)
     f->segment_bytes = 4 * FIXTURE_SEGMENT_BYTES;
     fill_a_little(f);
     f->segment_bytes = FIXTURE_SEGMENT_BYTES;
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     for (slot_t slot = 2; slot < 200; slot++) {
         fixture_accept(f, slot, 4000);
         assert_int_equal(fixture_settle(f), 0);
@@ -392,7 +392,7 @@ static void test_statistics_add_up(void **state)
     struct fixture *f = *state;
     struct journal_stats s;
 
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     journal_stats(f->journal, &s);
     assert_int_equal(s.sync_max_usec, 0);
     for (slot_t slot = 0; slot < 50; slot++) {

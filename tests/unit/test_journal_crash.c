@@ -18,7 +18,7 @@ enum { SEEDS = 12, OPERATIONS_MOST = 2000 };
 static bool run_workload(struct fixture *f)
 {
     for (int run = 0; run < 3; run++) {
-        if (fixture_open(f) != JOURNAL_OK)
+        if (journal_fixture_open(f) != JOURNAL_OK)
             return false;
         for (int i = 0; i < 12; i++) {
             if (i % 5 == 0)
@@ -39,7 +39,7 @@ static void assert_recovered(struct fixture *f)
     struct identity *read = calloc(1, sizeof *read);
     uint8_t n;
 
-    if (fixture_open(f) != JOURNAL_OK)
+    if (journal_fixture_open(f) != JOURNAL_OK)
         fail_msg("%s", f->error);
     assert_true(f->replayed.n >= f->n_durable);
     assert_true(told_begins(&f->replayed, &f->appended, f->replayed.n));
@@ -66,7 +66,7 @@ static void assert_goes_on(struct fixture *f)
     }
     assert_int_equal(fixture_settle(f), 0);
     fixture_close(f);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     assert_int_equal(f->replayed.n, f->appended.n);
     assert_true(told_begins(&f->replayed, &f->appended, f->appended.n));
     if (f->n_committed > 0)
@@ -126,7 +126,7 @@ static void test_power_cut_at_every_operation_of_recovery(void **state)
             f.disk = vfs_memory_clone(before, seed * 1000 + operation);
             vfs_memory_set_mercy(f.disk, operation % 3 == 0 ? MERCY_LOSE_ALL : MERCY_BY_SEED);
             vfs_memory_fail_at(f.disk, VFS_MEMORY_CHANGES, operation, -EIO, true);
-            done = fixture_open(&f) == JOURNAL_OK;
+            done = journal_fixture_open(&f) == JOURNAL_OK;
             fixture_close(&f);
             vfs_memory_power_cut(f.disk);
             assert_recovered(&f);
@@ -148,7 +148,7 @@ static void assert_cut_for_good(struct fixture *f)
     journal_append(f->journal, &promise, 1, 1);
     assert_int_equal(journal_write(f->journal), 0);
     fixture_close(f);
-    if (fixture_open(f) != JOURNAL_OK)
+    if (journal_fixture_open(f) != JOURNAL_OK)
         fail_msg("%s", f->error);
     assert_int_equal(f->replayed.n, n + 1);
     assert_int_equal(f->replayed.promised.round, 1 << 30);
@@ -161,7 +161,7 @@ static void test_a_reserve_that_was_written_to_is_clean_again(void **state)
     (void)state;
 
     fixture_setup(&f, 17);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     fixture_accept(&f, 0, 10000);
     assert_int_equal(fixture_settle(&f), 0);
     fixture_accept(&f, 1, 60000); /* into the reserve, although the first segment is almost empty */
@@ -187,7 +187,7 @@ static void test_power_cut_at_every_operation_of_recovery_on_a_full_disk(void **
         bool done = false;
 
         fixture_setup(&f, seed);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         vfs_memory_set_budget(f.disk, vfs_memory_used(f.disk) + 1000);
         for (int i = 0; i < 3; i++) {
             fixture_work(&f, 3000);
@@ -204,7 +204,7 @@ static void test_power_cut_at_every_operation_of_recovery_on_a_full_disk(void **
         for (uint64_t operation = 1; !done; operation++) {
             f.disk = vfs_memory_clone(before, seed * 1000 + operation);
             vfs_memory_fail_at(f.disk, VFS_MEMORY_CHANGES, operation, -EIO, true);
-            done = fixture_open(&f) == JOURNAL_OK;
+            done = journal_fixture_open(&f) == JOURNAL_OK;
             fixture_close(&f);
             vfs_memory_power_cut(f.disk);
             assert_recovered(&f);
@@ -225,7 +225,7 @@ static void test_every_mix_of_sectors_of_the_last_group(void **state)
     (void)state;
 
     fixture_setup(&f, 7);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     for (slot_t slot = 0; slot < 5; slot++)
         fixture_accept(&f, slot, 700);
     assert_int_equal(fixture_settle(&f), 0);
@@ -257,7 +257,7 @@ static void test_what_was_recovered_is_durable(void **state)
     for (int failed_sync = 0; failed_sync < 2; failed_sync++) {
         struct fixture f;
         fixture_setup(&f, 11);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         fixture_accept(&f, 0, 100);
         assert_int_equal(fixture_settle(&f), 0);
         fixture_promise(&f, 99);
@@ -266,13 +266,13 @@ static void test_what_was_recovered_is_durable(void **state)
         assert_int_equal(fixture_write(&f), -EIO);
         fixture_close(&f);
         vfs_memory_heal(f.disk);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         assert_int_equal(f.replayed.n, 2);
         assert_int_equal(f.replayed.promised.round, 99);
         fixture_close(&f);
         vfs_memory_set_mercy(f.disk, MERCY_LOSE_ALL);
         vfs_memory_power_cut(f.disk);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         assert_int_equal(f.replayed.n, 2);
         assert_int_equal(f.replayed.promised.round, 99);
         fixture_teardown(&f);
@@ -288,12 +288,12 @@ static void test_a_recovered_identity_is_durable(void **state)
 
     fixture_setup(&f, 12);
     f.identity.status = IDENTITY_STARTING;
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     fixture_identity(&f, IDENTITY_VOTER);
     vfs_memory_fail_at(f.disk, VFS_MEMORY_SYNC, 1, -EIO, false);
     assert_int_equal(fixture_write(&f), -EIO);
     fixture_close(&f);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     assert_int_equal(journal_read_identity(vfs_memory_vfs(f.disk), read, f.error), JOURNAL_OK);
     assert_int_equal(read->status, IDENTITY_VOTER);
     fixture_close(&f);
@@ -315,7 +315,7 @@ static void test_a_failed_write_or_sync_is_final(void **state)
         struct fixture f;
         uint64_t seq;
         fixture_setup(&f, 13);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         fixture_accept(&f, 0, 100);
         assert_int_equal(fixture_settle(&f), 0);
         seq = f.seq;
@@ -347,7 +347,7 @@ static void test_any_failed_operation_is_final(void **state)
         struct fixture f;
         int r = 0;
         fixture_setup(&f, 14);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         vfs_memory_fail_at(f.disk, VFS_MEMORY_CHANGES, n, -EIO, false);
         for (slot_t slot = 0; slot < 40 && r == 0; slot++) {
             fixture_accept(&f, slot, 5000);

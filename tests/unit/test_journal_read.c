@@ -17,7 +17,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
 
     fixture_setup(f, 31);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     *state = f;
     return 0;
 }
@@ -65,7 +65,7 @@ static void test_the_last_record_of_a_slot_counts(void **state)
     assert_int_equal(fixture_settle(f), 0);
     fixture_check_read(f, 0, 19);
     fixture_close(f);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     fixture_check_read(f, 0, 19);
 }
 
@@ -97,7 +97,7 @@ static void test_a_note_in_a_later_segment_is_found(void **state)
     assert_int_equal(fixture_settle(f), 0);
     fixture_check_read(f, 0, 99);
     fixture_close(f);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     fixture_check_read(f, 0, 99);
     fixture_check_read(f, 99, 99);
 }
@@ -154,7 +154,7 @@ static void test_random_access_to_a_random_log(void **state)
         if (run % 60 == 59) {
             assert_int_equal(fixture_settle(f), 0);
             fixture_close(f);
-            assert_int_equal(fixture_open(f), JOURNAL_OK);
+            assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
             assert_int_equal(f->replayed.n, f->appended.n);
         }
     }

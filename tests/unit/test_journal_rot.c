@@ -43,7 +43,7 @@ static void find_batches(struct vfs_memory *disk, const char *name, struct batch
 static void setup_groups(struct fixture *f, uint32_t size)
 {
     fixture_setup(f, 21);
-    assert_int_equal(fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
     for (slot_t slot = 0; slot < GROUPS; slot++) {
         fixture_accept(f, slot, size);
         assert_int_equal(fixture_settle(f), 0);
@@ -78,7 +78,7 @@ static void assert_refused(struct fixture *f, const char *name, uint64_t offset)
     const uint8_t *bytes, *bytes_before;
 
     snprintf(place, sizeof place, "%s: damaged at offset %llu", name, (unsigned long long)offset);
-    if (fixture_open(f) != JOURNAL_REFUSED)
+    if (journal_fixture_open(f) != JOURNAL_REFUSED)
         fail_msg("opened, although %s", place);
     if (strstr(f->error, place) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", f->error, place);
@@ -107,7 +107,7 @@ static void test_a_last_batch_torn_at_any_byte_is_cut(void **state)
             uint64_t from = b.offset[b.n - 1] + at;
             trial_begin(&t, &f);
             vfs_memory_zero(f.disk, SEGMENT_1, from, FIXTURE_SEGMENT_BYTES - from);
-            if (fixture_open(&f) != JOURNAL_OK)
+            if (journal_fixture_open(&f) != JOURNAL_OK)
                 fail_msg("torn at byte %u: %s", at, f.error);
             assert_int_equal(f.replayed.n, GROUPS - 1);
             assert_true(told_begins(&f.replayed, &f.appended, GROUPS - 1));
@@ -177,7 +177,7 @@ static void test_what_header_or_superblock_call_durable_is_never_cut(void **stat
     assert_refused(&f, SEGMENT_1, b.offset[0]);
     trial_end(&t);
 
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     fixture_close(&f);
     trial_begin(&t, &f);
     vfs_memory_zero(f.disk, SEGMENT_1, b.offset[b.n - 1] + 100, b.size[b.n - 1] - 100);
@@ -211,7 +211,7 @@ static void test_a_sealed_segment_has_no_torn_tail(void **state)
     (void)state;
 
     fixture_setup(&f, 22);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     for (slot_t slot = 0; slot < 30; slot++) {
         fixture_accept(&f, slot, 3000);
         assert_int_equal(fixture_settle(&f), 0);
@@ -242,7 +242,7 @@ static void test_batches_in_the_wrong_place_are_refused(void **state)
     (void)state;
 
     fixture_setup(&f, 23);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     for (slot_t slot = 0; slot < 40; slot++) {
         fixture_accept(&f, slot, 3000);
         assert_int_equal(fixture_settle(&f), 0);
@@ -290,7 +290,7 @@ static void test_rot_is_not_read(void **state)
     setup_groups(&f, 3000);
     find_batches(f.disk, SEGMENT_1, &b);
     for (int kind = 0; kind < 3; kind++) {
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         fixture_commit(&f, GROUPS - 1, NULL, 0);
         if (kind == 0)
             vfs_memory_flip(f.disk, SEGMENT_1, b.offset[2] + 1000, 1);
@@ -320,7 +320,7 @@ static void test_one_rotten_superblock_is_mended(void **state)
 
     fixture_setup(&f, 24);
     f.identity.status = IDENTITY_STARTING;
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     fixture_identity(&f, IDENTITY_VOTER);
     assert_int_equal(fixture_settle(&f), 0);
     fixture_close(&f);
@@ -330,16 +330,16 @@ static void test_one_rotten_superblock_is_mended(void **state)
             vfs_memory_flip(f.disk, names[k], at, 0x08);
             assert_int_equal(journal_read_identity(vfs_memory_vfs(f.disk), read, f.error), JOURNAL_OK);
             assert_int_equal(read->status, IDENTITY_VOTER);
-            assert_int_equal(fixture_open(&f), JOURNAL_OK);
+            assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
             fixture_close(&f);
             vfs_memory_flip(f.disk, names[1 - k], at, 0x08); /* the other one, after the first was mended */
-            assert_int_equal(fixture_open(&f), JOURNAL_OK);
+            assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
             trial_end(&t);
         }
     }
     vfs_memory_flip(f.disk, names[0], 30, 1);
     vfs_memory_flip(f.disk, names[1], 30, 1);
-    assert_int_equal(fixture_open(&f), JOURNAL_REFUSED);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_REFUSED);
     assert_non_null(strstr(f.error, "no whole copy"));
     free(read);
     fixture_teardown(&f);
@@ -354,7 +354,7 @@ static void test_random_damage(void **state)
     (void)state;
 
     fixture_setup(&f, 25);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     for (int i = 0; i < 40; i++) {
         fixture_work(&f, 2500);
         assert_int_equal(fixture_settle(&f), 0);
@@ -368,7 +368,7 @@ static void test_random_damage(void **state)
             vfs_memory_zero(f.disk, name, from, size);
         else
             vfs_memory_flip(f.disk, name, from, (uint8_t)(1 + fixture_draw(&f, 255)));
-        if (fixture_open(&f) == JOURNAL_OK) {
+        if (journal_fixture_open(&f) == JOURNAL_OK) {
             opened++;
             assert_true(told_begins(&f.replayed, &f.appended, f.replayed.n));
         }

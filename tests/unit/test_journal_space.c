@@ -46,7 +46,7 @@ static void fill_disk(struct fixture *f)
 static void assert_all_back(struct fixture *f)
 {
     fixture_close(f);
-    if (fixture_open(f) != JOURNAL_OK)
+    if (journal_fixture_open(f) != JOURNAL_OK)
         fail_msg("%s", f->error);
     assert_int_equal(f->replayed.n, f->appended.n);
     assert_true(told_begins(&f->replayed, &f->appended, f->appended.n));
@@ -61,12 +61,12 @@ static void run_budget(uint64_t budget, bool hidden)
     fixture_setup(&f, budget + hidden);
     vfs_memory_set_budget(f.disk, budget);
     vfs_memory_hide_budget(f.disk, hidden);
-    r = fixture_open(&f);
+    r = journal_fixture_open(&f);
     if (r != JOURNAL_OK) {
         assert_int_equal(r, JOURNAL_NO_SPACE);
         assert_non_null(strstr(f.error, "Free some space"));
         vfs_memory_set_budget(f.disk, UINT64_MAX);
-        assert_int_equal(fixture_open(&f), JOURNAL_OK);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
         fixture_teardown(&f);
         return;
     }
@@ -124,7 +124,7 @@ static void test_only_a_full_disk_is_no_failure(void **state)
             struct fixture f;
             int r = 0;
             fixture_setup(&f, n);
-            assert_int_equal(fixture_open(&f), JOURNAL_OK);
+            assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
             vfs_memory_fail_at(f.disk, VFS_MEMORY_ALLOCATE, n, full ? -ENOSPC : -EIO, false);
             for (slot_t slot = 0; slot < 200 && r == 0; slot++) {
                 fixture_accept(&f, slot, 4000);
@@ -143,7 +143,7 @@ static void test_an_unfinished_reserve_takes_nothing(void **state)
     (void)state;
 
     fixture_setup(&f, 5);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     fixture_accept(&f, 0, 100);
     vfs_memory_set_budget(f.disk, vfs_memory_used(f.disk) + FIXTURE_SEGMENT_BYTES / 2);
     for (int i = 0; i < 5; i++)
@@ -161,7 +161,7 @@ static void test_more_than_there_is_room_for_fails(void **state)
 
     fixture_setup(&f, 6);
     vfs_memory_set_budget(f.disk, 3 * FIXTURE_SEGMENT_BYTES);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     for (slot_t slot = 0; slot < 500 && r == 0; slot++) {
         fixture_accept(&f, slot, 1000);
         r = fixture_write(&f);
@@ -169,7 +169,7 @@ static void test_more_than_there_is_room_for_fails(void **state)
     assert_int_equal(r, -ENOSPC);
     assert_int_equal(f.written_error, -ENOSPC);
     fixture_close(&f);
-    assert_int_equal(fixture_open(&f), JOURNAL_OK);
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
     assert_int_equal(f.replayed.n, f.n_durable);
     fixture_teardown(&f);
 }
