@@ -113,8 +113,8 @@ void driver_flush_cancel(struct driver *d, uint64_t cookie);
 /* -EEXIST where state exists already, -EBUSY where a majority is not there yet. */
 int driver_bootstrap(struct driver *d);
 void driver_skip(struct driver *d, const slot_t *slots, size_t n);
-/* Asks the leader, this replica or another, to hand over to `target`, or to its best follower (REPLICA_ID_NONE). Whether it
- * did shows in the status; a lost datagram may take the request with it. -EINVAL: no such member. */
+/* Asks the leader, this replica or another, to hand over to `target`, or to its best follower (REPLICA_ID_NONE).
+ * Whether it did shows in the status; a lost datagram may take the request with it. -EINVAL: no such member. */
 int driver_transfer(struct driver *d, replica_id_t target);
 
 struct driver_peer {

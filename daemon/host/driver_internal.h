@@ -1,7 +1,7 @@
 /* The inside of the driver: shared by driver*.c, seen by nobody else.
  *
- * driver.c runs the turns and carries out effects; driver_start.c begins and ends; driver_receive.c turns datagrams
- * into events; driver_outbox.c messages into datagrams; driver_status.c tells, to people and to peers. */
+ * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
+ * datagrams into events; driver_outbox.c messages into datagrams; driver_status.c tells, to people and to peers. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
@@ -124,7 +124,7 @@ void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t 
 void driver_turn(struct driver *d);
 void driver_send(struct driver *d, replica_id_t to, const struct message *m); /* a host's own message */
 
-/* driver_start.c */
+/* driver_stop.c */
 void driver_finish_stop(struct driver *d);
 
 /* driver_receive.c */

@@ -59,12 +59,24 @@ static void note_ahead(struct driver_member *m)
                     "directory back, or admit it again (member replace)");
 }
 
+/* The name keeps clusters apart that have no id yet; afterwards the id alone counts, and the file may say what it
+ * likes. */
+static bool names_this_cluster(const struct driver *d, const struct datagram_header *h)
+{
+    const struct hash128 *own = &replica_identity(d->replica)->cluster;
+    return h->cluster_name_hash == d->cluster_name_hash || (!hash_is_zero(own) && hash_equal(&h->cluster, own));
+}
+
 /* Whether the sender may say more than where its first start stands: it is of this cluster, and the life that was
  * admitted. */
 static bool is_trusted(struct driver *d, size_t member, const struct datagram_header *h)
 {
     const struct identity *own = replica_identity(d->replica);
     bool same = hash_equal(&h->cluster, &own->cluster);
+    if (!names_this_cluster(d, h)) {
+        refuse_member(d, member, "its configuration names another cluster; compare \"cluster\" in the configurations");
+        return false;
+    }
     if (!same && own->status == IDENTITY_EMPTY)
         note_ahead(&d->members[member]);
     if (!same && own->status != IDENTITY_VOTER)
@@ -210,15 +222,10 @@ void driver_received(void *user, const uint8_t *bytes, size_t size)
         d->counters.dropped_in++;
         return;
     }
-    if (h.cluster_name_hash != d->cluster_name_hash) {
-        refuse_member(d, (size_t)member,
-                      "its configuration names another cluster; compare \"cluster\" in the configurations");
-        return;
-    }
-    bool trusted = is_trusted(d, (size_t)member, &h);
+    bool named = names_this_cluster(d, &h), trusted = is_trusted(d, (size_t)member, &h);
     int result;
     while ((result = datagram_next(&reader, &h, d->value_bytes_max, d->incoming)) > 0) {
-        if (trusted || d->incoming->message.type == MESSAGE_STATE)
+        if (trusted || (named && d->incoming->message.type == MESSAGE_STATE))
             take_message(d, (size_t)member, d->incoming);
     }
     if (result < 0)

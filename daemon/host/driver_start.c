@@ -1,4 +1,4 @@
-/* The driver's beginning, from what stands on the disk, and its end. */
+/* The driver's beginning, from what stands on the disk. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,6 +32,13 @@ static void compare_config(struct driver *d, const struct identity *own)
              "Write the file as it was",
              what);
     log_line(LOG_LEVEL_WARNING, "%s", d->config_warning);
+}
+
+static int out_of_memory(void)
+{
+    log_line(LOG_LEVEL_ERROR,
+             "out of memory at the start; \"dedup_slots\" in the configuration is what takes most of it");
+    return EXIT_FAILURE;
 }
 
 static int result_status(enum journal_result r)
@@ -141,7 +148,8 @@ static int open_network(struct driver *d, const struct identity *own)
                                 .from = own->id,
                                 .from_life = own->life,
                                 .boot = driver_random()};
-    return outbox_init(&d->outbox, d->peers, ids, d->n_members, &h, d->config->datagram_bytes) < 0 ? EXIT_FAILURE : 0;
+    return outbox_init(&d->outbox, d->peers, ids, d->n_members, &h, d->config->datagram_bytes) < 0 ? out_of_memory()
+                                                                                                   : 0;
 }
 
 /* --- the core and its journal --- */
@@ -173,7 +181,7 @@ static int make_core(struct driver *d, const struct identity *own)
     d->incoming = malloc(sizeof(*d->incoming));
     d->logread = logread_new(&d->values);
     if (d->block == NULL || d->assembly_block == NULL || d->incoming == NULL || d->logread == NULL)
-        return EXIT_FAILURE;
+        return out_of_memory();
     d->assembly = assembly_init(d->assembly_block, (uint32_t)n, d->value_bytes_max);
     d->replica = replica_init(d->block, &c);
     return 0;
@@ -276,7 +284,7 @@ static int make_services(struct driver *d)
     d->flushes = flushes_new(&f);
     for (uint32_t i = 0; i < POSITIONS_MAX; i++)
         d->positions_free[d->n_positions_free++] = POSITIONS_MAX - 1 - i;
-    return d->submissions == NULL || d->flushes == NULL ? EXIT_FAILURE : 0;
+    return d->submissions == NULL || d->flushes == NULL ? out_of_memory() : 0;
 }
 
 /* --- the loop --- */
@@ -312,11 +320,21 @@ static void on_written(uv_async_t *async)
     driver_step(d, &e);
 }
 
+static int loop_failed(int error)
+{
+    log_line(LOG_LEVEL_ERROR,
+             "the event loop or the journal's thread cannot be started: %s; raise the limits of open "
+             "files and processes",
+             strerror(-error));
+    return EXIT_FAILURE;
+}
+
 static int start_loop(struct driver *d)
 {
     uv_loop_t *loop = d->options.loop;
-    if (uv_async_init(loop, &d->written, on_written) < 0)
-        return EXIT_FAILURE;
+    int error = uv_async_init(loop, &d->written, on_written);
+    if (error < 0)
+        return loop_failed(error);
     d->started = true; /* from here on the loop refers to it */
     d->written.data = d;
     uv_prepare_init(loop, &d->prepare);
@@ -328,9 +346,10 @@ static int start_loop(struct driver *d)
     uv_prepare_start(&d->prepare, on_prepare);
     uv_check_start(&d->check, on_check);
     uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
-    if (peers_start(d->peers) < 0)
-        return EXIT_FAILURE;
-    return journal_thread_start(d->journal, &d->thread) < 0 ? EXIT_FAILURE : 0;
+    error = peers_start(d->peers);
+    if (error == 0)
+        error = journal_thread_start(d->journal, &d->thread);
+    return error < 0 ? loop_failed(error) : 0;
 }
 
 static void start_core(struct driver *d)
@@ -350,7 +369,7 @@ int driver_start(const struct driver_options *o, struct driver **ret)
 {
     struct identity own;
     struct driver *d = calloc(1, sizeof(*d));
-    int status = d == NULL ? EXIT_FAILURE : 0;
+    int status = d == NULL ? out_of_memory() : 0;
     if (status == 0) {
         d->options = *o;
         d->config = o->config;
@@ -376,78 +395,4 @@ int driver_start(const struct driver_options *o, struct driver **ret)
     start_core(d);
     *ret = d;
     return 0;
-}
-
-/* --- the end --- */
-
-static void part_closed(struct driver *d)
-{
-    if (--d->n_handles == 0)
-        d->options.stopped(d->options.user, 0);
-}
-
-static void handle_closed(uv_handle_t *handle)
-{
-    part_closed(handle->data);
-}
-
-static void peers_closed(void *user)
-{
-    part_closed(user);
-}
-
-void driver_finish_stop(struct driver *d)
-{
-    uv_handle_t *handles[] = {(uv_handle_t *)&d->prepare, (uv_handle_t *)&d->check, (uv_handle_t *)&d->idle,
-                              (uv_handle_t *)&d->timer,   (uv_handle_t *)&d->tick,  (uv_handle_t *)&d->written};
-    d->closing = true;
-    outbox_flush(&d->outbox, driver_now());
-    journal_thread_stop(d->thread);
-    d->thread = NULL;
-    d->n_handles = 1;
-    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
-        handles[i]->data = d;
-        d->n_handles++;
-        uv_close(handles[i], handle_closed);
-    }
-    peers_close(d->peers, peers_closed, d);
-}
-
-void driver_stop(struct driver *d)
-{
-    struct replica_status status;
-    if (d->stopping)
-        return;
-    uint64_t now_usec = driver_now();
-    replica_status(d->replica, &status);
-    d->stopping = true;
-    d->dirty = true;
-    d->stop_usec = now_usec;
-    if (status.role != ROLE_LEADER || d->n_members == 0)
-        return;
-    d->stop_usec = now_usec + (uint64_t)STOP_HEARTBEATS * d->config->heartbeat_ms * 1000;
-    log_line(LOG_LEVEL_INFO, "stopping: leadership is handed over first");
-    struct event e = {.type = EVENT_TRANSFER, .now_usec = now_usec, .target = REPLICA_ID_NONE};
-    driver_step(d, &e);
-}
-
-void driver_free(struct driver *d)
-{
-    if (d == NULL)
-        return;
-    submissions_free(d->submissions);
-    flushes_free(d->flushes);
-    chatlog_close(d->chatlog);
-    logread_free(d->logread);
-    outbox_done(&d->outbox);
-    peers_free(d->peers);
-    if (d->journal != NULL)
-        journal_close(d->journal);
-    if (d->vfs != NULL)
-        vfs_posix_close(d->vfs);
-    free(d->incoming);
-    free(d->assembly_block);
-    free(d->block);
-    values_done(&d->values);
-    free(d);
 }

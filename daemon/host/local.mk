@@ -19,6 +19,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver_receive.c \
 	daemon/host/driver_start.c \
 	daemon/host/driver_status.c \
+	daemon/host/driver_stop.c \
 	daemon/host/faults.c \
 	daemon/host/faults.h \
 	daemon/host/flushes.c \

@@ -250,13 +250,17 @@ int peers_open(const struct peers_options *o, struct peers **ret)
     if (o->n_others > REPLICAS_MAX)
         return -EINVAL;
     struct peers *p = calloc(1, sizeof(*p));
-    if (p == NULL)
+    if (p != NULL)
+        p->in_buffers = malloc((size_t)PEERS_RECEIVE_BATCH * RECEIVE_BUFFER_SIZE);
+    if (p == NULL || p->in_buffers == NULL) {
+        free(p);
+        log_line(LOG_LEVEL_ERROR, "out of memory for the replicas' socket");
         return -ENOMEM;
+    }
     p->options = *o;
     p->options.others = NULL;
     p->fd = -1;
-    p->in_buffers = malloc((size_t)PEERS_RECEIVE_BATCH * RECEIVE_BUFFER_SIZE);
-    int error = p->in_buffers == NULL ? -ENOMEM : bind_socket(p);
+    int error = bind_socket(p);
     if (error < 0) {
         peers_free(p);
         return error;

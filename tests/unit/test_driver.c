@@ -399,8 +399,12 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
     flush_answered = false;
     assert_int_not_equal(driver_flush(c->nodes[(leader + 1) % REPLICAS].driver, true, 700, flush_done, c), 0);
     run_until(c, is_flushed);
+    struct driver_status s;
+    strcpy(c->config.cluster, "renamed"); /* in its file only: the log's word counts */
     assert_int_equal(start_node(c, leader), 0);
     run_until(c, all_at_goal); /* it catches up */
+    driver_status(c->nodes[leader].driver, &s);
+    assert_non_null(strstr(s.config_warning, "cluster"));
     for (size_t i = 0; i < REPLICAS; i++)
         assert_int_equal(read_all(c, i), 2000);
     stop_all(c);
