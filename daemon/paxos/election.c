@@ -232,9 +232,10 @@ static void judge_stalled_lead(struct replica *r)
 static bool sees_hole(struct replica *r)
 {
     int leader = election_leader(r);
-    slot_t commit = leader < 0 ? 0 : r->peers[leader].chosen;
-    if (leader < 0 || (uint32_t)leader == r->me)
+    bool alone = config_at(r)->n_members == 1; /* then there is no follower to do it */
+    if (leader < 0 || ((uint32_t)leader == r->me && !alone))
         return false;
+    slot_t commit = alone ? r->chosen : r->peers[leader].chosen;
     if (!ballot_equal(r->stall_ballot, r->followed) || r->stall_commit != commit) {
         r->stall_ballot = r->followed;
         r->stall_commit = commit;
