@@ -251,10 +251,16 @@ static void check_works(struct cluster *c)
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         if (c->hosts[i].wiped)
             continue;
-        uint64_t operation = clients_send(c, i, 0, NULL);
-        cluster_settle(c, 10 * SECOND);
-        if (!clients_operation(c, operation).acked)
-            cluster_fail(c, "a message through host %u was not acknowledged in a cluster at rest", i);
+        for (int attempt = 0;; attempt++) {
+            uint64_t operation = clients_send(c, i, 0, NULL);
+            cluster_settle(c, 10 * SECOND);
+            struct operation_state state = clients_operation(c, operation);
+            if (state.acked)
+                break;
+            /* Late submissions of closed sessions may have pushed out its since from a tiny table. */
+            if (state.n_expired == 0 || attempt == 5)
+                cluster_fail(c, "a message through host %u was not acknowledged in a cluster at rest", i);
+        }
     }
     clients_check(c);
 }

@@ -46,7 +46,5 @@ struct scenario scenario_draw(uint64_t seed)
     s.duplicate_max_permille = prng_below(&p, 3) == 0 ? 0 : (uint32_t)draw(&p, 0, 500);
     for (int i = 0; i < FAULT_KINDS; i++)
         s.kinds |= (uint32_t)(prng_below(&p, 2) << i);
-    if (s.cluster.n_hosts == 1)
-        s.kinds &= ~(UINT32_C(1) << FAULT_SKIP); /* nobody else could fill the hole */
     return s;
 }
