@@ -40,7 +40,7 @@ static uint64_t now_msec(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* In the child. Only what is safe after fork(). */
+/* In the child, which has no threads to share anything with. */
 _Noreturn static void become_replica(const struct supervisor *s, const struct child *c, pid_t parent)
 {
     char id[8], *arguments[8], **next = arguments;
@@ -49,6 +49,7 @@ _Noreturn static void become_replica(const struct supervisor *s, const struct ch
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         _exit(EXIT_FAILURE);
     sigprocmask(SIG_SETMASK, &s->inherited, NULL);
+    unsetenv("NOTIFY_SOCKET"); /* the service manager asked for the supervisor's word */
     snprintf(id, sizeof id, "%u", c->id);
     *next++ = "mpaxosd";
     if (s->dir) {
@@ -203,7 +204,7 @@ int supervisor_run(const struct config *c, const char *config_path, const char *
     struct supervisor s = {.config_path = config_path, .dir = dir, .n = c->n_replicas};
     int64_t wait_msec;
 
-    /* They name one replica's own places, and one process's service manager. */
+    /* Under systemd they name one replica's own places, which are not for all. */
     static const char *const not_inherited[] = {"STATE_DIRECTORY", "RUNTIME_DIRECTORY", "LOGS_DIRECTORY", NULL};
     for (size_t i = 0; not_inherited[i]; i++)
         unsetenv(not_inherited[i]);
