@@ -1,9 +1,12 @@
 # Real daemons; tests/run calls them.
 system_tests = \
 	tests/system/harness.py \
+	tests/system/lan.py \
+	tests/system/partial.py \
 	tests/system/run \
 	tests/system/test_crash.py \
 	tests/system/test_everyday.py \
 	tests/system/test_hostile.py \
+	tests/system/test_partial.py \
 	tests/system/test_refusals.py
 EXTRA_DIST += $(system_tests)

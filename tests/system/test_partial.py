@@ -1,0 +1,141 @@
+"""Five replicas in five network namespaces, with links that are really cut: who still can goes on, and the lead does not
+wander. Each test prints what it measured; the limits are wide, since other things run on the machine."""
+import re
+import time
+
+import lan
+import partial
+from harness import Cluster, Failed, History, wait_until
+
+# Ten heartbeats of 50 ms and the election time of six make 0.8 s; the rest is for a loaded machine.
+AGAIN_S = 4 * 0.8
+GAP_S = 2.0
+CHANGES = 2
+WATCH_S = 3.0
+HOPS = 2  # over which a message reaches the leader
+
+
+class Replicas:
+    """A cluster on a LAN, as the scenarios see it."""
+
+    def __init__(self, context, n):
+        self.lan = lan.Lan(n)
+        self.cluster = Cluster(context, f=n // 2, replicas={
+            i: {"ip": self.lan.address(i), "port": 7000} for i in range(n)})
+        for r in self.cluster:
+            self.start(r.number)
+        self.cluster.wait_quorum()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.lan.close()
+
+    def start(self, i):
+        self.cluster[i].start(wait=False, wrapper=self.lan.hosts[i].wrapper)
+
+    def leader(self):
+        return self.cluster.leader().number
+
+    def kill(self, i):
+        self.cluster[i].kill()
+
+    def leaderships(self, replicas):
+        texts = [self.cluster[i].call("Metrics")["text"] for i in replicas]
+        return sum(int(re.search(r"^mpaxos_leaderships_total(?:{.*})? (\d+)", text, re.M)[1]) for text in texts)
+
+    def attempt(self, i):
+        return Attempt(self.cluster[i])
+
+
+class Attempt:
+    """Submits under one key until the outcome is known, through one replica."""
+
+    def __init__(self, replica):
+        self.replica, self.connection, self.text, self.since = replica, None, None, None
+
+    def __call__(self, text):
+        if text != self.text:
+            self.text, self.since = text, None
+        try:
+            if self.connection is None:
+                self.connection = self.replica.connect(timeout=10)
+            if self.since is None:
+                self.since = self.connection.call("Position")["slot"]
+            return self.connection.call("Submit", text=text, author="a", key=text, since=self.since)["slot"]
+        except Failed as failed:
+            if failed.error not in ("Timeout", "NoQuorum", "Overloaded", "NotInitialized"):
+                raise
+        except (OSError, ConnectionError):
+            self.connection = None
+        return None
+
+
+def check_all_is_well_once_healed(replicas, outcome):
+    """Every link is back: all logs are equal, and hold what was acknowledged, once and in order."""
+    replicas.lan.heal()
+    for r in replicas.cluster:
+        if r.process.poll() is not None:
+            replicas.start(r.number)
+    replicas.cluster.wait_quorum()
+    history = History(replicas.cluster, 0, 0)
+    history.senders = outcome.clients
+    return history.check(replicas.cluster.check_identical())
+
+
+def leader_now(replicas, live):
+    ballots = [(s["ballot"]["round"], s["ballot"]["replica"]) for s in (replicas.cluster[i].status() for i in live)
+               if s["role"] == "leader"]
+    return max(ballots)[1] if ballots else None
+
+
+def go_through(context, scenario, changes_max=CHANGES):
+    seed = context.random.randrange(2**32)
+    with Replicas(context, scenario.n) as replicas:
+        outcome = partial.go_through(replicas, replicas.lan, scenario, seed, 20, WATCH_S)
+        leader = leader_now(replicas, outcome.served_s)
+        print(f"     {scenario.name}: {outcome}, {leader} leads", flush=True)
+        assert outcome.first_s is not None and outcome.first_s < AGAIN_S
+        assert outcome.gap_s < GAP_S
+        assert outcome.changes <= changes_max
+        assert outcome.hub in (None, leader) if leader is not None else False
+        for i, served_s in outcome.served_s.items():
+            if partial.distance(scenario.n, outcome.cut, i, leader) in range(HOPS + 1):
+                assert served_s is not None and served_s < AGAIN_S, f"the client of replica {i} is not served"
+        assert check_all_is_well_once_healed(replicas, outcome) > 50
+
+
+def test_quorum_loss(context):
+    go_through(context, partial.QuorumLoss())
+
+
+def test_constrained_election(context):
+    go_through(context, partial.ConstrainedElection())
+
+
+def test_chain_of_three(context):
+    """The end of the chain that has no link to the leader is served through the middle, and the leader stays."""
+    go_through(context, partial.Chain(3), changes_max=0)
+
+
+def test_chain_of_five(context):
+    """The leader, at the end of the chain, reaches no majority."""
+    go_through(context, partial.Chain(5))
+
+
+def test_leader_that_nobody_hears(context):
+    go_through(context, partial.MuteLeader(4))
+
+
+def test_leader_that_most_do_not_hear(context):
+    go_through(context, partial.MuteLeader(3))
+
+
+def test_leader_that_hears_nobody(context):
+    go_through(context, partial.DeafLeader())
+
+
+def test_circle_of_one_way_cuts(context):
+    """The leader keeps a majority, and all others reach it over one other: nothing changes."""
+    go_through(context, partial.Pentagon(), changes_max=0)
