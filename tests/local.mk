@@ -1,6 +1,7 @@
 include tests/unit/local.mk
 include tests/lint/local.mk
 include tests/system/local.mk
+include tests/bench/local.mk
 
 TESTS = $(UNIT_TESTS) $(LINT_TESTS)
 EXTRA_DIST += tests/run

@@ -8,6 +8,9 @@
 
 #include "host/driver_internal.h"
 #include "host/log.h"
+#include "host/service.h"
+
+enum { REPLAY_PATIENCE_USEC = 30000000 };
 
 /* --- the identity, and where the file says otherwise --- */
 
@@ -215,6 +218,13 @@ static void written(void *user, int error)
         uv_async_send(&d->written);
 }
 
+/* A long journal is no reason to give a start up. */
+static void on_progress(void *user, uint64_t bytes_done, uint64_t bytes_all)
+{
+    (void)user, (void)bytes_done, (void)bytes_all;
+    service_extend_timeout(REPLAY_PATIENCE_USEC);
+}
+
 static int open_journal(struct driver *d, const struct identity *own)
 {
     char error[JOURNAL_ERROR_MAX + 1] = "";
@@ -223,7 +233,7 @@ static int open_journal(struct driver *d, const struct identity *own)
                                 .user = d,
                                 .segment_bytes = d->options.segment_bytes != 0 ? d->options.segment_bytes
                                                                                : JOURNAL_SEGMENT_BYTES_DEFAULT};
-    enum journal_result r = journal_open(&o, own, restore, NULL, d, &d->journal, error);
+    enum journal_result r = journal_open(&o, own, restore, on_progress, d, &d->journal, error);
     if (r != JOURNAL_OK) {
         log_line(LOG_LEVEL_ERROR, "%s", error);
         return result_status(r);

@@ -69,7 +69,7 @@ struct open_submission {
     uint64_t cookie;
     uint64_t sent_usec;                 /* to the leader; 0: not to this one */
     bool seen;                          /* the leader was seen to propose it */
-    uint32_t next_hash, next, previous; /* indexes + 1; 0: none */
+    uint32_t next_hash, next_cookie, next, previous; /* indexes + 1; 0: none */
 };
 
 /* A message that waits at the leader: for its turn on its stream, or for room in the window. */
@@ -195,7 +195,7 @@ struct replica {
 
     /* origin */
     struct open_submission *open;
-    uint32_t *open_buckets;
+    uint32_t *open_buckets, *cookie_buckets; /* by (stream, n); by cookie */
     uint32_t open_free, open_first, open_last, n_open, open_max, n_buckets;
     replica_id_t origin_leader;
     struct ballot origin_ballot;

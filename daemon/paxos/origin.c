@@ -16,6 +16,11 @@ static uint32_t *bucket(const struct replica *r, uint64_t stream, uint64_t n)
     return &r->open_buckets[(uint32_t)(h >> 32) & (r->n_buckets - 1)];
 }
 
+static uint32_t *cookie_bucket(const struct replica *r, uint64_t cookie)
+{
+    return &r->cookie_buckets[(uint32_t)((cookie * UINT64_C(0xff51afd7ed558ccd)) >> 32) & (r->n_buckets - 1)];
+}
+
 static uint32_t open_find(const struct replica *r, uint64_t stream, uint64_t n)
 {
     uint32_t i = *bucket(r, stream, n);
@@ -31,6 +36,8 @@ static void open_add(struct replica *r, const struct submission *s)
     r->open_free = o->next;
     *o = (struct open_submission){
         .value = value_ref(s->value), .cookie = s->cookie, .next_hash = *b, .previous = r->open_last};
+    o->next_cookie = *cookie_bucket(r, s->cookie);
+    *cookie_bucket(r, s->cookie) = i;
     *b = i;
     if (r->open_last != 0)
         r->open[r->open_last - 1].next = i;
@@ -47,6 +54,10 @@ static void open_remove(struct replica *r, uint32_t i)
     while (*link != i)
         link = &r->open[*link - 1].next_hash;
     *link = o->next_hash;
+    link = cookie_bucket(r, o->cookie);
+    while (*link != i)
+        link = &r->open[*link - 1].next_cookie;
+    *link = o->next_cookie;
     if (o->previous != 0)
         r->open[o->previous - 1].next = o->next;
     else
@@ -90,12 +101,11 @@ void origin_submit(struct replica *r, const struct submission *s, size_t n)
 
 void origin_cancel(struct replica *r, uint64_t cookie)
 {
-    for (uint32_t i = r->open_first; i != 0; i = r->open[i - 1].next) {
-        if (r->open[i - 1].cookie == cookie) {
-            open_remove(r, i);
-            return;
-        }
-    }
+    uint32_t i = *cookie_bucket(r, cookie);
+    while (i != 0 && r->open[i - 1].cookie != cookie)
+        i = r->open[i - 1].next_cookie;
+    if (i != 0)
+        open_remove(r, i);
 }
 
 void origin_seen(struct replica *r, const struct value *v)

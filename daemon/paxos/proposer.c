@@ -164,8 +164,8 @@ void proposer_accepted(struct replica *r, uint32_t from, const struct accepted *
         r->counters.ignored_messages++;
         return;
     }
-    /* Its chosen prefix is a hint to fetch and no vote: under a higher ballot, of which neither it nor this leader knows,
-     * another value than the one proposed here may have been chosen there. */
+    /* Its chosen prefix is a hint to fetch and no vote: under a higher ballot, of which neither it nor this leader
+     * knows, another value than the one proposed here may have been chosen there. */
     learner_hint(r, from, m->chosen);
     for (uint32_t w = 0; w < m->n_words; w++) {
         for (uint64_t bits = m->words[w]; bits != 0; bits &= bits - 1) {

@@ -140,6 +140,7 @@ static void layout_replica(struct layout *l, const struct replica_config *config
     r->n_buckets = power_of_two(config->submissions_max);
     r->open = layout_take(l, config->submissions_max, sizeof(struct open_submission));
     r->open_buckets = layout_take(l, r->n_buckets, sizeof(uint32_t));
+    r->cookie_buckets = layout_take(l, r->n_buckets, sizeof(uint32_t));
     r->positions = layout_take(l, POSITIONS_MAX, sizeof(struct open_position));
     r->noop = layout_take(l, 1, sizeof(struct value) + VALUE_HEADER_SIZE);
     r->barrier = layout_take(l, 1, sizeof(struct value) + VALUE_HEADER_SIZE);

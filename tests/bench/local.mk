@@ -1,0 +1,3 @@
+# Measurements: run by hand, never part of the tests.
+EXTRA_DIST += \
+	tests/bench/failover
