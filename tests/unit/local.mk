@@ -10,10 +10,10 @@ unit_tests = \
 	tests/unit/test_control_read \
 	tests/unit/test_control_status \
 	tests/unit/test_core_acceptor \
-	tests/unit/test_core_proposer \
 	tests/unit/test_core_clients \
 	tests/unit/test_core_election \
 	tests/unit/test_core_learner \
+	tests/unit/test_core_proposer \
 	tests/unit/test_core_start \
 	tests/unit/test_crc32c \
 	tests/unit/test_ctl_config \
@@ -101,16 +101,16 @@ endif
 LDADD = tests/unit/libunit.a $(unit_libraries)
 unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
+tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)
-tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_acceptor_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_clients_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_election_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_learner_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_start_LDADD = tests/unit/libcluster.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \
