@@ -213,7 +213,7 @@ struct replica {
     uint64_t state_nonce, state_at_usec;
 };
 
-/* replica.c: effects */
+/* effects.c */
 struct record *record_push(struct replica *r, enum record_type type);
 bool records_have_room(const struct replica *r, size_t n);
 /* NULL, and r->again, where the step has no room left: the message is as good as lost, and is made again later. */
@@ -223,6 +223,7 @@ void outcome_push(struct replica *r, uint64_t cookie, enum outcome_type type, sl
 void value_unref(struct replica *r, struct value *v); /* NULL allowed */
 void cell_clear(struct replica *r, struct cell *c);
 struct cell *cell_take(struct replica *r, slot_t slot);
+/* init.c */
 void identity_install(struct replica *r);
 
 /* Not the compiler's own, which may call its run-time library. */

@@ -11,10 +11,12 @@ daemon_paxos_libpaxos_a_SOURCES = \
 	daemon/paxos/crc32c.h \
 	daemon/paxos/dedup.c \
 	daemon/paxos/dedup.h \
+	daemon/paxos/effects.c \
 	daemon/paxos/election.c \
 	daemon/paxos/hash.c \
 	daemon/paxos/hash.h \
 	daemon/paxos/identity.h \
+	daemon/paxos/init.c \
 	daemon/paxos/intake.c \
 	daemon/paxos/invariant.h \
 	daemon/paxos/learner.c \
