@@ -328,6 +328,8 @@ static void settle_attempt(struct host *h, struct attempt *a, const struct outco
         break;
     case OUTCOME_EXPIRED:
         o->state.n_expired++;
+        /* What was sent under the number before may have been stored, and its key forgotten since. */
+        o->state.n_unknown += a->renumbered;
         if (o->since >= u->slot)
             cluster_fail(h->cluster, "operation %lu expired: since %lu, oldest known slot %lu", o->id, o->since,
                          u->slot);
@@ -338,7 +340,7 @@ static void settle_attempt(struct host *h, struct attempt *a, const struct outco
         if (!a->session->renumber)
             cluster_call_at(h->cluster, h->cluster->now_usec + cluster_random(h->cluster, 0, 2000), renumber,
                             a->session, 0);
-        a->session->renumber = true;
+        a->session->renumber = a->renumbered = true;
         return;
     default:
         refuse(h, a);

@@ -27,6 +27,7 @@ struct attempt {
     uint64_t cookie, stream, n;
     uint32_t order; /* on its session, from 0 */
     enum attempt_status status;
+    bool renumbered;
 };
 
 struct session {
