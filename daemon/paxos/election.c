@@ -55,13 +55,16 @@ int election_leader(const struct replica *r)
     return best;
 }
 
+/* Two may bid at once that cannot hear each other. The lower one's followers stay content with it, but only those of the
+ * highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. */
 int election_route(const struct replica *r)
 {
-    int leader = election_leader(r);
+    int leader = election_leader(r), best = -1;
     for (uint32_t i = 0; i < config_at(r)->n_members && leader < 0; i++)
-        if (i != r->me && r->peers[i].happy && peer_is_linked(r, i))
-            return (int)i;
-    return leader;
+        if (i != r->me && r->peers[i].happy && peer_is_linked(r, i) &&
+            (best < 0 || ballot_compare(r->peers[i].followed, r->peers[best].followed) > 0))
+            best = (int)i;
+    return leader < 0 ? best : leader;
 }
 
 struct ballot election_route_ballot(const struct replica *r, int route)
@@ -69,7 +72,11 @@ struct ballot election_route_ballot(const struct replica *r, int route)
     if (route < 0)
         return (struct ballot){0};
     const struct peer *p = &r->peers[route];
-    return (uint32_t)route == r->me ? r->bid : p->leading ? p->bid : p->followed;
+    if ((uint32_t)route == r->me)
+        return r->bid;
+    if (!p->leading && ballot_equal(p->followed, p->bid)) /* it only bids: what it is sent now would be lost */
+        return (struct ballot){0};
+    return p->leading ? p->bid : p->followed;
 }
 
 /* --- heartbeats --- */

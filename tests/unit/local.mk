@@ -14,6 +14,7 @@ unit_tests = \
 	tests/unit/test_core_election \
 	tests/unit/test_core_learner \
 	tests/unit/test_core_proposer \
+	tests/unit/test_core_route \
 	tests/unit/test_core_start \
 	tests/unit/test_crc32c \
 	tests/unit/test_ctl_config \
@@ -111,6 +112,7 @@ tests_unit_test_core_clients_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_election_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_learner_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_route_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_start_LDADD = tests/unit/libcluster.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \

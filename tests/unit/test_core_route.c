@@ -1,0 +1,73 @@
+/* Where a replica that has no link to the leader sends its clients' messages. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/cluster_lone.h"
+
+#define BALLOT(r, i) ((struct ballot){.round = (r), .id = (i)})
+#define ELECTION_USEC (6 * 50 * MSEC) /* E */
+
+static struct lone *make(uint32_t me)
+{
+    struct lone *l = lone_make(NULL, 5, me);
+    for (uint32_t i = 0; i < 5; i++)
+        l->peers[i].silent = true;
+    return l;
+}
+
+/* Sends one message, and answers how many times it went to the peer and to others. */
+static void submitted(struct lone *l, uint32_t to, uint32_t *ret_there, uint32_t *ret_elsewhere)
+{
+    *ret_there = *ret_elsewhere = 0;
+    lone_run(l, ELECTION_USEC);
+    lone_forget(l);
+    lone_submit(l, 9, 1, "k", "t");
+    lone_run(l, 2 * ELECTION_USEC);
+    for (size_t i = 0; i < l->n_sent; i++) {
+        if (l->sent[i].packet->message.type != MESSAGE_SUBMIT)
+            continue;
+        *(l->sent[i].to == to ? ret_there : ret_elsewhere) += 1;
+    }
+}
+
+static void through_a_peer_that_follows_a_leader_out_of_reach(void **state)
+{
+    (void)state;
+    uint32_t there, elsewhere;
+    struct lone *l = make(0);
+    l->peers[3] = (struct lone_peer){.followed = BALLOT(2, 4), .happy = true};
+    l->peers[1] = (struct lone_peer){.followed = BALLOT(1, 1)};
+    submitted(l, 3, &there, &elsewhere);
+    assert_true(there > 0);
+    assert_int_equal(elsewhere, 0);
+    lone_free(l);
+}
+
+/* In a chain 1-0-2-4-3 where 4 leads, 0 had bid at the same time, lower: 1 follows it still and is content. To send to 1
+ * is to go in circles. */
+static void through_the_one_that_follows_the_highest_ballot(void **state)
+{
+    (void)state;
+    uint32_t there, elsewhere;
+    for (uint32_t lower = 1; lower <= 3; lower += 2) {
+        struct lone *l = make(0);
+        l->peers[lower] = (struct lone_peer){.followed = BALLOT(2, 0), .happy = true};
+        l->peers[2] = (struct lone_peer){.followed = BALLOT(2, 4), .happy = true};
+        submitted(l, 2, &there, &elsewhere);
+        assert_true(there > 0);
+        assert_int_equal(elsewhere, 0);
+        lone_free(l);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(through_a_peer_that_follows_a_leader_out_of_reach),
+        cmocka_unit_test(through_the_one_that_follows_the_highest_ballot),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
