@@ -55,8 +55,8 @@ int election_leader(const struct replica *r)
     return best;
 }
 
-/* Two may bid at once that cannot hear each other. The lower one's followers stay content with it, but only those of the
- * highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. */
+/* Two may bid at once that cannot hear each other. The lower one's followers stay content with it, but only those of
+ * the highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. */
 int election_route(const struct replica *r)
 {
     int leader = election_leader(r), best = -1;
@@ -74,7 +74,7 @@ struct ballot election_route_ballot(const struct replica *r, int route)
     const struct peer *p = &r->peers[route];
     if ((uint32_t)route == r->me)
         return r->bid;
-    if (!p->leading && ballot_equal(p->followed, p->bid)) /* it only bids: what it is sent now would be lost */
+    if (!p->leading && ballot_is_owned_by(r, p->followed, (uint32_t)route)) /* it only bids: what it is sent is lost */
         return (struct ballot){0};
     return p->leading ? p->bid : p->followed;
 }

@@ -7,8 +7,8 @@
 
 #include "tests/unit/cluster_lone.h"
 
-#define BALLOT(r, i) ((struct ballot){.round = (r), .id = (i)})
-#define ELECTION_USEC (6 * 50 * MSEC) /* E */
+#define BALLOT(round_, id_) ((struct ballot){.round = (round_), .id = (id_)})
+#define ELECTION_USEC       (6 * 50 * MSEC) /* E */
 
 static struct lone *make(uint32_t me)
 {
@@ -46,8 +46,8 @@ static void through_a_peer_that_follows_a_leader_out_of_reach(void **state)
     lone_free(l);
 }
 
-/* In a chain 1-0-2-4-3 where 4 leads, 0 had bid at the same time, lower: 1 follows it still and is content. To send to 1
- * is to go in circles. */
+/* In a chain 1-0-2-4-3 where 4 leads, 0 had bid at the same time, lower: 1 follows it still and is content. To send to
+ * 1 is to go in circles. */
 static void through_the_one_that_follows_the_highest_ballot(void **state)
 {
     (void)state;
