@@ -1,7 +1,8 @@
 include tests/unit/local.mk
+include tests/fuzz/local.mk
 include tests/lint/local.mk
 include tests/system/local.mk
 include tests/bench/local.mk
 
-TESTS = $(UNIT_TESTS) $(LINT_TESTS)
+TESTS = $(UNIT_TESTS) $(FUZZ_TESTS) $(LINT_TESTS)
 EXTRA_DIST += tests/run

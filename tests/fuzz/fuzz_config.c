@@ -1,0 +1,72 @@
+/* replica_config.json as any editor may leave it: config_parse(), and what the daemon makes of a good one.
+ *
+ * Input: the file. Checked besides: a good one is within its ranges and makes an identity that can be stored; a bad one
+ * is explained in one line of text. */
+#include "host/config.h"
+#include "tests/fuzz/fuzz.h"
+
+static void check_error(const char *error)
+{
+    size_t size = strnlen(error, CONFIG_ERROR_MAX + 1);
+    fuzz_check(size > 0 && size <= CONFIG_ERROR_MAX);
+    fuzz_check(strncmp(error, "conf:", 5) == 0);
+    for (size_t i = 0; i < size; i++)
+        fuzz_check((unsigned char)error[i] >= 0x20 && error[i] != 0x7f);
+}
+
+static void check_replicas(const struct config *c)
+{
+    char address[CONFIG_HOST_MAX + 16];
+    fuzz_check(c->f <= CONFIG_F_MAX && c->n_replicas == 2 * c->f + 1);
+    for (uint32_t i = 0; i < c->n_replicas; i++) {
+        const struct config_replica *r = &c->replicas[i];
+        fuzz_check(r->port > 0 && r->drop_rate <= 100 && r->n_skips <= CONFIG_SKIPS_MAX);
+        fuzz_check(i == 0 || c->replicas[i - 1].id < r->id);
+        fuzz_check(config_find(c, r->id) == r);
+        config_address(r, address, sizeof address);
+        fuzz_check(strlen(address) <= ADDRESS_BYTES_MAX && strrchr(address, ':') != NULL);
+    }
+}
+
+static void check_options(const struct config *c)
+{
+    fuzz_check(c->cluster[0] != 0 && strnlen(c->cluster, sizeof c->cluster) <= CLUSTER_NAME_MAX);
+    fuzz_check(c->heartbeat_ms >= HEARTBEAT_MS_MIN && c->heartbeat_ms <= HEARTBEAT_MS_MAX);
+    fuzz_check(c->message_bytes_max >= MESSAGE_BYTES_LEAST && c->message_bytes_max <= MESSAGE_BYTES_MOST);
+    fuzz_check(c->datagram_bytes >= DATAGRAM_BYTES_LEAST && c->datagram_bytes <= DATAGRAM_BYTES_MOST);
+    fuzz_check(c->log_format <= LOG_FORMAT_JSON && c->flush_interval_s <= FLUSH_INTERVAL_S_MAX);
+    fuzz_check(c->retain_mb >= RETAIN_MB_MIN && c->retain_mb <= RETAIN_MB_MAX);
+    fuzz_check(c->dedup_slots >= 1 && c->dedup_slots <= DEDUP_SLOTS_MAX);
+}
+
+static void check_identity(const struct config *c)
+{
+    static struct identity i;
+    struct configuration again;
+    uint8_t bytes[CONFIGURATION_BYTES_MAX];
+    config_identity(c, c->replicas[0].id, 1, &i);
+    fuzz_check(i.status == IDENTITY_EMPTY && i.configuration.n_members == c->n_replicas);
+    fuzz_check(configuration_decode(bytes, configuration_encode(&i.configuration, bytes), &again));
+    struct hash128 hash = config_bootstrap_hash(c);
+    fuzz_check(hash_equal(&i.bootstrap, &hash));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char error[CONFIG_ERROR_MAX + 1];
+    char *bytes = fuzz_copy(data, size);
+    static struct config c;
+    memset(error, 'x', sizeof error);
+    memset(&c, 0xee, sizeof c);
+    if (config_parse("conf", bytes, size, &c, error) == 0) {
+        check_replicas(&c);
+        check_options(&c);
+        check_identity(&c);
+        config_cluster_name_hash(&c);
+        config_is_loopback(&c);
+    } else {
+        check_error(error);
+    }
+    free(bytes);
+    return 0;
+}

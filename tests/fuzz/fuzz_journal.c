@@ -1,0 +1,428 @@
+/* A state directory as rot, torn writes, other software and a bad repair may leave it; then recovery, and going on.
+ *
+ * Input: choices (enum). Without EDIT, files: name u8 (an index), size u16, bytes. With it, edits of a valid journal
+ * (two superblocks, two segments, a reserve): op u8, file u8, place u16, size u8, and what the op takes. With MEND all
+ * checksums are made to match afterwards, so that the damage gets behind them. With CORE a replica restores what is
+ * read, and refuses what cannot follow.
+ * Checked besides: whoever is refused is told why, and nothing was changed; what was opened can be written, read, and
+ * opened again after a power cut, with the same records. */
+#include "host/values.h"
+#include "journal/format.h"
+#include "journal/superblock.h"
+#include "paxos/bytes.h"
+#include "paxos/crc32c.h"
+#include "paxos/replica.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/inputs.h"
+#include "tests/unit/vfs_memory.h"
+
+enum {
+    SLOTS = 44,
+    VALUE_TEXT_MAX = 1800,
+    BATCH_CRC_AT = 48,
+    BATCH_HEADER_CRC_AT = 56,
+    TOLD_MAX = 4096,
+};
+
+static const char *const names[JOURNAL_FILES] = {
+    "superblock.0", "superblock.1", "segment-0000000000000001", "segment-0000000000000002", "segment-0000000000000003",
+    "reserve"};
+
+/* Made once: a voter's journal, and its identity. */
+static struct vfs_memory *valid;
+static struct identity own;
+
+/* What recovery told, as far as it is compared: all but a PROMISE that raises nothing, as segments open with it. */
+struct told {
+    enum record_type type;
+    slot_t slot;
+    uint32_t crc;
+};
+
+struct run {
+    struct told told[TOLD_MAX];
+    size_t n;
+    struct ballot promised;
+    slot_t slot_next;
+    struct replica *replica; /* NULL: without JOURNAL_CORE */
+    struct values values;
+};
+
+/* --- records --- */
+
+static void note_told(struct run *run, const struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    struct told t = {.type = r->type, .slot = r->slot};
+    if (r->type == RECORD_PROMISE && ballot_compare(r->ballot, run->promised) <= 0)
+        return;
+    if (ballot_compare(r->ballot, run->promised) > 0)
+        run->promised = r->ballot;
+    t.crc = crc32c(0, &r->ballot.round, sizeof r->ballot.round);
+    if (bytes != NULL)
+        t.crc = crc32c(t.crc, bytes, size);
+    for (uint32_t i = 0; i < r->n_notes; i++)
+        t.crc = crc32c(t.crc, &r->notes[i].slot, sizeof r->notes[i].slot);
+    if (bytes != NULL && r->slot >= run->slot_next)
+        run->slot_next = r->slot + 1;
+    fuzz_check(run->n < TOLD_MAX);
+    run->told[run->n++] = t;
+}
+
+/* As the daemon's driver does. */
+static bool restore(struct run *run, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    struct effects e;
+    r->value = NULL;
+    if (bytes != NULL && values_copy(&run->values, bytes, size, &own.cluster, &r->value) < 0)
+        return false;
+    bool ok = replica_restore(run->replica, r, &e);
+    values_release(e.released);
+    values_unref(r->value);
+    return ok;
+}
+
+static bool each(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    struct run *run = user;
+    if (run->replica != NULL && !restore(run, r, bytes, size))
+        return false;
+    note_told(run, r, bytes, size);
+    return true;
+}
+
+static void append(struct journal *j, struct run *run, uint64_t *seq, struct record r)
+{
+    journal_append(j, &r, 1, ++*seq);
+    note_told(run, &r, r.value != NULL ? r.value->bytes : NULL, r.value != NULL ? r.value->size : 0);
+}
+
+static struct value *make_value(slot_t slot, uint32_t text_size)
+{
+    static char text[VALUE_TEXT_MAX];
+    char key[24];
+    memset(text, 'a' + (int)(slot % 26), sizeof text);
+    struct value_fields f = {.type = VALUE_MESSAGE, .stream = 7, .n = slot, .time_usec = 1790000000000000 + slot};
+    f.author = "anna";
+    f.author_size = 4;
+    f.key = key;
+    f.key_size = (uint8_t)snprintf(key, sizeof key, "k%llu", (unsigned long long)slot);
+    f.text = text;
+    f.text_size = text_size;
+    struct value *v = calloc(1, sizeof *v + value_encoded_size(&f));
+    fuzz_check(v != NULL);
+    v->size = (uint32_t)value_encoded_size(&f);
+    value_encode(&f, v->bytes);
+    return v;
+}
+
+static void append_value(struct journal *j, struct run *run, uint64_t *seq, enum record_type type, slot_t slot)
+{
+    struct value *v = make_value(slot, VALUE_TEXT_MAX - (uint32_t)(slot * 37 % 900));
+    struct record r = {.type = type, .slot = slot, .value = v};
+    if (type == RECORD_ACCEPT)
+        r.ballot = run->promised;
+    append(j, run, seq, r);
+    free(v);
+}
+
+/* Until nothing is pending: the next segment is allocated, too. */
+static void settle(struct journal *j, uint64_t seq)
+{
+    for (int i = 0; i < 1000 && journal_is_pending(j); i++)
+        fuzz_check(journal_write(j) == 0);
+    fuzz_check(journal_durable_seq(j) == seq);
+}
+
+/* --- the valid one --- */
+
+static void make_identity(void)
+{
+    own = (struct identity){.status = IDENTITY_VOTER, .id = 3, .life = 0x1122334455667788};
+    memset(own.cluster.bytes, 0xc1, sizeof own.cluster.bytes);
+    own.configuration = (struct configuration){.alpha = 16, .dedup_slots = 64, .streams_max = 8, .n_members = 3};
+    for (uint32_t i = 0; i < own.configuration.n_members; i++) {
+        struct member *m = &own.configuration.members[i];
+        *m = (struct member){.life = own.life + i - 2, .gen = 1, .id = (replica_id_t)(i + 1), .address_size = 4};
+        memcpy(m->address, "h:60", 4);
+    }
+}
+
+static void written(void *user, int error)
+{
+    (void)user;
+    fuzz_check(error == 0);
+}
+
+static enum journal_result open_journal(struct vfs_memory *disk, struct run *run, struct journal **ret, char *error)
+{
+    static struct identity i;
+    const struct journal_options o = {
+        .vfs = vfs_memory_vfs(disk), .segment_bytes = JOURNAL_SEGMENT_BYTES_MIN, .written = written};
+    enum journal_result r = journal_read_identity(o.vfs, &i, error);
+    if (r != JOURNAL_OK)
+        return r;
+    if (i.status == 0)
+        i = own;
+    return journal_open(&o, &i, each, NULL, run, ret, error);
+}
+
+static void make_valid(void)
+{
+    static struct run run;
+    char error[JOURNAL_ERROR_MAX + 1];
+    struct journal *j;
+    uint64_t seq = 0;
+    make_identity();
+    valid = vfs_memory_new(1);
+    fuzz_check(open_journal(valid, &run, &j, error) == JOURNAL_OK);
+    append(j, &run, &seq, (struct record){.type = RECORD_PROMISE, .ballot = {.round = 5, .gen = 1, .id = 3}});
+    for (slot_t slot = 1; slot <= SLOTS; slot++) {
+        append_value(j, &run, &seq, slot % 7 == 3 ? RECORD_CHOSEN : RECORD_ACCEPT, slot);
+        if (slot % 4 == 0 && slot < SLOTS) {
+            const struct note notes[] = {{.slot = slot - 2, .type = NOTE_HIDDEN},
+                                         {.slot = slot - 1, .type = NOTE_TIME, .time_usec = 1790000000000999}};
+            append(j, &run, &seq,
+                   (struct record){.type = RECORD_COMMIT, .slot = slot - 1, .notes = notes, .n_notes = 2});
+            settle(j, seq);
+        }
+    }
+    settle(j, seq);
+    journal_close(j);
+}
+
+/* --- damage --- */
+
+static void put_file(struct vfs_memory *disk, const char *name, const void *bytes, size_t size)
+{
+    const struct vfs *vfs = vfs_memory_vfs(disk);
+    struct vfs_file *f;
+    if (vfs->file_open(vfs->context, name, VFS_CREATE, &f) < 0)
+        return; /* twice in one input */
+    fuzz_check(vfs->file_write(vfs->context, f, 0, bytes, size) == 0 && vfs->file_sync(vfs->context, f) == 0);
+    fuzz_check(vfs->dir_sync(vfs->context) == 0);
+    vfs->file_close(vfs->context, f);
+}
+
+static void make_files(struct vfs_memory *disk, struct fuzz_input *in)
+{
+    while (fuzz_left(in) > 0) {
+        const char *name = names[fuzz_u8(in) % JOURNAL_FILES];
+        size_t size, size_max = fuzz_u16(in);
+        const uint8_t *bytes = fuzz_take(in, size_max, &size);
+        put_file(disk, name, bytes, size);
+    }
+}
+
+/* Where the n-th batch of the valid segment begins; 0: there are not so many. */
+static uint64_t find_batch(const char *name, unsigned n)
+{
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(valid, name, &size);
+    struct batch_header h;
+    uint64_t at = SEGMENT_HEADER_BYTES;
+    for (; bytes != NULL && at + BATCH_HEADER_BYTES <= size && batch_header_decode(bytes + at, &h); at += h.size) {
+        if (n-- == 0)
+            return at;
+    }
+    return 0;
+}
+
+static void poke(struct vfs_memory *disk, const char *name, uint64_t at, struct fuzz_input *in, size_t n, bool flip)
+{
+    size_t size;
+    const uint8_t *bytes = fuzz_take(in, n, &size);
+    for (size_t i = 0; i < size; i++) {
+        if (flip)
+            vfs_memory_flip(disk, name, at + i, bytes[i]);
+        else
+            vfs_memory_poke(disk, name, at + i, &bytes[i], 1);
+    }
+}
+
+static void edit(struct vfs_memory *disk, struct fuzz_input *in)
+{
+    enum journal_edit op = (enum journal_edit)(fuzz_u8(in) % EDITS);
+    const char *name = names[fuzz_u8(in) % JOURNAL_FILES];
+    uint64_t at = fuzz_u16(in);
+    size_t n = fuzz_u8(in);
+    switch (op) {
+    case EDIT_WRITE:
+    case EDIT_XOR:
+        poke(disk, name, at, in, n, op == EDIT_XOR);
+        break;
+    case EDIT_ZERO:
+        vfs_memory_zero(disk, name, at, n * BATCH_ALIGN);
+        break;
+    case EDIT_CUT:
+        vfs_memory_truncate(disk, name, at);
+        break;
+    case EDIT_DELETE:
+        vfs_memory_delete(disk, name);
+        break;
+    case EDIT_SWAP:
+        vfs_memory_swap(disk, name, at, fuzz_u16(in), n * BATCH_ALIGN);
+        break;
+    case EDIT_IN_BATCH: /* the place: which one in the low five bits, how far into it above */
+        poke(disk, name, find_batch(name, (unsigned)at % 32) + at / 32, in, n % 16, false);
+        break;
+    case EDIT_COPY:
+        vfs_memory_copy(disk, name, valid, names[n % JOURNAL_FILES]);
+        break;
+    case EDITS:
+        break;
+    }
+}
+
+/* --- checksums --- */
+
+static void put_crc(struct vfs_memory *disk, const char *name, uint64_t at, uint32_t crc)
+{
+    uint8_t bytes[4];
+    put_u32(bytes, crc);
+    vfs_memory_poke(disk, name, at, bytes, sizeof bytes);
+}
+
+static void mend_superblock(struct vfs_memory *disk, const char *name)
+{
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(disk, name, &size);
+    if (bytes != NULL && size == SUPERBLOCK_BYTES)
+        put_crc(disk, name, PROLOGUE_BYTES, crc32c(0, bytes + PROLOGUE_BYTES + 4, size - PROLOGUE_BYTES - 4));
+}
+
+static void mend_segment(struct vfs_memory *disk, const char *name)
+{
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(disk, name, &size);
+    if (bytes == NULL || size < SEGMENT_HEADER_BYTES)
+        return;
+    put_crc(disk, name, SEGMENT_HEADER_BYTES - 4, crc32c(0, bytes, SEGMENT_HEADER_BYTES - 4));
+    for (uint64_t at = SEGMENT_HEADER_BYTES; at + BATCH_HEADER_BYTES <= size;) {
+        uint32_t n = get_u32(bytes + at + 4);
+        if (get_u32(bytes + at) == 0) {
+            at += BATCH_ALIGN;
+            continue;
+        }
+        bool fits = n >= 2 * BATCH_ALIGN && n % BATCH_ALIGN == 0 && n <= size - at;
+        if (fits)
+            put_crc(disk, name, at + BATCH_CRC_AT, crc32c(0, bytes + at + BATCH_HEADER_BYTES, n - BATCH_HEADER_BYTES));
+        put_crc(disk, name, at + BATCH_HEADER_CRC_AT, crc32c(0, bytes + at, BATCH_HEADER_CRC_AT));
+        at += fits ? n : BATCH_ALIGN;
+    }
+}
+
+/* --- recovery --- */
+
+static void check_same_files(struct vfs_memory *a, struct vfs_memory *b)
+{
+    for (int i = 0; i < JOURNAL_FILES; i++) {
+        size_t size_a = 0, size_b = 0;
+        const uint8_t *x = vfs_memory_bytes(a, names[i], &size_a), *y = vfs_memory_bytes(b, names[i], &size_b);
+        fuzz_check((x == NULL) == (y == NULL) && size_a == size_b);
+        fuzz_check(x == NULL || size_a == 0 || memcmp(x, y, size_a) == 0);
+    }
+}
+
+static void check_error(const char *error)
+{
+    size_t size = strnlen(error, JOURNAL_ERROR_MAX + 1);
+    fuzz_check(size > 0 && size <= JOURNAL_ERROR_MAX && strchr(error, '\n') == NULL);
+}
+
+static bool count(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    (void)bytes;
+    fuzz_check(r->type == RECORD_CHOSEN && size > 0 && r->n_notes <= 1);
+    ++*(int *)user;
+    return true;
+}
+
+/* Writes more, reads all, and opens it again. */
+static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
+{
+    static struct run again;
+    char error[JOURNAL_ERROR_MAX + 1];
+    uint64_t seq = 0;
+    int n = 0, read;
+    memset(&again, 0, sizeof again);
+    run->promised.round++;
+    append(j, run, &seq, (struct record){.type = RECORD_PROMISE, .ballot = {.round = run->promised.round + 1}});
+    append_value(j, run, &seq, RECORD_ACCEPT, run->slot_next);
+    settle(j, seq);
+    read = journal_read(j, journal_first_kept(j), UINT64_MAX, SIZE_MAX, SIZE_MAX, count, &n);
+    fuzz_check(read < 0 || read == n);
+    journal_close(j);
+
+    vfs_memory_set_mercy(disk, MERCY_LOSE_ALL);
+    vfs_memory_power_cut(disk);
+    enum journal_result r = open_journal(disk, &again, &j, error);
+    if (r != JOURNAL_OK)
+        fprintf(stderr, "%s\n", error);
+    fuzz_check(r == JOURNAL_OK);
+    fuzz_check(again.n == run->n);
+    for (size_t i = 0; i < run->n; i++)
+        fuzz_check(again.told[i].type == run->told[i].type && again.told[i].slot == run->told[i].slot &&
+                   again.told[i].crc == run->told[i].crc);
+    journal_close(j);
+}
+
+static void recover(struct vfs_memory *disk, struct run *run)
+{
+    char error[JOURNAL_ERROR_MAX + 1];
+    struct vfs_memory *before = vfs_memory_clone(disk, 1);
+    struct journal *j;
+    memset(error, 'x', sizeof error);
+    enum journal_result r = open_journal(disk, run, &j, error);
+    if (r == JOURNAL_OK) {
+        go_on(disk, j, run);
+    } else {
+        fuzz_check(r == JOURNAL_REFUSED); /* the disk itself works, and has room */
+        check_error(error);
+        check_same_files(disk, before);
+    }
+    vfs_memory_free(before);
+}
+
+static void make_core(struct run *run, void **block)
+{
+    const struct replica_config config = {.identity = own,
+                                          .heartbeat_usec = 50000,
+                                          .message_bytes_max = 16384,
+                                          .proposal_bytes_max = 1 << 20,
+                                          .submissions_max = 16,
+                                          .promise_page_slots = 16,
+                                          .space_bytes = 65536,
+                                          .seed = 1};
+    *block = malloc(replica_size(&config));
+    fuzz_check(*block != NULL);
+    run->replica = replica_init(*block, &config);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct run run;
+    struct fuzz_input in = {data, data + size};
+    uint8_t choices = fuzz_u8(&in);
+    void *block = NULL;
+    if (valid == NULL)
+        make_valid();
+    struct vfs_memory *disk = choices & JOURNAL_EDIT ? vfs_memory_clone(valid, 1) : vfs_memory_new(1);
+    while (choices & JOURNAL_EDIT && fuzz_left(&in) > 0)
+        edit(disk, &in);
+    make_files(disk, &in);
+    for (int i = 0; i < JOURNAL_FILES && choices & JOURNAL_MEND; i++) {
+        if (i < 2)
+            mend_superblock(disk, names[i]);
+        else
+            mend_segment(disk, names[i]);
+    }
+    memset(&run, 0, sizeof run);
+    values_init(&run.values);
+    if (choices & JOURNAL_CORE)
+        make_core(&run, &block);
+    recover(disk, &run);
+    values_done(&run.values);
+    free(block);
+    vfs_memory_free(disk);
+    return 0;
+}

@@ -1,0 +1,100 @@
+/* What stands where in the inputs of the targets: for the targets, and for seeds.c. A new choice goes to the end of its
+ * list, so that the inputs in the tree keep their meaning. */
+#ifndef TESTS_FUZZ_INPUTS_H
+#define TESTS_FUZZ_INPUTS_H
+
+/* --- fuzz_datagram: the first byte --- */
+
+enum {
+    DATAGRAM_MEND_CHECKSUM = 1,
+    DATAGRAM_MEND_HEADER = 2, /* and the checksum: only the messages are the fuzzer's */
+};
+
+/* --- fuzz_control: 0xff, then one of these (modulo), some with an argument of a byte --- */
+
+enum { CONTROL_ESCAPE = 0xff };
+
+enum control_act {
+    CONTROL_TURN,
+    CONTROL_HOLD,         /* submits are settled later, or no longer                   */
+    CONTROL_RESULT,       /* argument: what submits from now on come to                */
+    CONTROL_SETTLE,       /* argument: which open one                                  */
+    CONTROL_HOLD_ANSWERS, /* positions and flushes are answered later, or no longer    */
+    CONTROL_ANSWER,
+    CONTROL_APPEND,    /* argument: so many messages are chosen                        */
+    CONTROL_DRIVER,    /* argument: what is wrong with the driver                      */
+    CONTROL_STATUS,    /* argument: what it says of itself                             */
+    CONTROL_SHUT_DOWN, /* the client sends no more                                     */
+    CONTROL_SWITCH,    /* argument: the client that goes on, opened where it is not    */
+    CONTROL_READ,
+    CONTROL_CLOSE,
+    CONTROL_LONG, /* argument: a Submit of so many times 64 bytes of text              */
+    CONTROL_ACTS,
+};
+
+/* --- fuzz_mark: the first byte; then upto u8, slot u8, format u8 --- */
+
+enum {
+    MARK_MADE = 1,        /* from fields: length u16, inode u16, format u8; else its text, with the size (u16) before */
+    MARK_MENDED = 2,      /* the text's check line is made to match                                                   */
+    MARK_INODE_RIGHT = 4, /* of MARK_MADE: the file's own inode                                                       */
+    MARK_TAIL_RIGHT = 8,  /* and the hash of what it holds; without it, of nothing                                    */
+    MARK_LOG_TRUE = 16,   /* the file begins with the lines up to `slot`, and length counts from their end            */
+    MARK_LOG_ROTATED = 32, /* the file stands under another name, and nothing under its own */
+    MARK_FORMAT_SHIFT = 6, /* the configured format */
+};
+
+/* --- fuzz_journal: the first byte --- */
+
+enum {
+    JOURNAL_EDIT = 1, /* of a valid journal: op u8, file u8, place u16, size u8, what it takes; else files */
+    JOURNAL_MEND = 2, /* all checksums are made to match afterwards                                        */
+    JOURNAL_CORE = 4, /* a replica restores what is read, and refuses what cannot follow                   */
+};
+
+enum journal_edit {
+    EDIT_WRITE, /* size bytes             */
+    EDIT_XOR,   /* size bytes             */
+    EDIT_ZERO,  /* size times 64 bytes    */
+    EDIT_CUT,   /* the file ends there    */
+    EDIT_DELETE,
+    EDIT_SWAP,     /* with another place u16; size times 64 bytes                                   */
+    EDIT_IN_BATCH, /* size % 16 bytes; place: the batch in its low five bits, how far into it above */
+    EDIT_COPY,     /* the file becomes a copy of file `size`                                        */
+    EDITS,
+};
+
+/* The files, by index. */
+enum journal_file { SUPERBLOCK_0, SUPERBLOCK_1, SEGMENT_1, SEGMENT_2, SEGMENT_3, RESERVE, JOURNAL_FILES };
+
+/* --- fuzz_cluster: seed u8, shape u8, tables u8 (see there), then acts and their argument, a byte each --- */
+
+enum cluster_act {
+    ACT_RUN,      /* so many events                                               */
+    ACT_WAIT,     /* so many times 5 ms                                           */
+    ACT_LOSE,     /* the next so many messages                                    */
+    ACT_DEAFEN,   /* messages of this type are lost, or no longer                 */
+    ACT_DELAY,    /* the next message comes so many times 10 ms later             */
+    ACT_DOUBLE,   /* the next message comes again, so many times 10 ms later      */
+    ACT_CUT,      /* a one-way link, from and to; or no longer                    */
+    ACT_ISOLATE,  /* a host                                                       */
+    ACT_HEAL,     /* all links                                                    */
+    ACT_CRASH,    /* a host; the high bit: all that was not durable is lost       */
+    ACT_START,    /* a host                                                       */
+    ACT_PAUSE,    /* a host, for so long                                          */
+    ACT_STALL,    /* a host's disk, for so long                                   */
+    ACT_SPACE,    /* a host's disk is full, or no longer                          */
+    ACT_WIPE,     /* a host's disk: a minority of them                            */
+    ACT_SUBMIT,   /* through a host, some on one session                          */
+    ACT_RETRY,    /* an earlier message through a host                            */
+    ACT_CONFLICT, /* another text with an earlier message's key                   */
+    ACT_POSITION, /* linearizable, through a host                                 */
+    ACT_CLOSE,    /* a host's session                                             */
+    ACT_SKIP,     /* a host, some slots                                           */
+    ACT_TRANSFER, /* leadership, to a host                                        */
+    ACT_WALL,     /* a host's wall clock jumps                                    */
+    ACT_WEATHER,  /* random loss                                                  */
+    CLUSTER_ACTS,
+};
+
+#endif

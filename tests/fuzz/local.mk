@@ -1,0 +1,77 @@
+# Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler; `make fuzz` lets them search,
+# with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
+fuzz_targets = cluster config control datagram journal mark varlink
+fuzz_replays = \
+	tests/fuzz/fuzz_cluster \
+	tests/fuzz/fuzz_config \
+	tests/fuzz/fuzz_control \
+	tests/fuzz/fuzz_datagram \
+	tests/fuzz/fuzz_journal \
+	tests/fuzz/fuzz_mark \
+	tests/fuzz/fuzz_varlink
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(fuzz_replays)
+FUZZ_TESTS = $(fuzz_replays)
+endif
+fuzz_common = tests/fuzz/fuzz.h tests/fuzz/inputs.h tests/fuzz/replay.c
+tests_fuzz_fuzz_cluster_SOURCES = tests/fuzz/fuzz_cluster.c $(fuzz_common)
+tests_fuzz_fuzz_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_common)
+tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
+tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
+tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
+tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(fuzz_common)
+tests_fuzz_fuzz_mark_SOURCES = tests/fuzz/fuzz_mark.c $(fuzz_common)
+tests_fuzz_fuzz_varlink_SOURCES = tests/fuzz/fuzz_varlink.c $(fuzz_common)
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
+
+# The seeds, made anew: make fuzz-seeds
+EXTRA_PROGRAMS = tests/fuzz/seeds
+CLEANFILES += tests/fuzz/seeds
+tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c
+.PHONY: fuzz fuzz-seeds
+fuzz-seeds: tests/fuzz/seeds
+	tests/fuzz/seeds $(srcdir)/tests/fuzz/corpus
+
+# --- libFuzzer, beside the build proper, whose business warnings are ---
+
+FUZZ_CC = clang
+FUZZ_CFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_SECONDS = 60
+FUZZ_TARGETS = $(fuzz_targets)
+
+fuzz_of = $(patsubst %.c,fuzz-build/%.o,$(filter %.c,$(1)))
+fuzz_daemon = $(call fuzz_of,$(daemon_paxos_libpaxos_a_SOURCES) $(daemon_wire_libwire_a_SOURCES) \
+	$(daemon_wire_libvarlink_a_SOURCES) $(nodist_daemon_wire_libvarlink_a_SOURCES) \
+	$(daemon_journal_libjournal_a_SOURCES) $(daemon_host_libconfig_a_SOURCES) $(daemon_host_libhost_a_SOURCES))
+fuzz_unit = $(call fuzz_of,$(tests_unit_libunit_a_SOURCES))
+fuzz_fake = $(call fuzz_of,$(tests_unit_libfake_a_SOURCES))
+fuzz_cluster = $(call fuzz_of,$(tests_unit_libcluster_a_SOURCES))
+fuzz_archives = fuzz-build/cluster.a fuzz-build/fake.a fuzz-build/unit.a fuzz-build/daemon.a
+
+fuzz-build/%.o: %.c
+	@$(MKDIR_P) $(@D)
+	$(AM_V_CC)$(FUZZ_CC) $(AM_CPPFLAGS) $(STD_CFLAGS) $(UV_CFLAGS) $(CJSON_CFLAGS) $(SYSTEMD_CFLAGS) \
+		$(SODIUM_CFLAGS) $(FUZZ_CFLAGS) -w -fsanitize=fuzzer-no-link -MMD -c -o $@ $<
+fuzz-build/daemon.a: $(fuzz_daemon)
+fuzz-build/unit.a: $(fuzz_unit)
+fuzz-build/fake.a: $(fuzz_fake)
+fuzz-build/cluster.a: $(fuzz_cluster)
+$(fuzz_archives):
+	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
+# What stands in the place of a part of the daemon goes before it.
+fuzz-build/fuzz_cluster: fuzz_first = fuzz-build/cluster.a
+fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
+fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o $(fuzz_archives)
+	$(AM_V_CCLD)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -pthread -o $@ $< $(fuzz_first) fuzz-build/unit.a \
+		fuzz-build/daemon.a $(CMOCKA_LIBS) $(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
+.PRECIOUS: fuzz-build/%.o
+-include $(patsubst %.o,%.d,$(fuzz_daemon) $(fuzz_unit) $(fuzz_fake) $(fuzz_cluster) \
+	$(fuzz_targets:%=fuzz-build/tests/fuzz/fuzz_%.o))
+
+fuzz: $(FUZZ_TARGETS:%=fuzz-build/fuzz_%)
+	$(srcdir)/tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+clean-local: clean-fuzz
+clean-fuzz:
+	rm -rf fuzz-build
