@@ -137,8 +137,11 @@ enum journal_result superblock_read(const struct vfs *vfs, struct superblock *re
     enum copy_state states[2];
     enum journal_result r = JOURNAL_OK;
 
-    if (copies == NULL || bytes == NULL)
-        r = explain_errno(ret_error, -ENOMEM, "read", names[0]);
+    if (copies == NULL || bytes == NULL) {
+        free(bytes);
+        free(copies);
+        return explain_errno(ret_error, -ENOMEM, "read", names[0]);
+    }
     for (int i = 0; i < 2 && r == JOURNAL_OK; i++)
         r = read_copy(vfs, names[i], bytes, &copies[i], &states[i], ret_error);
     if (r == JOURNAL_OK)
