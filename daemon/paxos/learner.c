@@ -64,10 +64,10 @@ static void tail_trim(struct replica *r)
 
 static void apply(struct replica *r, struct cell *c)
 {
+    invariant(c != NULL && c->slot == r->chosen + 1 && c->value != NULL, r->chosen, r->n_applied);
     struct value *v = c->value;
     uint64_t time_usec = r->last_time_usec;
     bool visible = false;
-    invariant(c->slot == r->chosen + 1, c->slot, r->chosen);
     r->chosen = c->slot;
     chain_extend(r, v);
     if (r->phase != PHASE_NONE && ballot_equal(c->ballot, r->bid))
@@ -111,8 +111,11 @@ void learner_advance(struct replica *r)
  */
 void learner_restore_commit(struct replica *r, slot_t slot)
 {
-    for (slot_t s = r->chosen + 1; s <= slot; s++)
-        window_find(&r->window, s)->chosen = true;
+    for (slot_t s = r->chosen + 1; s <= slot; s++) {
+        struct cell *c = window_find(&r->window, s);
+        invariant(c != NULL, s, slot);
+        c->chosen = true;
+    }
     r->space = false; /* no records while reading them */
     while (r->chosen < slot)
         apply(r, window_find(&r->window, r->chosen + 1));

@@ -184,7 +184,7 @@ static void ask_bodies(struct replica *r)
     uint32_t asked = 0;
     for (slot_t s = r->adopt_next; s <= r->phase1_until && asked < BODIES_ASKED_MAX; s++) {
         struct cell *c = window_find(&r->window, s);
-        if (s <= r->chosen || (c != NULL && c->chosen) || adopted_value(r, s) != NULL)
+        if (s <= r->chosen || c == NULL || c->chosen || adopted_value(r, s) != NULL)
             continue;
         asked++;
         if (c->fetched_usec != 0 && r->now_usec - c->fetched_usec < r->config.heartbeat_usec / 2)
