@@ -260,15 +260,16 @@ static int append(struct chatlog *c, const struct target *t, bool only_cut_off, 
 static int target_open(const char *path, int flags, struct target *ret, char *ret_error)
 {
     struct stat st;
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0640);
 
-    if (fd < 0)
+    *ret = (struct target){.path = path, .fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0640)};
+    if (ret->fd < 0)
         return complain_io(ret_error, -errno, path, "opened");
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
+    if (fstat(ret->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(ret->fd);
         return complain(ret_error, -EINVAL, "%.300s is no regular file; move it away, and flush again", path);
     }
-    *ret = (struct target){.path = path, .fd = fd, .inode = st.st_ino, .size = (uint64_t)st.st_size};
+    ret->inode = st.st_ino;
+    ret->size = (uint64_t)st.st_size;
     return 0;
 }
 

@@ -187,6 +187,7 @@ static void put_bytes(struct outbox *o, size_t writer, const uint8_t *bytes, siz
         finish_datagram(o, writer, now_usec);
     if (w->bytes == NULL)
         begin_datagram(o, w);
+    invariant(w->bytes != NULL && size <= w->room - w->size, size, w->size);
     memcpy(w->bytes + w->size, bytes, size);
     w->size += size;
 }

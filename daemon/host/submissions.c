@@ -124,9 +124,8 @@ static struct call *next_queued(const struct call *c)
     return i;
 }
 
-static void unlink_call(struct call *c)
+static void unlink_call(struct session *x, struct call *c)
 {
-    struct session *x = c->session;
     if (x->queued == c)
         x->queued = next_queued(c);
     if (c->previous != NULL)
@@ -215,7 +214,7 @@ static void forget_session(struct session *x, bool cancel)
     set_retry(x, 0);
     while (x->first != NULL) {
         struct call *c = x->first;
-        unlink_call(c);
+        unlink_call(x, c);
         if (c->state == CALL_SETTLED) { /* submissions_settle() frees it */
             c->session = NULL;
             continue;
@@ -242,8 +241,10 @@ void submissions_free(struct submissions *s)
 {
     if (s == NULL)
         return;
-    while (s->sessions != NULL)
-        forget_session(s->sessions, false);
+    for (struct session *x = s->sessions, *next; x != NULL; x = next) {
+        next = x->next;
+        forget_session(x, false);
+    }
     free(s);
 }
 
@@ -464,7 +465,7 @@ bool submissions_settle(struct submissions *s)
         enum submit_result result = c->result;
         slot_t slot = c->slot;
         if (x != NULL)
-            unlink_call(c);
+            unlink_call(x, c);
         call_free(s, c);
         if (x != NULL)
             x->settled(x->user, tag, result, slot); /* may close the session, and submit more */

@@ -19,6 +19,12 @@ static enum journal_result refuse(struct scan *s, uint64_t offset, const char *w
         s->name, (unsigned long long)offset, (unsigned long long)(s->batch + 1), what);
 }
 
+static enum journal_result fail_read(struct scan *s, int error)
+{
+    explain_errno(s->error, error, "read", s->name);
+    return JOURNAL_IO; /* reading takes no space */
+}
+
 enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, const uint8_t **ret)
 {
     size_t wanted = size > WINDOW_BYTES ? size : WINDOW_BYTES;
@@ -28,14 +34,14 @@ enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, con
     if (offset < s->window_offset || offset + size > s->window_offset + s->window_size) {
         p = array_grow(s->window, wanted, &s->window_room, 1);
         if (p == NULL)
-            return explain_errno(s->error, -ENOMEM, "read", s->name);
+            return fail_read(s, -ENOMEM);
         s->window = p;
         s->window_size = 0;
         n = s->journal->vfs->file_read(s->journal->vfs->context, s->file, offset, p, wanted);
         if (n < 0)
-            return explain_errno(s->error, (int)n, "read", s->name);
+            return fail_read(s, (int)n);
         if ((uint64_t)n < size)
-            return explain_errno(s->error, -EIO, "read", s->name);
+            return fail_read(s, -EIO);
         s->window_offset = offset;
         s->window_size = (size_t)n;
         if (s->progress != NULL)

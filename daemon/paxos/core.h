@@ -258,7 +258,7 @@ static inline bool ballot_is_owned_by(const struct replica *r, struct ballot b, 
 /* acceptor.c */
 bool acceptor_may_vote(const struct replica *r);
 void acceptor_promise(struct replica *r, struct ballot b);
-void acceptor_prepare(struct replica *r, uint32_t from, const struct prepare *m);
+void acceptor_prepare(struct replica *r, uint32_t from, const struct prepare *p);
 void acceptor_accept(struct replica *r, uint32_t from, const struct accept *m);
 /* Accepts a value for a slot under a ballot at or above the promise: the record and the cell. */
 void acceptor_store(struct replica *r, struct cell *c, struct ballot b, struct value *v);
@@ -271,7 +271,7 @@ void learner_advance(struct replica *r);
 void learner_record_commit(struct replica *r);
 void learner_restore_commit(struct replica *r, slot_t slot);
 /* learner_fetch.c */
-void learner_fetch(struct replica *r, uint32_t from, const struct fetch *m);
+void learner_fetch(struct replica *r, uint32_t from, const struct fetch *f);
 void learner_fetched(struct replica *r, const struct event *e);
 void learner_chosen(struct replica *r, uint32_t from, const struct chosen *m);
 uint64_t learner_timer(struct replica *r);
@@ -279,7 +279,7 @@ uint64_t learner_timer(struct replica *r);
 /* election.c */
 bool peer_is_linked(const struct replica *r, uint32_t member);
 uint32_t linked_set(const struct replica *r); /* with self */
-void election_heartbeat(struct replica *r, uint32_t from, const struct heartbeat *m);
+void election_heartbeat(struct replica *r, uint32_t from, const struct heartbeat *h);
 void election_transfer(struct replica *r, uint32_t from, const struct transfer *m);
 void election_hand_over(struct replica *r, replica_id_t target);
 void election_beat(struct replica *r);
@@ -296,7 +296,7 @@ void proposer_begin(struct replica *r);
 void proposer_stop(struct replica *r);
 void proposer_promise(struct replica *r, uint32_t from, const struct promise *m);
 void proposer_nack(struct replica *r, uint32_t from, const struct nack *m);
-void proposer_body(struct replica *r, uint32_t from, const struct entry *m);
+void proposer_body(struct replica *r, uint32_t from, const struct entry *e);
 void phase1_pump(struct replica *r);
 uint64_t phase1_timer(struct replica *r);
 /* proposer.c */
