@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paxos/invariant.h"
+
 enum { EVERYBODY = REPLICAS_MAX, NOBODY = REPLICAS_MAX + 1 };
 
 struct waiting_head {
