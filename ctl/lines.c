@@ -28,7 +28,7 @@ int lines_read(struct lines *l)
         l->at = 0;
     }
     if (l->capacity - l->size < READ_BYTES) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 2 * READ_BYTES;
+        size_t capacity = l->capacity ? l->capacity * 2 : (size_t)2 * READ_BYTES;
         char *bytes = realloc(l->bytes, capacity);
         if (!bytes)
             return -ENOMEM;

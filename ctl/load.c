@@ -188,7 +188,7 @@ static void client_take_reply(struct load_client *c, const char *bytes, size_t s
     if (is_lost(c->load)) {
         c->n_sent = c->base;
         c->load->result->n_again++;
-        c->resume_usec = monotonic_usec() + LOST_MSEC * 1000;
+        c->resume_usec = monotonic_usec() + LOST_MSEC * UINT64_C(1000);
     } else if (load_reply_read(bytes, size, &slot)) {
         client_settle(c, slot);
     } else {
@@ -267,7 +267,7 @@ static void pipe_written(uv_write_t *request, int status)
 
 static void client_write(struct load_client *c, const char *bytes, size_t size)
 {
-    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)size);
+    uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)size);
     int n = uv_try_write((uv_stream_t *)&c->pipe, &buf, 1);
     if (n == (int)size)
         return;
@@ -345,7 +345,7 @@ static void client_go(struct load_client *c)
         }
         if (is_lost(l)) {
             l->result->n_again++;
-            c->resume_usec = now + LOST_MSEC * 1000;
+            c->resume_usec = now + LOST_MSEC * UINT64_C(1000);
             break;
         }
         add_submit(c, i, &l->out);
@@ -412,7 +412,8 @@ static void load_tick(uv_timer_t *timer)
     }
     for (uint32_t i = 0; i < n && !l->over; i++)
         client_look(l->clients[(l->turn + i) % n], now);
-    l->turn = (l->turn + 1) % n;
+    if (++l->turn >= n)
+        l->turn = 0;
     if (l->o->progress && ++l->ticks % PROGRESS_TICKS == 0)
         l->o->progress(l->o->user, l->result->n_chosen, now - l->start_usec);
 }

@@ -36,6 +36,7 @@ static bool read_text(const struct load_options *o, const char *text, uint32_t c
     unsigned long long i;
     int n = 0;
     size_t size = strlen(text);
+    // NOLINTNEXTLINE(cert-err34-c): what was read is printed again, and compared
     if (sscanf(text, "message_%*u_%llu", &i) != 1 || i >= o->n_messages)
         return false;
     n = snprintf(wanted, sizeof(wanted), "message_%" PRIu32 "_%llu", client, i);

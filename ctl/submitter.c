@@ -232,7 +232,7 @@ static bool connect_next(struct submitter *s)
             return true;
         }
     }
-    s->resume_usec = monotonic_usec() + RETRY_MSEC * 1000;
+    s->resume_usec = monotonic_usec() + RETRY_MSEC * UINT64_C(1000);
     return false;
 }
 
@@ -271,7 +271,7 @@ static void send_more(struct submitter *s, uint64_t now)
 {
     while (s->n_sent < s->n && now >= s->resume_usec) {
         if (is_lost(s)) {
-            s->resume_usec = now + LOST_MSEC * 1000;
+            s->resume_usec = now + LOST_MSEC * UINT64_C(1000);
             return;
         }
         if (s->n_sent == 0)
@@ -337,7 +337,7 @@ static void take_submit_reply(struct submitter *s, const struct reply *r)
     if (is_lost(s)) {
         s->n_sent = 0; /* the window is one: the same message goes again, once it is missed */
         entry_at(s, 0)->unknown = true;
-        s->resume_usec = monotonic_usec() + LOST_MSEC * 1000;
+        s->resume_usec = monotonic_usec() + LOST_MSEC * UINT64_C(1000);
         return;
     }
     settle(s, slot, duplicate, NULL);
@@ -432,7 +432,7 @@ int submitter_work(struct submitter *s, int input_fd, bool *ret_input)
     if (s->n > 0 && now >= deadline(s))
         return give_up(s);
     if (s->state == STATE_CLOSED) {
-        uint64_t until = s->n == 0                      ? now + WAIT_MSEC * 1000
+        uint64_t until = s->n == 0                      ? now + WAIT_MSEC * UINT64_C(1000)
                          : s->resume_usec < deadline(s) ? s->resume_usec
                                                         : deadline(s);
         if (s->n == 0 || now < s->resume_usec) {

@@ -150,7 +150,7 @@ const struct verb *verb_find(char **words, int n, int *ret_words)
     for (const struct verb *v = verbs; v->name; v++) {
         const char *blank = strchr(v->name, ' ');
         size_t first = blank ? (size_t)(blank - v->name) : strlen(v->name);
-        if (n < (blank ? 2 : 1) || strncmp(words[0], v->name, first) || words[0][first])
+        if (n < (blank ? 2 : 1) || strncmp(words[0], v->name, first) != 0 || words[0][first])
             continue;
         if (blank && strcmp(words[1], blank + 1) != 0)
             continue;

@@ -47,6 +47,7 @@ static bool parse(const char *text, size_t size, struct chatlog_mark *ret)
     char tail[33], again[MARK_BYTES_MAX];
     int format;
 
+    // NOLINTBEGIN(cert-err34-c): what was read is printed again, and compared
     if (sscanf(text, "mpaxos chat log mark 1 slot %" SCNu64 " inode %" SCNu64 " length %" SCNu64 " format %d tail %32s",
                &m.slot, &m.inode, &m.length, &format, tail) != 5 ||
         strlen(tail) != 32 || format < LOG_FORMAT_FULL || format > LOG_FORMAT_JSON)
@@ -55,6 +56,7 @@ static bool parse(const char *text, size_t size, struct chatlog_mark *ret)
     for (size_t i = 0; i < sizeof m.tail.bytes; i++)
         if (sscanf(tail + 2 * i, "%2hhx", &m.tail.bytes[i]) != 1)
             return false;
+    // NOLINTEND(cert-err34-c)
     if (format_mark(&m, again) != size || memcmp(again, text, size) != 0)
         return false;
     *ret = m;

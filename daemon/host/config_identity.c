@@ -49,7 +49,7 @@ struct hash128 config_bootstrap_hash(const struct config *c)
 {
     /* One line a fact. No field can hold a line feed, so no two configurations have one text. */
     static const char head[] = "mpaxos bootstrap 1\ncluster %s\ndedup_slots %u\nalpha %d\n";
-    char text[sizeof head + CLUSTER_NAME_MAX + 32 + REPLICAS_MAX * (CONFIG_HOST_MAX + 32)];
+    char text[sizeof head + CLUSTER_NAME_MAX + 32 + (size_t)REPLICAS_MAX * (CONFIG_HOST_MAX + 32)];
     struct hash128 key = {{0}};
     size_t at = (size_t)snprintf(text, sizeof text, head, c->cluster, c->dedup_slots, WINDOW_SLOTS_DEFAULT);
 

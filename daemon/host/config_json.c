@@ -267,6 +267,7 @@ static int read_key(struct reader *r, uint32_t object, uint32_t n_keys, const ch
 }
 
 /* After the opening bracket or brace of value `parent`. */
+// NOLINTNEXTLINE(misc-no-recursion): not deeper than JSON_DEPTH_MAX
 static int read_members(struct reader *r, uint32_t parent, bool is_object)
 {
     const char *inside = is_object ? "an object" : "a list", close = is_object ? '}' : ']';
@@ -327,6 +328,7 @@ static int add_value(struct reader *r, const char *key, uint32_t line, uint32_t 
     return 0;
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): not deeper than JSON_DEPTH_MAX
 static int read_value(struct reader *r, const char *key, uint32_t line, uint32_t *ret)
 {
     enum json_type type = JSON_NULL;

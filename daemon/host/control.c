@@ -82,7 +82,7 @@ static uint32_t raise_files_limit(void)
     }
     if (limit.rlim_cur >= wanted)
         return CONTROL_CONNECTIONS_MAX;
-    uint32_t n = limit.rlim_cur > 2u * FILES_RESERVED ? (uint32_t)limit.rlim_cur - FILES_RESERVED : FILES_RESERVED;
+    uint32_t n = limit.rlim_cur > (rlim_t)2 * FILES_RESERVED ? (uint32_t)limit.rlim_cur - FILES_RESERVED : FILES_RESERVED;
     log_line(LOG_LEVEL_WARNING, "control socket: at most %u connections, because only %llu files may be open", n,
              (unsigned long long)limit.rlim_cur);
     return n;

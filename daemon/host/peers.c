@@ -322,7 +322,7 @@ void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEA
         peers_flush(p);
     unsigned i = p->n_batch++;
     memcpy(p->headers[i], header, DATAGRAM_HEADER_SIZE);
-    p->parts[i][1] = (struct iovec){.iov_base = (void *)(uintptr_t)rest, .iov_len = rest_size};
+    p->parts[i][1] = (struct iovec){.iov_base = (void *)rest, .iov_len = rest_size};
     p->batch[i].msg_hdr.msg_name = &a->socket;
     p->batch[i].msg_hdr.msg_namelen = a->socket_size;
     p->batch_peer[i] = peer;

@@ -75,6 +75,7 @@ bool segment_name_parse(const char *name, uint64_t *ret)
     unsigned long long number;
     char again[SEGMENT_NAME_BYTES];
 
+    // NOLINTNEXTLINE(cert-err34-c): what was read is printed again, and compared
     if (sscanf(name, "segment-%16llx", &number) != 1)
         return false;
     segment_name(number, again);

@@ -86,7 +86,7 @@ void journal_stats(struct journal *j, struct journal_stats *ret)
     pthread_mutex_lock(&j->mutex);
     *ret = j->stats;
     ret->segments = j->index.n_segments;
-    ret->bytes = 2 * SUPERBLOCK_BYTES;
+    ret->bytes = UINT64_C(2) * SUPERBLOCK_BYTES;
     for (size_t i = 0; i < j->index.n_segments; i++)
         ret->bytes += j->index.segments[i].file_bytes;
     if (j->reserve_state == RESERVE_READY)

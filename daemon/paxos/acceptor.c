@@ -204,7 +204,7 @@ void acceptor_send_acks(struct replica *r)
     while (r->ack_high != 0 && base <= r->ack_high) {
         uint64_t words[ACCEPTED_WORDS_MAX] = {0};
         uint32_t n_words = 0;
-        for (slot_t s = base; s <= r->ack_high && s < base + 64 * ACCEPTED_WORDS_MAX; s++) {
+        for (slot_t s = base; s <= r->ack_high && s < base + UINT64_C(64) * ACCEPTED_WORDS_MAX; s++) {
             struct cell *c = window_find(&r->window, s);
             if (c == NULL || !c->ack_due)
                 continue;
@@ -222,7 +222,7 @@ void acceptor_send_acks(struct replica *r)
             send_accepted(r, (uint32_t)to, base, n_words, words);
             sent = true;
         }
-        base += 64 * ACCEPTED_WORDS_MAX;
+        base += UINT64_C(64) * ACCEPTED_WORDS_MAX;
     }
     if (r->ack_now && !sent)
         send_accepted(r, (uint32_t)to, r->chosen + 1, 0, NULL);

@@ -18,6 +18,7 @@ static size_t next_number(const char **p, const char *end, const char **ret)
                 if (**p == '\\')
                     (*p)++;
     const char *begin = *p;
+    // NOLINTNEXTLINE(bugprone-not-null-terminated-result): a NUL is not one of them
     while (*p < end && memchr("+-.0123456789Ee", **p, 15) != NULL)
         (*p)++;
     *ret = begin;
@@ -35,6 +36,7 @@ static bool has_repeated_key(const cJSON *object)
 
 /* Gives every number below `item` its own text, in the order in which the text has them, and refuses repeated keys:
  * here and not in the scan, because a key may be written in more than one way. */
+// NOLINTNEXTLINE(misc-no-recursion): not deeper than VARLINK_DEPTH_MAX, which the scan has seen to
 static const char *settle_values(cJSON *item, const char **p, const char *end)
 {
     if (cJSON_IsObject(item) && has_repeated_key(item))

@@ -191,6 +191,7 @@ static bool scan_word(struct scan *s, const char *word)
     return true;
 }
 
+// NOLINTBEGIN(misc-no-recursion): not deeper than VARLINK_DEPTH_MAX
 static bool scan_object(struct scan *s)
 {
     unsigned n_keys = 0;
@@ -267,6 +268,7 @@ static bool scan_value(struct scan *s)
     skip_space(s);
     return ok;
 }
+// NOLINTEND(misc-no-recursion)
 
 bool varlink_scan(const char *bytes, size_t size, const char **ret_reason)
 {
