@@ -165,6 +165,9 @@ static void answer(struct connection *k, const struct submit_call *s)
     case SUBMIT_NO_SPACE:
         reply_disk_full(k);
         break;
+    case SUBMIT_UNKNOWN:
+        reply_timeout(k, s);
+        break;
     }
 }
 

@@ -18,12 +18,13 @@
 
 struct driver;
 struct faults;
+struct reload;
 struct chatlog;
 struct peers;
 
 struct driver_options {
     uv_loop_t *loop;
-    const struct config *config; /* outlives the driver */
+    const struct config *config; /* outlives the driver; may change before driver_reload(), as reload.h says */
     replica_id_t id;
     const char *state_dir;
     uint64_t segment_bytes; /* 0: the default */
@@ -52,7 +53,8 @@ enum submit_result {
     SUBMIT_OVERLOADED,
     SUBMIT_NO_QUORUM,
     SUBMIT_NOT_STARTED,
-    SUBMIT_NO_SPACE
+    SUBMIT_NO_SPACE,
+    SUBMIT_UNKNOWN /* it may stand in the log or not, and nothing will tell any more */
 };
 
 /* One connection's messages in order. */
@@ -113,6 +115,9 @@ void driver_flush_cancel(struct driver *d, uint64_t cookie);
 /* -EEXIST where state exists already, -EBUSY where a majority is not there yet. */
 int driver_bootstrap(struct driver *d);
 void driver_skip(struct driver *d, const slot_t *slots, size_t n);
+/* Carries out what options.config says now. `r` tells what changed in it, and what not, although `file`, which was
+ * read, says so: that shows in the status. */
+void driver_reload(struct driver *d, const struct config *file, const struct reload *r);
 /* Asks the leader, this replica or another, to hand over to `target`, or to its best follower (REPLICA_ID_NONE).
  * Whether it did shows in the status; a lost datagram may take the request with it. -EINVAL: no such member. */
 int driver_transfer(struct driver *d, replica_id_t target);
@@ -131,6 +136,7 @@ struct driver_status {
     uint64_t sync_since_usec; /* when the journal's sync that runs now began (monotonic); 0: none runs */
     const struct config *config;
     const char *config_warning; /* where the log says otherwise than the file: "" if nowhere */
+    const char *reload_warning; /* where only a restart takes up what the file says now: "" if nowhere */
     slot_t flushed, first_kept;
     uint64_t noops;    /* slots below `chosen` without a message */
     uint64_t messages; /* visible ones                           */

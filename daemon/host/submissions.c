@@ -417,7 +417,8 @@ void submissions_outcome(struct submissions *s, const struct outcome *o, uint64_
         settle_call(s, c, SUBMIT_CONFLICT, o->slot);
         break;
     case OUTCOME_EXPIRED:
-        settle_call(s, c, SUBMIT_EXPIRED, o->slot);
+        /* What was sent under the number before may have been stored, and its key forgotten since. */
+        settle_call(s, c, c->attempted ? SUBMIT_UNKNOWN : SUBMIT_EXPIRED, o->slot);
         break;
     case OUTCOME_RENUMBER:
         renumber(c->session);

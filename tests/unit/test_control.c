@@ -86,6 +86,7 @@ static void test_submit_results(void **state)
         {SUBMIT_EXPIRED, "{\"error\":\"" R "KeyExpired\",\"parameters\":{\"since\":5,\"oldest\":9}}"},
         {SUBMIT_OVERLOADED, "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}"},
         {SUBMIT_NO_QUORUM, "{\"error\":\"" R "NoQuorum\",\"parameters\":{\"heard\":3,\"needed\":2}}"},
+        {SUBMIT_UNKNOWN, "{\"error\":\"" R "Timeout\",\"parameters\":{\"key\":\"k\",\"since\":5}}"},
         {SUBMIT_NO_SPACE, "{\"error\":\"" R "DiskFull\",\"parameters\":{\"path\":\"/state/1\"}}"},
     };
     f->driver->hold = true;

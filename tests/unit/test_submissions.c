@@ -195,6 +195,26 @@ static void an_evicted_stream_is_renumbered_in_order(void **state)
     assert_int_equal(f->told[1].slot, 22);
 }
 
+/* Trap 24: under its first number it may have been stored, and its key forgotten since. */
+static void a_renumbered_call_that_expires_is_unknown(void **state)
+{
+    struct fixture *f = *state;
+    struct submission taken[2];
+    f->next_stream = 5;
+    struct session *a = session_open(f->s, settled, f);
+    submit(a, "old", 1);
+    submit(a, "new", 2);
+    assert_int_equal(take(f, taken, 2), 2);
+    outcome(f, taken[1].cookie, OUTCOME_EXPIRED, 30);
+    outcome(f, taken[0].cookie, OUTCOME_RENUMBER, 0);
+    assert_int_equal(take(f, taken, 2), 1);
+    outcome(f, taken[0].cookie, OUTCOME_EXPIRED, 30);
+    submissions_settle(f->s);
+    assert_int_equal(f->n_told, 2);
+    assert_int_equal(f->told[0].result, SUBMIT_EXPIRED);
+    assert_int_equal(f->told[1].result, SUBMIT_UNKNOWN);
+}
+
 /* Trap 24: what was handed over before may still be chosen, so a later refusal must not be told as "certainly not". */
 static void a_resubmitted_call_is_never_told_as_refused(void **state)
 {
@@ -434,6 +454,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(numbers_count_from_one_on_each_stream, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refusal_uses_up_no_number, setup, teardown),
         cmocka_unit_test_setup_teardown(an_evicted_stream_is_renumbered_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_renumbered_call_that_expires_is_unknown, setup, teardown),
         cmocka_unit_test_setup_teardown(a_resubmitted_call_is_never_told_as_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_cancels_what_is_open, setup, teardown),
         cmocka_unit_test_setup_teardown(an_answer_may_close_its_session, setup, teardown),
