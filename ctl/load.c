@@ -160,7 +160,7 @@ static void client_take_tree(struct load_client *c, const char *bytes, size_t si
     int64_t slot = -1, hint = REFUSED_MSEC;
     cJSON *tree = varlink_parse(bytes, size, reason);
     const cJSON *parameters = tree ? cJSON_GetObjectItemCaseSensitive(tree, "parameters") : NULL;
-    if (!tree || !varlink_get_string(tree, "error", &error)) {
+    if (!tree || !varlink_get_string(tree, "error", &error)) { // NOLINT(bugprone-branch-clone): as after no slot
         client_lost(c, EBADMSG);
     } else if (error) {
         endpoint_name(&c->load->o->endpoints[c->endpoint], name);
@@ -171,7 +171,7 @@ static void client_take_tree(struct load_client *c, const char *bytes, size_t si
         else
             client_start_over(c, c->load->failure->status == EXIT_OUTCOME_UNKNOWN ? RECONNECT_MSEC : (uint64_t)hint);
     } else if (!varlink_get_int(parameters, "slot", 0, INT64_MAX, &slot) || slot < 0) {
-        client_lost(c, EBADMSG);
+        client_lost(c, EBADMSG); /* no slot, and no error either */
     } else {
         client_settle(c, slot);
     }
@@ -421,7 +421,7 @@ static void load_tick(uv_timer_t *timer)
 static bool load_init(struct load *l)
 {
     const struct load_options *o = l->o;
-    l->clients = calloc(o->n_clients, sizeof(*l->clients));
+    l->clients = calloc(o->n_clients, sizeof(struct load_client *));
     l->result->slots = malloc(l->n_total * sizeof(*l->result->slots));
     if (!l->clients || !l->result->slots)
         return false;

@@ -181,6 +181,7 @@ static void method_set_drop(struct connection *k, const struct varlink_call *cal
         wrong = "rate";
     else if (!read_direction(p, &direction))
         wrong = "direction";
+    // NOLINTNEXTLINE(bugprone-branch-clone): the last one says why it is no other
     else if (!varlink_get_int(p, "peer", 0, REPLICA_ID_MAX, &peer) ||
              (peer != REPLICA_ID_NONE && !is_peer(control_view(k->control), peer)))
         wrong = "peer";

@@ -191,11 +191,11 @@ static void init_handles(struct server *s)
     uv_signal_t *const signals[] = {&s->terminate, &s->interrupt, &s->hang_up};
     uv_timer_t *const timers[] = {&s->status_timer, &s->flush_timer, &s->stop_timer};
 
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         uv_signal_init(&s->loop, signals[i]);
         signals[i]->data = s;
     }
-    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+    for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
         uv_timer_init(&s->loop, timers[i]);
         timers[i]->data = s;
     }

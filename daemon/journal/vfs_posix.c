@@ -153,7 +153,7 @@ static int posix_list(void *context, int (*each)(void *user, const char *name), 
     }
     while (r == 0) {
         errno = 0;
-        e = readdir(dir);
+        e = readdir(dir); // NOLINT(concurrency-mt-unsafe): nobody else has this stream
         if (e == NULL) {
             r = -errno;
             break;
