@@ -224,6 +224,8 @@ void origin_pump(struct replica *r)
     if (leader < 0 || r->n_open == 0)
         return;
     struct ballot b = election_route_ballot(r, leader);
+    if (ballot_is_none(b))
+        return;
     if (!ballot_equal(b, r->origin_ballot)) {
         r->origin_ballot = b;
         for (uint32_t i = r->open_first; i != 0; i = r->open[i - 1].next) {
