@@ -181,10 +181,9 @@ static void method_set_drop(struct connection *k, const struct varlink_call *cal
         wrong = "rate";
     else if (!read_direction(p, &direction))
         wrong = "direction";
-    // NOLINTNEXTLINE(bugprone-branch-clone): the last one says why it is no other
     else if (!varlink_get_int(p, "peer", 0, REPLICA_ID_MAX, &peer) ||
              (peer != REPLICA_ID_NONE && !is_peer(control_view(k->control), peer)))
-        wrong = "peer";
+        wrong = "peer"; // NOLINT(bugprone-branch-clone): the last one says why it is no other
     else if (!varlink_get_int(p, "seconds", 1, FAULT_SECONDS_MAX, &seconds))
         wrong = "seconds";
     /* There is room for each peer and direction, so only a peer too many can be what is wrong. */
