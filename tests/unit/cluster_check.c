@@ -359,6 +359,12 @@ void observer_made(struct host *h, const struct packet *p, replica_id_t to)
     const struct message *m = &p->message;
     if (c->lone)
         return;
+    if (m->type == MESSAGE_PROMISE && ballot_compare(m->promise.ballot, h->disk.promised) < 0)
+        cluster_fail(c, "host %u: PROMISE %lu.%u below its own promise %lu.%u (trap 4)", h->index,
+                     m->promise.ballot.round, m->promise.ballot.id, h->disk.promised.round, h->disk.promised.id);
+    if (m->type == MESSAGE_CONFIRMED && ballot_compare(m->confirm.ballot, h->disk.promised) < 0)
+        cluster_fail(c, "host %u: confirms %lu.%u below its promise %lu.%u (trap 28)", h->index,
+                     m->confirm.ballot.round, m->confirm.ballot.id, h->disk.promised.round, h->disk.promised.id);
     if (m->type == MESSAGE_CHOSEN) {
         for (uint32_t i = 0; i < m->chosen.n_entries; i++) {
             if (p->entries[i].slot > 0 && !is_chosen_here(c, p->entries[i].slot, p->bodies[i]))

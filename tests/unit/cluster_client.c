@@ -308,6 +308,8 @@ static void refuse(struct host *h, struct attempt *a)
             break;
         }
     }
+    /* What was sent under the number before may have been stored. */
+    a->operation->state.n_unknown += a->renumbered;
     end_attempt(h->cluster->clients, a, ATTEMPT_REFUSED);
 }
 

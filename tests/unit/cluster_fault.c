@@ -12,8 +12,12 @@ struct trouble {
     uint32_t n_wiped;
 };
 
+/* A leader is worth more trouble than others. */
 static uint32_t pick(struct cluster *c)
 {
+    const struct host *leader = cluster_chance(c, 400) ? cluster_leader(c) : NULL;
+    if (leader)
+        return leader->index;
     return (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
 }
 

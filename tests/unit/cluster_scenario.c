@@ -41,10 +41,10 @@ struct scenario scenario_draw(uint64_t seed)
     s.clients.text_bytes_max = s.cluster.message_bytes_max;
 
     s.duration_usec = draw(&p, 1 * SECOND, 6 * SECOND);
-    s.fault_max_usec = draw(&p, 30 * MSEC, 600 * MSEC);
+    s.fault_max_usec = draw(&p, 20 * MSEC, 400 * MSEC);
     s.loss_max_permille = prng_below(&p, 3) == 0 ? 0 : (uint32_t)draw(&p, 0, 300);
     s.duplicate_max_permille = prng_below(&p, 3) == 0 ? 0 : (uint32_t)draw(&p, 0, 500);
     for (int i = 0; i < FAULT_KINDS; i++)
-        s.kinds |= (uint32_t)(prng_below(&p, 2) << i);
+        s.kinds |= (uint32_t)(prng_below(&p, 5) < 3) << i;
     return s;
 }

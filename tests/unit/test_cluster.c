@@ -2,6 +2,7 @@
  *
  * test_cluster                 a fixed list of seeds, and some fresh ones
  * test_cluster --seeds N       N fresh ones, whose numbers are printed where one fails
+ * test_cluster --from S N      N of them, from S on
  * test_cluster --seed N        one of them again, with its last events where it fails
  * test_cluster --trace N       the same, with every event */
 #include <setjmp.h>
@@ -105,6 +106,16 @@ static void print_result(uint64_t seed, const struct scenario_result *r)
            (unsigned long)(r->heal_usec / 1000), r->summary);
 }
 
+static int run_many(uint64_t first, uint64_t n)
+{
+    for (uint64_t seed = first; seed < first + n; seed++) {
+        struct scenario_result r = run(seed, false, false);
+        print_result(seed, &r);
+        fflush(stdout);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGALRM, hang);
@@ -116,13 +127,10 @@ int main(int argc, char **argv)
             print_result(number, &r);
             return 0;
         }
-        uint64_t base = fresh_base();
-        for (uint64_t i = 0; i < number; i++) {
-            struct scenario_result r = run(base + i, false, false);
-            print_result(base + i, &r);
-        }
-        return 0;
+        return run_many(fresh_base(), number);
     }
+    if (argc == 4 && strcmp(argv[1], "--from") == 0)
+        return run_many(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixed_seeds),
         cmocka_unit_test(test_fresh_seeds),

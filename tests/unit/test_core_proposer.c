@@ -330,6 +330,70 @@ static void trap_13_a_nack_neither_bids_nor_stops_the_work(void **state)
     lone_free(l);
 }
 
+static void confirm(struct lone *l, uint32_t from, uint64_t nonce)
+{
+    struct message m = {.type = MESSAGE_CONFIRMED, .confirm = {.ballot = l->ballot, .nonce = nonce}};
+    lone_receive(l, from, &m);
+}
+
+static void trap_28_an_older_confirmation_answers_no_later_read(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    uint64_t first = lone_position(l);
+    uint64_t nonce = lone_first(l, MESSAGE_CONFIRM, 1)->message.confirm.nonce;
+    confirm(l, 1, nonce);
+    assert_non_null(lone_outcome(l, first));
+    lone_forget(l);
+    uint64_t second = lone_position(l);
+    assert_true(lone_first(l, MESSAGE_CONFIRM, 1)->message.confirm.nonce != nonce);
+    confirm(l, 1, nonce); /* late, or doubled */
+    confirm(l, 2, nonce);
+    assert_null(lone_outcome(l, second));
+    confirm(l, 2, lone_first(l, MESSAGE_CONFIRM, 1)->message.confirm.nonce);
+    assert_non_null(lone_outcome(l, second));
+    lone_free(l);
+}
+
+static void trap_28_a_read_that_comes_during_a_round_waits_for_the_next(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    uint64_t first = lone_position(l), nonce = lone_first(l, MESSAGE_CONFIRM, 1)->message.confirm.nonce;
+    uint64_t second = lone_position(l);
+    confirm(l, 1, nonce);
+    assert_non_null(lone_outcome(l, first));
+    assert_null(lone_outcome(l, second));
+    lone_run(l, 1 * MSEC);
+    confirm(l, 1, lone_last(l, MESSAGE_CONFIRM, 1)->message.confirm.nonce);
+    assert_non_null(lone_outcome(l, second));
+    lone_free(l);
+}
+
+static void trap_18_no_read_before_the_barrier_is_chosen(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 3, 0);
+    struct message prepare = *lone_bid(l);
+    l->ballot = prepare.prepare.ballot;
+    lone_promise(l, 1, &prepare, 0, 0, NULL);
+    lone_run(l, 1 * MSEC);
+    assert_true(lone_is_leader(l));
+    uint64_t read = lone_position(l);
+    lone_run(l, 100 * MSEC);
+    const struct packet *p = lone_last(l, MESSAGE_CONFIRM, 1);
+    if (p)
+        confirm(l, 1, p->message.confirm.nonce);
+    lone_durable(l);
+    assert_null(lone_outcome(l, read));
+    lone_accepted(l, 1, l->ballot, 1);
+    lone_run(l, 100 * MSEC);
+    confirm(l, 1, lone_last(l, MESSAGE_CONFIRM, 1)->message.confirm.nonce);
+    assert_non_null(lone_outcome(l, read));
+    assert_int_equal(lone_outcome(l, read)->slot, 1);
+    lone_free(l);
+}
+
 static void a_higher_promise_of_its_own_acceptor_stops_a_leader_at_once(void **state)
 {
     (void)state;
@@ -467,6 +531,9 @@ int main(void)
         cmocka_unit_test(trap_10_a_slot_reported_chosen_wins_over_every_ballot),
         cmocka_unit_test(holes_below_a_reported_slot_become_noops_and_then_a_barrier),
         cmocka_unit_test(trap_13_a_nack_neither_bids_nor_stops_the_work),
+        cmocka_unit_test(trap_28_an_older_confirmation_answers_no_later_read),
+        cmocka_unit_test(trap_28_a_read_that_comes_during_a_round_waits_for_the_next),
+        cmocka_unit_test(trap_18_no_read_before_the_barrier_is_chosen),
         cmocka_unit_test(a_higher_promise_of_its_own_acceptor_stops_a_leader_at_once),
         cmocka_unit_test(trap_32_no_proposal_beyond_alpha),
         cmocka_unit_test(trap_17_nothing_is_applied_before_the_prefix_is_chosen),
