@@ -99,6 +99,15 @@ static void say_denied(struct buffer *b)
                 user ? user->pw_name : "?");
 }
 
+static void say_reload_failed(struct buffer *b, const cJSON *p)
+{
+    char line[24];
+    buffer_addf(b, "%s", show_string(p, "path"));
+    if (!p || varlink_has(p, "line"))
+        buffer_addf(b, ":%s", show_int(p, "line", line));
+    buffer_addf(b, ": %s. What was in force stays in force", show_string(p, "reason"));
+}
+
 /* The sentence of one of the replica's own errors; false: it is none that we know. */
 static bool say_replica_error(struct buffer *b, const char *name, const cJSON *p)
 {
@@ -141,8 +150,7 @@ static bool say_replica_error(struct buffer *b, const char *name, const cJSON *p
     else if (!strcmp(name, "NotInitialized"))
         buffer_add_text(b, show_string(p, "reason")); /* a whole sentence, with what to do */
     else if (!strcmp(name, "ReloadFailed"))
-        buffer_addf(b, "%s:%s: %s. What was in force stays in force", show_string(p, "path"), show_int(p, "line", x),
-                    show_string(p, "reason"));
+        say_reload_failed(b, p);
     else
         return false;
     return true;

@@ -1,4 +1,4 @@
-/* transfer, bootstrap, metrics, version: a call each, and what it says. */
+/* transfer, bootstrap, reload, metrics, version: a call each, and what it says. */
 #include <stdio.h>
 
 #include "ctl/client.h"
@@ -58,6 +58,25 @@ int verb_bootstrap(const struct invocation *v)
         call(v, "org.mpaxos.Replica.Bootstrap", NULL, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT), true, &r);
     if (status == EXIT_DONE && v->report.json == JSON_OFF)
         puts("the cluster starts with the replicas that are there");
+    reply_done(&r);
+    return status;
+}
+
+int verb_reload(const struct invocation *v)
+{
+    struct reply r = {0};
+    int status =
+        call(v, "org.mpaxos.Replica.Reload", NULL, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT), true, &r);
+    if (status == EXIT_DONE && v->report.json == JSON_OFF) {
+        const cJSON *key, *changed = cJSON_GetObjectItemCaseSensitive(r.parameters, "changed");
+        if (cJSON_GetArraySize(changed) == 0)
+            puts("nothing changed");
+        cJSON_ArrayForEach(key, changed)
+        {
+            if (cJSON_IsString(key))
+                printf("%s changed\n", key->valuestring);
+        }
+    }
     reply_done(&r);
     return status;
 }

@@ -135,6 +135,10 @@ const struct verb verbs[] = {
     {"bootstrap", "", "lets a first start go on with a majority",
      "For a cluster that has never run and where some replicas cannot be started. Refused once any state exists.\n",
      no_options, 0, 0, verb_bootstrap},
+    {"reload", "", "has the daemon read its configuration again",
+     "Prints what changed. Some keys cannot change while it runs; status names those where the file says otherwise. "
+     "A file that\nis wrong changes nothing: the exit status is 78 then.\n",
+     no_options, 0, 0, verb_reload},
     {"metrics", "", "counters and gauges as OpenMetrics text", NULL, no_options, 0, 0, verb_metrics},
     {"config generate", "F", "writes a configuration for 2F+1 replicas",
      "Writes replica_config.json for script mode on localhost.\n", generate_options, 1, 1, verb_config_generate},

@@ -105,6 +105,7 @@ int verb_position(const struct invocation *v);
 int verb_wait(const struct invocation *v);
 int verb_transfer(const struct invocation *v);
 int verb_bootstrap(const struct invocation *v);
+int verb_reload(const struct invocation *v);
 int verb_metrics(const struct invocation *v);
 int verb_config_generate(const struct invocation *v);
 int verb_config_check(const struct invocation *v);

@@ -103,6 +103,11 @@ void chatlog_close(struct chatlog *c)
     free(c);
 }
 
+void chatlog_set_format(struct chatlog *c, enum log_format format)
+{
+    c->format = format;
+}
+
 slot_t chatlog_flushed(const struct chatlog *c)
 {
     return c->mark.slot;

@@ -31,6 +31,9 @@ int chatlog_open(const char *state_dir, const char *log_path, enum log_format fo
                  char *ret_error);
 void chatlog_close(struct chatlog *c);
 
+/* Of what is flushed from now on: what a cut-off flush left behind in the old format is completed in that one first. */
+void chatlog_set_format(struct chatlog *c, enum log_format format);
+
 slot_t chatlog_flushed(const struct chatlog *c); /* 0: nothing yet (slot 0 holds no message) */
 const char *chatlog_path(const struct chatlog *c);
 

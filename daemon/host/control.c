@@ -82,7 +82,8 @@ static uint32_t raise_files_limit(void)
     }
     if (limit.rlim_cur >= wanted)
         return CONTROL_CONNECTIONS_MAX;
-    uint32_t n = limit.rlim_cur > (rlim_t)2 * FILES_RESERVED ? (uint32_t)limit.rlim_cur - FILES_RESERVED : FILES_RESERVED;
+    uint32_t n =
+        limit.rlim_cur > (rlim_t)2 * FILES_RESERVED ? (uint32_t)limit.rlim_cur - FILES_RESERVED : FILES_RESERVED;
     log_line(LOG_LEVEL_WARNING, "control socket: at most %u connections, because only %llu files may be open", n,
              (unsigned long long)limit.rlim_cur);
     return n;
@@ -246,6 +247,8 @@ static struct control *make(const struct control_options *o)
     c->loop = o->loop;
     c->driver = o->driver;
     c->id = o->id;
+    c->reload = o->reload;
+    c->reload_user = o->reload_user;
     c->stall_ms = o->stall_ms > 0 ? o->stall_ms : CONTROL_STALL_MS;
     memcpy(c->path, o->path, strlen(o->path) + 1);
     TAILQ_INIT(&c->connections);

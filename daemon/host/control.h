@@ -25,6 +25,7 @@ enum {
 };
 
 struct control;
+struct reload;
 
 struct control_options {
     uv_loop_t *loop;
@@ -35,6 +36,9 @@ struct control_options {
     const char *state_dir; /* named in DiskFull and in what Status advises; NULL: not named     */
     const char *log_path;  /* named in FlushFailed; NULL: not named                             */
     uint32_t stall_ms;     /* 0: CONTROL_STALL_MS                                               */
+    /* Reads the configuration again; what came of it is good until the next call. NULL: it cannot. */
+    const struct reload *(*reload)(void *user);
+    void *reload_user;
 };
 
 /* 0 or a negative errno after having logged why: a path too long for a Unix socket (says the limit), a directory that

@@ -35,6 +35,8 @@ struct control {
     bool stopping, accept_pending;
     void (*closed)(void *user);
     void *closed_user;
+    const struct reload *(*reload)(void *user);
+    void *reload_user;
 
     struct connection_list connections, busy, followers;
     uint32_t n_busy, n_connections, connections_max;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "host/log.h"
+#include "host/notice.h"
 #include "paxos/invariant.h"
 
 uint64_t driver_now(void)
@@ -131,17 +132,17 @@ static void step_space(struct driver *d, uint64_t now_usec)
     bool space = journal_has_space(d->journal);
     if (!space && !d->disk_full && d->no_space_usec != 0 && now_usec - d->no_space_usec >= SPACE_PATIENCE_USEC) {
         d->disk_full = true;
-        log_line(
-            LOG_LEVEL_ERROR,
-            "journal: the disk of %s is full: nothing new is taken until there is space; nothing is lost. Free some",
-            d->options.state_dir);
+        notice(NOTICE_DISK_FULL, &(struct notice_about){.path = d->options.state_dir},
+               "journal: the disk of %s is full: nothing new is taken until there is space; nothing is lost. Free some",
+               d->options.state_dir);
     }
     if (space == d->space)
         return;
     d->space = space;
     d->no_space_usec = space ? 0 : now_usec;
     if (d->disk_full)
-        log_line(LOG_LEVEL_NOTICE, "journal: there is space again");
+        notice(NOTICE_DISK_SPACE, &(struct notice_about){.path = d->options.state_dir},
+               "journal: there is space again");
     d->disk_full = false;
     struct event e = {.type = EVENT_SPACE, .now_usec = now_usec, .space = space};
     driver_step(d, &e);

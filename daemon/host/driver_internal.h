@@ -1,13 +1,15 @@
 /* The inside of the driver: shared by driver*.c, seen by nobody else.
  *
  * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
- * datagrams into events; driver_outbox.c messages into datagrams; driver_status.c tells, to people and to peers. */
+ * datagrams into events; driver_outbox.c messages into datagrams; driver_status.c tells, to people and to peers;
+ * driver_reload.c compares with the file. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
 #include "host/chatlog.h"
 #include "host/driver.h"
 #include "host/driver_outbox.h"
+#include "host/faults.h"
 #include "host/flushes.h"
 #include "host/logread.h"
 #include "host/peers.h"
@@ -58,7 +60,7 @@ struct driver_counters {
 struct driver {
     struct driver_options options;
     const struct config *config;
-    char config_warning[256];
+    char config_warning[256], reload_warning[256];
     uint64_t cluster_name_hash;
     void *block;
     struct replica *replica;
@@ -109,6 +111,7 @@ struct driver {
     void *watcher_user;
 
     struct replica_status status;    /* refreshed each tick */
+    char faults[FAULTS_TEXT_MAX];    /* the same            */
     uint64_t info_usec, lookup_usec; /* next ones */
     bool stopping, closing;
     uint64_t stop_usec;
@@ -123,6 +126,10 @@ void driver_step(struct driver *d, const struct event *e);
 void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t now_usec);
 void driver_turn(struct driver *d);
 void driver_send(struct driver *d, replica_id_t to, const struct message *m); /* a host's own message */
+
+/* driver_reload.c */
+/* Tells, in the log and in the status, where `file` says otherwise than what lives in the log. */
+void driver_compare_config(struct driver *d, const struct identity *own, const struct config *file);
 
 /* driver_stop.c */
 void driver_finish_stop(struct driver *d);

@@ -6,6 +6,7 @@
 
 #include "host/faults.h"
 #include "host/log.h"
+#include "host/notice.h"
 
 static void count_error(struct driver *d, enum datagram_error error)
 {
@@ -30,13 +31,13 @@ static void count_error(struct driver *d, enum datagram_error error)
     }
 }
 
-static void note_member(struct driver_member *m, const char *what, const char *why)
+static void note_member(struct driver_member *m, enum notice_kind kind, const char *why)
 {
     if (strcmp(m->note, why) == 0)
         return;
     snprintf(m->note, sizeof(m->note), "%s", why);
-    log_limited(LOG_KIND_FOREIGN, LOG_LEVEL_WARNING, "replica %u (%s port %u)%s: %s", m->address.id, m->address.host,
-                m->address.port, what, why);
+    notice(kind, &(struct notice_about){.peer = &m->address.id}, "replica %u (%s port %u)%s: %s", m->address.id,
+           m->address.host, m->address.port, kind == NOTICE_REPLICA_REFUSED ? " is refused" : "", why);
 }
 
 static void refuse_member(struct driver *d, size_t member, const char *why)
@@ -44,7 +45,7 @@ static void refuse_member(struct driver *d, size_t member, const char *why)
     struct driver_member *m = &d->members[member];
     d->counters.foreign++;
     m->refused_usec = driver_now();
-    note_member(m, " is refused", why);
+    note_member(m, NOTICE_REPLICA_REFUSED, why);
 }
 
 /* The other side of it: this replica is the blank one. In a first start that lasts a moment only. */
@@ -54,7 +55,7 @@ static void note_ahead(struct driver_member *m)
     if (m->ahead_usec == 0)
         m->ahead_usec = now_usec;
     else if (now_usec - m->ahead_usec > AHEAD_PATIENCE_USEC)
-        note_member(m, "",
+        note_member(m, NOTICE_REPLICA_BLANK,
                     "its cluster ran before, and this replica's disk is blank: it may not vote. Put its state "
                     "directory back, or admit it again (member replace)");
 }

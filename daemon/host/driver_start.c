@@ -8,34 +8,12 @@
 
 #include "host/driver_internal.h"
 #include "host/log.h"
+#include "host/notice.h"
 #include "host/service.h"
 
 enum { REPLAY_PATIENCE_USEC = 30000000 };
 
-/* --- the identity, and where the file says otherwise --- */
-
-static void compare_config(struct driver *d, const struct identity *own)
-{
-    struct identity file;
-    config_identity(d->config, own->id, own->life, &file);
-    if (hash_equal(&file.bootstrap, &own->bootstrap))
-        return;
-    const struct configuration *a = &file.configuration, *b = &own->configuration;
-    bool members_differ = a->n_members != b->n_members;
-    for (uint32_t i = 0; i < a->n_members && !members_differ; i++) {
-        members_differ = a->members[i].id != b->members[i].id ||
-                         a->members[i].address_size != b->members[i].address_size ||
-                         memcmp(a->members[i].address, b->members[i].address, a->members[i].address_size) != 0;
-    }
-    const char *what = members_differ                     ? "members or their addresses"
-                       : a->dedup_slots != b->dedup_slots ? "dedup_slots"
-                                                          : "cluster";
-    snprintf(d->config_warning, sizeof(d->config_warning),
-             "the configuration's %s differ from those of the first start; the log's stand (addresses: the file's). "
-             "Write the file as it was",
-             what);
-    log_line(LOG_LEVEL_WARNING, "%s", d->config_warning);
-}
+/* --- the identity --- */
 
 static int out_of_memory(void)
 {
@@ -44,9 +22,13 @@ static int out_of_memory(void)
     return EXIT_FAILURE;
 }
 
-static int result_status(enum journal_result r)
+static int refuse_state(const struct driver *d, enum journal_result r, const char *error)
 {
-    return r == JOURNAL_OK ? 0 : r == JOURNAL_REFUSED ? EXIT_REFUSED : EXIT_DISK;
+    enum notice_kind kind = r == JOURNAL_REFUSED    ? NOTICE_STATE_REFUSED
+                            : r == JOURNAL_NO_SPACE ? NOTICE_DISK_FULL
+                                                    : NOTICE_DISK_FAILED;
+    notice(kind, &(struct notice_about){.path = d->options.state_dir}, "%s", error);
+    return r == JOURNAL_REFUSED ? EXIT_REFUSED : EXIT_DISK;
 }
 
 static int open_state(struct driver *d, struct identity *ret)
@@ -65,21 +47,19 @@ static int open_state(struct driver *d, struct identity *ret)
         return e == -EIO ? EXIT_DISK : EXIT_FAILURE;
     }
     enum journal_result r = journal_read_identity(d->vfs, ret, error);
-    if (r != JOURNAL_OK) {
-        log_line(LOG_LEVEL_ERROR, "%s", error);
-        return result_status(r);
-    }
+    if (r != JOURNAL_OK)
+        return refuse_state(d, r, error);
     if (ret->status == 0) {
         config_identity(d->config, d->options.id, driver_random(), ret);
         return 0;
     }
     if (ret->id != d->options.id) {
-        log_line(LOG_LEVEL_ERROR,
-                 "state directory %s is replica %u's, not %u's; start it with -i %u, or name the right directory", dir,
-                 ret->id, d->options.id, ret->id);
+        notice(NOTICE_STATE_REFUSED, &(struct notice_about){.path = dir},
+               "state directory %s is replica %u's, not %u's; start it with -i %u, or name the right directory", dir,
+               ret->id, d->options.id, ret->id);
         return EXIT_REFUSED;
     }
-    compare_config(d, ret);
+    driver_compare_config(d, ret, d->config);
     return 0;
 }
 
@@ -228,23 +208,22 @@ static void on_progress(void *user, uint64_t bytes_done, uint64_t bytes_all)
 static int open_journal(struct driver *d, const struct identity *own)
 {
     char error[JOURNAL_ERROR_MAX + 1] = "";
+    const struct notice_about about = {.path = d->options.state_dir};
     struct journal_options o = {.vfs = d->vfs,
                                 .written = written,
                                 .user = d,
                                 .segment_bytes = d->options.segment_bytes != 0 ? d->options.segment_bytes
                                                                                : JOURNAL_SEGMENT_BYTES_DEFAULT};
     enum journal_result r = journal_open(&o, own, restore, on_progress, d, &d->journal, error);
-    if (r != JOURNAL_OK) {
-        log_line(LOG_LEVEL_ERROR, "%s", error);
-        return result_status(r);
-    }
+    if (r != JOURNAL_OK)
+        return refuse_state(d, r, error);
     struct journal_stats s;
     journal_stats(d->journal, &s);
     if (s.torn_bytes > 0)
-        log_line(LOG_LEVEL_NOTICE,
-                 "journal: %" PRIu64 " bytes of a write that was cut off were removed from its end; nothing that was "
-                 "acknowledged stood there",
-                 s.torn_bytes);
+        notice(NOTICE_TAIL_CUT, &about,
+               "journal: %" PRIu64 " bytes of a write that was cut off were removed from its end; nothing that was "
+               "acknowledged stood there",
+               s.torn_bytes);
     logread_attach(d->logread, d->journal, &own->cluster);
     d->space = true; /* as the core begins; the first turn looks */
     return 0;
@@ -319,8 +298,9 @@ static void on_written(uv_async_t *async)
     struct driver *d = async->data;
     int error = __atomic_load_n(&d->write_error, __ATOMIC_ACQUIRE);
     if (error < 0) { /* nothing may leave any more: what it rests on is not on the disk */
-        log_line(LOG_LEVEL_ERROR, "journal: write failed: %s; this replica stops; the disk of %s must be looked at",
-                 strerror(-error), d->options.state_dir);
+        notice(NOTICE_DISK_FAILED, &(struct notice_about){.path = d->options.state_dir},
+               "journal: write failed: %s; this replica stops; the disk of %s must be looked at", strerror(-error),
+               d->options.state_dir);
         _exit(EXIT_DISK);
     }
     if (d->closing)

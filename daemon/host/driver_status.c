@@ -6,6 +6,7 @@
 #include "host/driver_internal.h"
 #include "host/faults.h"
 #include "host/log.h"
+#include "host/notice.h"
 
 enum { INFO_USEC = 1000000, LOOKUP_TICK_USEC = 1000000 };
 
@@ -50,27 +51,44 @@ static void tell_leader(const struct replica_status *before, const struct replic
 {
     if (now->leader == REPLICA_ID_NONE || (now->leader == before->leader && ballot_equal(now->ballot, before->ballot)))
         return;
-    log_line(LOG_LEVEL_NOTICE, "leader is replica %u (ballot %" PRIu64 ".%u) from slot %" PRIu64 " on", now->leader,
-             now->ballot.round, now->ballot.id, now->chosen);
+    notice(NOTICE_LEADER_CHANGED,
+           &(struct notice_about){.ballot = &now->ballot, .slot = &now->chosen, .peer = &now->leader},
+           "leader is replica %u (ballot %" PRIu64 ".%u) from slot %" PRIu64 " on", now->leader, now->ballot.round,
+           now->ballot.id, now->chosen);
 }
 
 static void tell_quorum(const struct replica_status *before, const struct replica_status *now)
 {
+    const struct notice_about about = {.ballot = &now->ballot, .slot = &now->chosen};
     if (now->identity != before->identity && now->identity == IDENTITY_VOTER)
         log_line(LOG_LEVEL_NOTICE, "first start is done: this replica votes");
     if (now->quorum && !before->quorum)
-        log_line(LOG_LEVEL_NOTICE, "quorum: %u of %u linked", now->n_linked, now->n_peers + 1);
+        notice(NOTICE_QUORUM_REGAINED, &about, "quorum: %u of %u linked", now->n_linked, now->n_peers + 1);
     if (!now->quorum && before->quorum && now->n_linked >= now->n_needed)
-        log_line(LOG_LEVEL_NOTICE, "no leader: %u of %u linked; one is being elected", now->n_linked, now->n_peers + 1);
+        notice(NOTICE_QUORUM_LOST, &about, "no leader: %u of %u linked; one is being elected", now->n_linked,
+               now->n_peers + 1);
     else if (!now->quorum && before->quorum)
-        log_line(LOG_LEVEL_WARNING,
-                 "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status", now->n_linked,
-                 now->n_peers + 1, now->n_needed);
+        notice(NOTICE_QUORUM_LOST, &about,
+               "no quorum: %u of %u linked, %u needed; nothing new is chosen. See: mpaxosctl status", now->n_linked,
+               now->n_peers + 1, now->n_needed);
     if (now->diverged && !before->diverged)
-        log_line(
-            LOG_LEVEL_ERROR,
-            "this replica's log differs from a peer's at an equal slot: it stopped voting. Keep its state directory, "
-            "and report this");
+        notice(NOTICE_DIVERGED, &about,
+               "this replica's log differs from a peer's at an equal slot: it stopped voting. Keep its state "
+               "directory, and report this");
+}
+
+/* Whoever injected them: the configuration, a reload, a client, or a time that ran out. */
+static void tell_faults(struct driver *d)
+{
+    char now[FAULTS_TEXT_MAX];
+    faults_describe(d->options.faults, driver_now(), now);
+    if (strcmp(now, d->faults) == 0)
+        return;
+    if (now[0] != 0)
+        notice(NOTICE_FAULTS_INJECTED, NULL, "injected faults: drops %s", now);
+    else
+        notice(NOTICE_FAULTS_LIFTED, NULL, "injected faults: none any more");
+    memcpy(d->faults, now, sizeof(now));
 }
 
 static void tell_changes(struct driver *d)
@@ -79,6 +97,7 @@ static void tell_changes(struct driver *d)
     replica_status(d->replica, &now);
     tell_leader(&d->status, &now);
     tell_quorum(&d->status, &now);
+    tell_faults(d);
     d->status = now;
 }
 
@@ -128,6 +147,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     journal_stats(d->journal, &ret->journal);
     ret->config = d->config;
     ret->config_warning = d->config_warning;
+    ret->reload_warning = d->reload_warning;
     ret->flushed = chatlog_flushed(d->chatlog);
     ret->first_kept = logread_first_kept(d->logread);
     ret->noops = logread_noops(d->logread);

@@ -1,6 +1,7 @@
 #include "host/faults.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,4 +101,26 @@ size_t faults_list(struct faults *f, uint64_t now_usec, struct fault *ret)
     expire(f, now_usec);
     memcpy(ret, f->list, f->n * sizeof *ret);
     return f->n;
+}
+
+void faults_describe(struct faults *f, uint64_t now_usec, char ret[FAULTS_TEXT_MAX])
+{
+    static const char *const ways[] = {[FAULT_IN] = "in", [FAULT_OUT] = "out", [FAULT_BOTH] = "in and out"};
+    size_t used = 0;
+
+    expire(f, now_usec);
+    ret[0] = '\0';
+    for (size_t i = 0; i < f->n; i++) {
+        const struct fault *x = &f->list[i];
+        char one[48], peer[16] = "";
+        if (x->peer != REPLICA_ID_NONE)
+            snprintf(peer, sizeof peer, " (peer %u)", x->peer);
+        snprintf(one, sizeof one, "%s%u%% %s%s", i ? ", " : "", x->rate, ways[x->direction], peer);
+        if (used + strlen(one) + sizeof "..." > FAULTS_TEXT_MAX) {
+            memcpy(ret + used, "...", sizeof "...");
+            return;
+        }
+        memcpy(ret + used, one, strlen(one) + 1);
+        used += strlen(one);
+    }
 }

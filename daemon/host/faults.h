@@ -10,7 +10,7 @@
 #include "paxos/ballot.h"
 
 enum fault_direction { FAULT_IN = 1, FAULT_OUT = 2, FAULT_BOTH = 3 };
-enum { FAULTS_MAX = 64 };
+enum { FAULTS_MAX = 64, FAULTS_TEXT_MAX = 160 };
 
 struct fault {
     uint8_t rate; /* percent, 1 to 100 */
@@ -35,5 +35,8 @@ bool faults_drop(struct faults *f, enum fault_direction in_or_out, replica_id_t 
 
 /* What is in force now; at most FAULTS_MAX. */
 size_t faults_list(struct faults *f, uint64_t now_usec, struct fault *ret);
+
+/* The same for people: "10% out, 5% in (peer 2)", "" for none; ends in "..." where it does not fit. */
+void faults_describe(struct faults *f, uint64_t now_usec, char ret[FAULTS_TEXT_MAX]);
 
 #endif

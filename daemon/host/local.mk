@@ -17,6 +17,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver_outbox.c \
 	daemon/host/driver_outbox.h \
 	daemon/host/driver_receive.c \
+	daemon/host/driver_reload.c \
 	daemon/host/driver_start.c \
 	daemon/host/driver_status.c \
 	daemon/host/driver_stop.c \
@@ -25,6 +26,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/flushes.c \
 	daemon/host/flushes.h \
 	daemon/host/invariant.c \
+	daemon/host/local.c \
+	daemon/host/local.h \
 	daemon/host/log.c \
 	daemon/host/log.h \
 	daemon/host/logread.c \
@@ -33,13 +36,18 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/methods.h \
 	daemon/host/methods_metrics.c \
 	daemon/host/methods_read.c \
+	daemon/host/methods_reload.c \
 	daemon/host/methods_status.c \
 	daemon/host/methods_transfer.c \
 	daemon/host/methods_wait.c \
+	daemon/host/notice.c \
+	daemon/host/notice.h \
 	daemon/host/paths.c \
 	daemon/host/paths.h \
 	daemon/host/peers.c \
 	daemon/host/peers.h \
+	daemon/host/reload.c \
+	daemon/host/reload.h \
 	daemon/host/serve.c \
 	daemon/host/serve.h \
 	daemon/host/service.c \

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,9 @@
 #include <sysexits.h>
 
 #include "host/config.h"
+#include "host/local.h"
 #include "host/log.h"
+#include "host/notice.h"
 #include "host/serve.h"
 #include "host/supervisor.h"
 
@@ -18,7 +21,8 @@
 #define MPAXOS_VERSION "unversioned"
 #endif
 
-static const char usage[] = "Usage: mpaxosd [--dir DIR] CONFIG [-i N]\n";
+static const char usage[] = "Usage: mpaxosd [--dir DIR] CONFIG [-i N]\n"
+                            "       mpaxosd --is-local CONFIG -i N\n";
 
 static const char help[] = "Runs replicas of the cluster that the file CONFIG describes.\n"
                            "\n"
@@ -27,6 +31,8 @@ static const char help[] = "Runs replicas of the cluster that the file CONFIG de
                            "  -i N         run replica N alone, in the foreground\n"
                            "      --dir DIR\n"
                            "               keep state, control sockets and chat log files under DIR\n"
+                           "      --is-local\n"
+                           "               run nothing: exit with 0 if replica N's address is this host's, 1 if not\n"
                            "  -h, --help   print this\n"
                            "      --version\n"
                            "               print the version\n"
@@ -36,9 +42,11 @@ static const char help[] = "Runs replicas of the cluster that the file CONFIG de
 struct arguments {
     const char *dir, *config_path;
     int id; /* -1: not given */
+    bool is_local;
 };
 
-enum { OPTION_DIR = 256, OPTION_VERSION };
+enum { OPTION_DIR = 256, OPTION_IS_LOCAL, OPTION_VERSION };
+enum { EXIT_UNKNOWN = 255 }; /* of --is-local; to a systemd unit's ExecCondition= it is a failure */
 
 static int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -60,6 +68,7 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
     static const struct option options[] = {
         {"dir", required_argument, NULL, OPTION_DIR},
         {"help", no_argument, NULL, 'h'},
+        {"is-local", no_argument, NULL, OPTION_IS_LOCAL},
         {"version", no_argument, NULL, OPTION_VERSION},
         {NULL, 0, NULL, 0},
     };
@@ -79,6 +88,9 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
         case OPTION_DIR:
             ret->dir = optarg;
             break;
+        case OPTION_IS_LOCAL:
+            ret->is_local = true;
+            break;
         case 'h':
             printf("%s%s", usage, help);
             return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -96,6 +108,8 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             "writes");
     if (argc - optind > 1)
         return complain_usage("%s: one CONFIG is enough", argv[optind + 1]);
+    if (ret->is_local && ret->id < 0)
+        return complain_usage("--is-local asks about one replica; add -i N");
     ret->config_path = argv[optind];
     return -1;
 }
@@ -111,6 +125,31 @@ static int complain_id(const struct arguments *a, const struct config *c)
     return complain_usage("-i %d: %s has no such replica, but %s", a->id, a->config_path, ids);
 }
 
+/* On a terminal the line alone, as a compiler would say it. */
+static int refuse_config(const struct arguments *a, const char *error)
+{
+    log_start(a->id);
+    if (log_is_journal())
+        notice(NOTICE_CONFIG_REFUSED, &(struct notice_about){.path = a->config_path}, "%s", error);
+    else
+        fprintf(stderr, "%s\n", error);
+    return EX_CONFIG;
+}
+
+static int answer_is_local(const struct config *c, replica_id_t id)
+{
+    const char *host = config_find(c, id)->host, *reason;
+    int answer = host_is_local(host, &reason);
+
+    log_start(id);
+    if (answer < 0)
+        log_line(LOG_LEVEL_ERROR, "whether %s is this host cannot be told: %s; check \"ip\" of replica %u, or DNS",
+                 host, reason, id);
+    else if (answer == 0)
+        log_line(LOG_LEVEL_INFO, "%s is not this host", host);
+    return answer < 0 ? EXIT_UNKNOWN : answer == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     static struct config config; /* large; the driver keeps pointing to it */
@@ -123,14 +162,15 @@ int main(int argc, char **argv)
     umask(0027);
     signal(SIGPIPE, SIG_IGN); /* a client that is gone answers EPIPE */
     signal(SIGXFSZ, SIG_IGN); /* and a file over its limit EFBIG     */
-    if (config_read(a.config_path, &config, error) < 0) {
-        fprintf(stderr, "%s\n", error);
-        return EX_CONFIG;
-    }
+    signal(SIGHUP, SIG_IGN);  /* until there is something to reload  */
+    if (config_read(a.config_path, &config, error) < 0)
+        return refuse_config(&a, error);
     if (a.id >= 0) {
         if (!config_find(&config, (replica_id_t)a.id))
             return complain_id(&a, &config);
-        return serve_replica(&config, (replica_id_t)a.id, a.dir, MPAXOS_VERSION);
+        if (a.is_local)
+            return answer_is_local(&config, (replica_id_t)a.id);
+        return serve_replica(&config, a.config_path, (replica_id_t)a.id, a.dir, MPAXOS_VERSION);
     }
     if (!config.script)
         return complain_usage("%s is in manual mode, where each replica is started by itself; add -i N", a.config_path);

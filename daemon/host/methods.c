@@ -9,6 +9,7 @@
 
 #include "host/faults.h"
 #include "host/log.h"
+#include "host/notice.h"
 
 enum { FAULT_SECONDS_MAX = 31536000 };
 
@@ -194,7 +195,7 @@ static void method_set_drop(struct connection *k, const struct varlink_call *cal
         reply_invalid(k, wrong);
         return;
     }
-    log_line(LOG_LEVEL_NOTICE, "injected faults: user %u set %" PRId64 "%% %s", (unsigned)k->uid, rate,
+    log_line(LOG_LEVEL_INFO, "injected faults: user %u set %" PRId64 "%% %s", (unsigned)k->uid, rate,
              directions[direction]);
     write_drops(reply_begin(k), "drops", k->control);
     reply_end(k, false);
@@ -221,8 +222,12 @@ static void method_skip_slots(struct connection *k, const struct varlink_call *c
         reply_invalid(k, "slots");
         return;
     }
-    if (n > 0)
+    if (n > 0) {
         driver_skip(k->control->driver, slots, n);
+        notice(NOTICE_FAULTS_INJECTED, &(struct notice_about){.slot = &slots[0]},
+               "injected faults: user %u has %zu slots skipped, from %" PRIu64 " on, where this replica leads",
+               (unsigned)k->uid, n, slots[0]);
+    }
     const struct driver_status *s = control_view(k->control);
     struct varlink_writer *w = reply_begin(k);
     varlink_write_open(w, "skip_slots", '[');
@@ -255,7 +260,7 @@ static void method_bootstrap(struct connection *k, const struct varlink_call *ca
 
 /* --- dispatch --- */
 
-static void method_not_implemented(struct connection *k, const struct varlink_call *call)
+void reply_not_implemented(struct connection *k, const struct varlink_call *call)
 {
     reply_named_error(k, INTERFACE_SERVICE ".MethodNotImplemented", "method", call->method);
 }
@@ -277,10 +282,10 @@ static const struct method {
     {INTERFACE_REPLICA ".SkipSlots", method_skip_slots, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".Bootstrap", method_bootstrap, ACCESS_OPERATOR},
     {INTERFACE_REPLICA ".TransferLeadership", method_transfer, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".AddMember", method_not_implemented, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".RemoveMember", method_not_implemented, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".ReplaceMember", method_not_implemented, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".Reload", method_not_implemented, ACCESS_OPERATOR},
+    {INTERFACE_REPLICA ".AddMember", reply_not_implemented, ACCESS_OPERATOR},
+    {INTERFACE_REPLICA ".RemoveMember", reply_not_implemented, ACCESS_OPERATOR},
+    {INTERFACE_REPLICA ".ReplaceMember", reply_not_implemented, ACCESS_OPERATOR},
+    {INTERFACE_REPLICA ".Reload", method_reload, ACCESS_OPERATOR},
     {INTERFACE_SERVICE ".GetInfo", method_get_info, ACCESS_ALL},
     {INTERFACE_SERVICE ".GetInterfaceDescription", method_get_description, ACCESS_ALL},
 };

@@ -29,9 +29,11 @@ void method_submit(struct connection *k, const struct varlink_call *call); /* on
 void method_read(struct connection *k, const struct varlink_call *call);
 void method_status(struct connection *k, const struct varlink_call *call);
 void method_metrics(struct connection *k, const struct varlink_call *call);
+void method_reload(struct connection *k, const struct varlink_call *call);
 
 /* Each answers the call. */
 void reply_empty_error(struct connection *k, const char *error);
+void reply_not_implemented(struct connection *k, const struct varlink_call *call);
 void reply_invalid(struct connection *k, const char *parameter);
 void reply_not_initialized(struct connection *k);
 void reply_no_quorum(struct connection *k);

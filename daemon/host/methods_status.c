@@ -189,6 +189,10 @@ static void advise_host(const struct advice *a)
         say(a, false, "%s", a->s->config_warning);
         say(a, true, "make the configuration file say what the log says, on every replica");
     }
+    if (a->s->reload_warning != NULL && a->s->reload_warning[0] != 0) {
+        say(a, false, "%s", a->s->reload_warning);
+        say(a, true, "restart the replicas one after the other: systemctl restart mpaxosd@%u", a->c->id);
+    }
     if (config_is_loopback(a->s->config)) {
         say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
     } else {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -12,18 +13,25 @@
 #include "host/driver.h"
 #include "host/faults.h"
 #include "host/log.h"
+#include "host/notice.h"
 #include "host/paths.h"
+#include "host/reload.h"
 #include "host/service.h"
 
 enum {
     STATUS_EVERY_MS = 2000,
     SYNC_OVERDUE_HEARTBEATS = 60, /* 10 E: from then on a replica does not count itself as able to lead, either */
     FLUSH_TIMEOUT_MS = 60000,
+    HAND_OVER_HEARTBEATS = 12,
+    STOP_PATIENCE_USEC = 10000000, /* for the journal to finish, after the hand-over */
     DRAIN_TURNS_MAX = 1000,
 };
 
 struct server {
-    const struct config *config;
+    struct config *config; /* what is in force */
+    struct config *file;   /* what was read last, by a reload */
+    const char *config_path;
+    struct reload reload; /* what came of it */
     replica_id_t id;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hang_up;
@@ -31,7 +39,7 @@ struct server {
     struct faults *faults;
     struct driver *driver;
     struct control *control;
-    bool stopping, control_stopping, driver_stopping, driver_stopped, flushing;
+    bool stopping, control_stopping, driver_stopping, driver_stopped, flushing, slow;
     int exit_status;
     struct driver_status status; /* large: so here, not on the stack */
 };
@@ -91,41 +99,50 @@ static void stop_on_signal(uv_signal_t *handle, int number)
         return;
     log_line(LOG_LEVEL_INFO, "stopping");
     service_stopping();
+    service_extend_timeout((uint64_t)s->config->heartbeat_ms * 1000 * HAND_OVER_HEARTBEATS + STOP_PATIENCE_USEC);
     advance_soon(s);
 }
 
 /* --- while it runs --- */
 
-static void refuse_reload(uv_signal_t *handle, int number)
-{
-    (void)handle;
-    (void)number;
-    log_line(LOG_LEVEL_NOTICE,
-             "SIGHUP: the configuration is read at the start only; restart the replica to apply a new one");
-}
-
+/* One line: role, leader, chosen slot, quorum, faults. */
 static void tell_status(uv_timer_t *timer)
 {
     struct server *s = timer->data;
     const struct replica_status *r = &s->status.replica;
+    char who[64], faults[FAULTS_TEXT_MAX];
 
     driver_status(s->driver, &s->status);
-    if (r->role == ROLE_LEADER)
-        service_status("Leading; %llu slots chosen", (unsigned long long)r->chosen + 1);
-    else if (r->quorum)
-        service_status("Following replica %u; %llu slots chosen", r->leader, (unsigned long long)r->chosen + 1);
+    faults_describe(s->faults, uv_hrtime() / 1000, faults);
+    if (r->identity != IDENTITY_VOTER)
+        snprintf(who, sizeof who, "No voter yet");
+    else if (r->role == ROLE_LEADER)
+        snprintf(who, sizeof who, "Leader");
+    else if (r->leader != REPLICA_ID_NONE)
+        snprintf(who, sizeof who, "Follower of replica %u", r->leader);
     else
-        service_status("No quorum: linked with %u of the %u replicas needed", r->n_linked, r->n_needed);
+        snprintf(who, sizeof who, "No leader");
+    service_status("%s; chosen up to slot %llu; %s, %u of %u linked%s%s", who, (unsigned long long)r->chosen,
+                   r->quorum ? "quorum" : "NO QUORUM", r->n_linked, r->n_peers + 1,
+                   faults[0] ? "; INJECTED FAULTS: drops " : "", faults);
 }
 
 static bool is_healthy(void *user)
 {
     struct server *s = user;
     uint64_t overdue_usec = (uint64_t)s->config->heartbeat_ms * 1000 * SYNC_OVERDUE_HEARTBEATS;
+    uint64_t now_usec = uv_hrtime() / 1000;
+    bool slow;
 
-    s->status.sync_since_usec = 0;
     driver_status(s->driver, &s->status);
-    return s->status.sync_since_usec == 0 || uv_hrtime() / 1000 < s->status.sync_since_usec + overdue_usec;
+    slow = s->status.sync_since_usec != 0 && now_usec >= s->status.sync_since_usec + overdue_usec;
+    if (slow && !s->slow)
+        notice(NOTICE_DISK_SLOW, NULL,
+               "one sync of the journal has been running for %llu ms: the watchdog is not answered until it ends; look "
+               "at the disk",
+               (unsigned long long)(now_usec - s->status.sync_since_usec) / 1000);
+    s->slow = slow;
+    return !slow;
 }
 
 static void flushed(void *user, const struct flush_result *results, size_t n)
@@ -149,26 +166,85 @@ static void flush_now(uv_timer_t *timer)
         s->flushing = false;
 }
 
+static void set_flush_timer(struct server *s)
+{
+    uint64_t flush_ms = (uint64_t)s->config->flush_interval_s * 1000;
+
+    if (flush_ms > 0)
+        uv_timer_start(&s->flush_timer, flush_now, flush_ms, flush_ms);
+    else
+        uv_timer_stop(&s->flush_timer);
+}
+
+/* --- the configuration again --- */
+
+static void tell_reload(const struct server *s)
+{
+    const struct reload *r = &s->reload;
+    const struct notice_about about = {.path = s->config_path};
+    char changed[RELOAD_KEPT_MAX];
+
+    reload_list_changed(r, changed, sizeof changed);
+    if (r->failed && r->line > 0)
+        notice(NOTICE_CONFIG_REFUSED, &about, "%s:%u: %s. What was in force stays in force", s->config_path, r->line,
+               r->reason);
+    else if (r->failed)
+        notice(NOTICE_CONFIG_REFUSED, &about, "%s: %s. What was in force stays in force", s->config_path, r->reason);
+    else
+        notice(NOTICE_CONFIG_RELOADED, &about, "configuration read again: %s%s%s%s",
+               changed[0] ? "changed " : "nothing changed", changed, r->kept[0] ? "; left alone until a restart: " : "",
+               r->kept);
+}
+
+static void reload_now(struct server *s)
+{
+    service_reloading();
+    if (reload_read(s->config_path, s->id, s->file, &s->reload)) {
+        reload_apply(s->config, s->file, s->id, &s->reload);
+        driver_reload(s->driver, s->file, &s->reload);
+        set_flush_timer(s);
+    }
+    tell_reload(s);
+    service_ready();
+    tell_status(&s->status_timer);
+}
+
+static const struct reload *reload_for_client(void *user)
+{
+    struct server *s = user;
+
+    reload_now(s);
+    return &s->reload;
+}
+
+static void reload_on_signal(uv_signal_t *handle, int number)
+{
+    struct server *s = handle->data;
+
+    (void)number;
+    if (!s->stopping)
+        reload_now(s);
+}
+
 /* --- starting --- */
 
 static int start_handles(struct server *s)
 {
-    uint64_t flush_ms = (uint64_t)s->config->flush_interval_s * 1000;
     int error = uv_signal_start(&s->terminate, stop_on_signal, SIGTERM);
 
     if (error == 0)
         error = uv_signal_start(&s->interrupt, stop_on_signal, SIGINT);
     if (error == 0)
-        error = uv_signal_start(&s->hang_up, refuse_reload, SIGHUP);
+        error = uv_signal_start(&s->hang_up, reload_on_signal, SIGHUP);
     if (error == 0)
         error = uv_timer_start(&s->status_timer, tell_status, 0, STATUS_EVERY_MS);
-    if (error == 0 && flush_ms > 0)
-        error = uv_timer_start(&s->flush_timer, flush_now, flush_ms, flush_ms);
     if (error == 0)
         error = service_watchdog_start(&s->loop, is_healthy, s);
     if (error < 0)
         log_line(LOG_LEVEL_ERROR, "the event loop cannot be set up: %s; raise the limit of open files",
                  uv_strerror(error));
+    else
+        set_flush_timer(s);
     return error;
 }
 
@@ -182,6 +258,8 @@ static int start_control(struct server *s, const struct paths *paths, const char
         .id = s->id,
         .state_dir = paths->state,
         .log_path = paths->log,
+        .reload = reload_for_client,
+        .reload_user = s,
     };
     return control_start(&options, &s->control);
 }
@@ -267,11 +345,9 @@ static void tell_start(const struct server *s, const struct paths *paths, const 
                  "datagrams are not authenticated: whoever can send to port %u can forge votes; use a network "
                  "that only trusted hosts can send into",
                  self->port);
-    if (self->drop_rate > 0)
-        log_line(LOG_LEVEL_NOTICE, "drops %u %% of its own datagrams, as drop_rate says", self->drop_rate);
 }
 
-int serve_replica(const struct config *c, replica_id_t id, const char *dir, const char *version)
+int serve_replica(struct config *c, const char *config_path, replica_id_t id, const char *dir, const char *version)
 {
     struct server *s = calloc(1, sizeof *s);
     struct paths *paths = malloc(sizeof *paths);
@@ -281,13 +357,15 @@ int serve_replica(const struct config *c, replica_id_t id, const char *dir, cons
     log_start(id);
     if (s && paths) {
         s->config = c;
+        s->config_path = config_path;
+        s->file = malloc(sizeof *s->file);
         s->id = id;
         /* Which datagrams are dropped is no secret: the clock will do where the system has no randomness yet. */
         if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
             seed = uv_hrtime();
         s->faults = faults_new(config_find(c, id)->drop_rate, seed);
     }
-    if (!s || !paths || !s->faults || uv_loop_init(&s->loop) < 0) {
+    if (!s || !paths || !s->faults || !s->file || uv_loop_init(&s->loop) < 0) {
         log_line(LOG_LEVEL_ERROR, "out of memory or of open files at the start; raise the limits");
     } else {
         status = find_places(s, dir, paths);
@@ -305,8 +383,10 @@ int serve_replica(const struct config *c, replica_id_t id, const char *dir, cons
             ;
         uv_loop_close(&s->loop);
     }
-    if (s)
+    if (s) {
         faults_free(s->faults);
+        free(s->file);
+    }
     free(paths);
     free(s);
     return status;

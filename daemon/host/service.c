@@ -4,8 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
-enum { STATUS_BYTES_MAX = 256 };
+enum { STATUS_BYTES_MAX = 512 };
 
 static struct {
     uv_timer_t timer;
@@ -18,6 +19,16 @@ static struct {
 void service_ready(void)
 {
     sd_notify(0, "READY=1");
+}
+
+/* One message: systemd.notify wants the time in the same one. */
+void service_reloading(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+               (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
 }
 
 void service_stopping(void)

@@ -7,9 +7,10 @@
 #include <uv.h>
 
 void service_ready(void);
+void service_reloading(void); /* until service_ready() */
 void service_stopping(void);
 void service_status(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A start that takes long (a journal that is replayed) asks for so much more time from now on. */
+/* A start that takes long (a journal that is replayed), or a stop, asks for so much more time from now on. */
 void service_extend_timeout(uint64_t usec);
 
 /* Answers the watchdog, where the service manager has set one, at half its time, as long as `healthy` says so: from the

@@ -163,10 +163,10 @@ static void step_durable(struct replica *r, uint64_t seq)
     proposer_durable(r);
 }
 
-static void step_skip(struct replica *r, const slot_t *slots, size_t n)
+static void step_skip(struct replica *r, const slot_t *slots, size_t n, bool only)
 {
     uint32_t kept = 0;
-    for (uint32_t k = 0; k < r->n_skips; k++)
+    for (uint32_t k = 0; k < r->n_skips && !only; k++)
         if (r->skips[k] > r->chosen)
             r->skips[kept++] = r->skips[k];
     r->n_skips = kept;
@@ -205,7 +205,7 @@ void replica_step(struct replica *r, const struct event *e, struct effects *ret)
         confirm_position(r, e->cookie);
         break;
     case EVENT_SKIP:
-        step_skip(r, e->slots, e->n_slots);
+        step_skip(r, e->slots, e->n_slots, e->skips_only);
         break;
     case EVENT_BOOTSTRAP:
         start_bootstrap(r);

@@ -80,6 +80,7 @@ struct event {
         struct {
             const slot_t *slots;
             size_t n_slots;
+            bool skips_only; /* instead of those before, not beside them */
         };
         replica_id_t target;
         bool space;

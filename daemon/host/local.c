@@ -1,0 +1,62 @@
+#include "host/local.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ANY_PORT = 9 }; /* nothing is sent there */
+
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr *b)
+{
+    if (a->ss_family != b->sa_family)
+        return false;
+    if (b->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)a)->sin_addr.s_addr == ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+    return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                              &((const struct sockaddr_in6 *)b)->sin6_addr);
+}
+
+/* To itself, and only to itself, a host sends from the address that it sends to. */
+static bool is_own(const struct sockaddr *address, socklen_t size)
+{
+    struct sockaddr_storage from = {0};
+    socklen_t from_size = sizeof from;
+    int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool own = fd >= 0 && connect(fd, address, size) == 0 &&
+               getsockname(fd, (struct sockaddr *)&from, &from_size) == 0 && same_address(&from, address);
+
+    if (fd >= 0)
+        close(fd);
+    return own;
+}
+
+static void set_port(struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET)
+        ((struct sockaddr_in *)address)->sin_port = htons(ANY_PORT);
+    else
+        ((struct sockaddr_in6 *)address)->sin6_port = htons(ANY_PORT);
+}
+
+int host_is_local(const char *host, const char **ret_reason)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
+    struct addrinfo *list = NULL;
+    int error = getaddrinfo(host, NULL, &hints, &list), answer = 0;
+
+    if (error != 0) {
+        *ret_reason = gai_strerror(error);
+        return -1;
+    }
+    for (const struct addrinfo *i = list; i && answer == 0; i = i->ai_next) {
+        if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
+            continue;
+        set_port(i->ai_addr);
+        answer = is_own(i->ai_addr, i->ai_addrlen);
+    }
+    freeaddrinfo(list);
+    return answer;
+}

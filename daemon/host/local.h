@@ -1,0 +1,9 @@
+/* Whether an address is this host's. */
+#ifndef HOST_LOCAL_H
+#define HOST_LOCAL_H
+
+/* 1 or 0 for a name or an IP address; -1 with a reason where a name cannot be looked up. By what the kernel would send
+ * from, which needs no privilege, no list of interfaces, and is not misled by sysctl ip_nonlocal_bind. */
+int host_is_local(const char *host, const char **ret_reason);
+
+#endif

@@ -1,0 +1,114 @@
+#include "host/reload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool fail(struct reload *r, uint32_t line, const char *reason)
+{
+    r->failed = true;
+    r->line = line;
+    snprintf(r->reason, sizeof r->reason, "%s", reason);
+    return false;
+}
+
+/* config_read() answers one line, "FILE:LINE: KEY: ...". */
+static bool fail_as_read(struct reload *r, const char *error)
+{
+    size_t size = strcspn(error, ":");
+    uint32_t line = 0;
+    char *end;
+
+    while (error[size] == ':' && !(error[size + 1] >= '0' && error[size + 1] <= '9'))
+        size += 1 + strcspn(error + size + 1, ":");
+    if (error[size] == ':' && strncmp(error, r->path, size) == 0) {
+        line = (uint32_t)strtoul(error + size + 1, &end, 10);
+        if (strncmp(end, ": ", 2) == 0)
+            error = end + 2;
+    }
+    return fail(r, line, error);
+}
+
+bool reload_read(const char *path, replica_id_t self, struct config *ret_file, struct reload *ret)
+{
+    char error[CONFIG_ERROR_MAX + 1];
+    struct stat st;
+
+    *ret = (struct reload){.path = path};
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return fail(ret, 0, "JSON: it is no regular file; put one there");
+    if (config_read(path, ret_file, error) < 0)
+        return fail_as_read(ret, error);
+    if (!config_find(ret_file, self)) {
+        snprintf(error, sizeof error,
+                 "replica_list: this replica, %u, is not in it any more; write it as it was, or stop the replica",
+                 self);
+        return fail(ret, 0, error);
+    }
+    return true;
+}
+
+static void add_changed(struct reload *r, bool changed, const char *key)
+{
+    if (changed)
+        r->changed[r->n_changed++] = key;
+}
+
+static void add_kept(struct reload *r, bool differs, const char *key)
+{
+    size_t used = strlen(r->kept);
+
+    if (differs)
+        snprintf(r->kept + used, sizeof r->kept - used, "%s%s", used ? ", " : "", key);
+}
+
+static bool members_differ(const struct config *a, const struct config *b)
+{
+    if (a->n_replicas != b->n_replicas)
+        return true;
+    for (uint32_t i = 0; i < a->n_replicas; i++) {
+        const struct config_replica *x = &a->replicas[i], *y = &b->replicas[i];
+        if (x->id != y->id || x->port != y->port || strcmp(x->host, y->host) != 0)
+            return true;
+    }
+    return false;
+}
+
+void reload_apply(struct config *running, const struct config *file, replica_id_t self, struct reload *ret)
+{
+    const struct config_replica *theirs = config_find(file, self);
+    struct config_replica *own = &running->replicas[config_find(running, self) - running->replicas];
+
+    add_changed(ret, own->drop_rate != theirs->drop_rate, "drop_rate");
+    add_changed(ret,
+                own->n_skips != theirs->n_skips ||
+                    memcmp(own->skips, theirs->skips, own->n_skips * sizeof own->skips[0]) != 0,
+                "skip_slot");
+    add_changed(ret, running->log_format != file->log_format, "log_format");
+    add_changed(ret, running->flush_interval_s != file->flush_interval_s, "flush_interval_s");
+    add_changed(ret, running->retain_mb != file->retain_mb, "retain_mb");
+    add_kept(ret, members_differ(running, file), "replica_list");
+    add_kept(ret, strcmp(running->cluster, file->cluster) != 0, "cluster");
+    add_kept(ret, running->heartbeat_ms != file->heartbeat_ms, "heartbeat_ms");
+    add_kept(ret, running->message_bytes_max != file->message_bytes_max, "message_bytes_max");
+    add_kept(ret, running->datagram_bytes != file->datagram_bytes, "datagram_bytes");
+    add_kept(ret, running->dedup_slots != file->dedup_slots, "dedup_slots");
+    own->drop_rate = theirs->drop_rate;
+    own->n_skips = theirs->n_skips;
+    memcpy(own->skips, theirs->skips, sizeof own->skips);
+    running->log_format = file->log_format;
+    running->flush_interval_s = file->flush_interval_s;
+    running->retain_mb = file->retain_mb;
+}
+
+const char *reload_list_changed(const struct reload *r, char *ret, size_t size)
+{
+    size_t used = 0;
+
+    ret[0] = '\0';
+    for (uint32_t i = 0; i < r->n_changed && used < size; i++)
+        used += (size_t)snprintf(ret + used, size - used, "%s%s", i ? ", " : "", r->changed[i]);
+    return ret;
+}

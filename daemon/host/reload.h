@@ -1,0 +1,32 @@
+/* What a running replica takes up of a configuration file that was changed, and what it leaves alone.
+ *
+ * Taken up: its own drop_rate and skip_slot, log_format, flush_interval_s, retain_mb. Everything else stays as it was
+ * read at the start, and is named where the file says otherwise. A file that is wrong changes nothing. No logging. */
+#ifndef HOST_RELOAD_H
+#define HOST_RELOAD_H
+
+#include "host/config.h"
+
+enum { RELOAD_KEYS_MAX = 5, RELOAD_KEPT_MAX = 160 };
+
+struct reload {
+    bool failed;
+    const char *path;                  /* of the configuration, borrowed                                   */
+    uint32_t line;                     /* where `failed`                                                   */
+    char reason[CONFIG_ERROR_MAX + 1]; /* where `failed`: what is wrong; what to write                     */
+    uint32_t n_changed;
+    const char *changed[RELOAD_KEYS_MAX];
+    char kept[RELOAD_KEPT_MAX]; /* "heartbeat_ms, replica_list": what only a restart can take up; "": nothing */
+};
+
+/* Reads the file for replica `self`: into `ret_file`, or why not into `ret`. Waits for nothing: a path that is no
+ * regular file is refused. */
+bool reload_read(const char *path, replica_id_t self, struct config *ret_file, struct reload *ret);
+
+/* Makes `running` say what `file` says where that can change, and tells what did. `self` is in both. */
+void reload_apply(struct config *running, const struct config *file, replica_id_t self, struct reload *ret);
+
+/* "drop_rate, log_format"; "" where nothing changed. Answers `ret`. */
+const char *reload_list_changed(const struct reload *r, char *ret, size_t size);
+
+#endif
