@@ -50,3 +50,8 @@ ctl_mpaxosctl_LDADD = $(ctl_libraries) \
 	$(UV_LIBS) $(CJSON_LIBS)
 
 ctl_libraries = ctl/libctl.a daemon/host/libconfig.a daemon/wire/libvarlink.a daemon/paxos/libpaxos.a
+
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = ctl/completion/mpaxosctl
+zshcompletiondir = $(datadir)/zsh/site-functions
+dist_zshcompletion_DATA = ctl/completion/_mpaxosctl

@@ -4,6 +4,7 @@ lint_tests = \
 	tests/lint/shape \
 	tests/lint/files \
 	tests/lint/verbs \
+	tests/lint/completion \
 	tests/lint/manual \
 	tests/lint/units \
 	tests/lint/scripts \
