@@ -1,3 +1,4 @@
 # Measurements: run by hand, never part of the tests.
 EXTRA_DIST += \
-	tests/bench/failover
+	tests/bench/failover \
+	tests/bench/partial

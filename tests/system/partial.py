@@ -1,7 +1,7 @@
 """Partial connectivity: the scenarios, and the clients that measure how a replicated system gets through them.
 
-The three that separate leader elections (Ng, Haridi, Carbone: "Omni-Paxos", EuroSys 2023), between replicas that all run
-and links of which some are gone. Who leads is whoever leads when the links are cut; who else does what is drawn.
+Quorum loss, constrained election and chain are those that tell leader elections apart (Ng, Haridi, Carbone:
+"Omni-Paxos", EuroSys 2023). Who leads is whoever leads when the links are cut; who else does what is drawn.
 """
 import itertools
 import random as randomness
@@ -91,7 +91,8 @@ class Pentagon(Scenario):
         return leader, [(circle[i], circle[(i + 1) % 5]) for i in range(5)]
 
 
-def all_scenarios():
+def compared():
+    """Those that other systems are held against."""
     return [QuorumLoss(), ConstrainedElection(), Chain(3), Chain(5)]
 
 
@@ -135,10 +136,10 @@ class Client(threading.Thread):
                 return
 
     def acknowledged_at(self, invoked_after=0.0):
-        return [returned for _, invoked, returned, _, slot in list(self.calls) if slot is not None and invoked > invoked_after]
+        return [returned for _, invoked, returned, _, slot in list(self.calls)
+                if slot is not None and invoked > invoked_after]
 
-    def stop(self):
-        self.stopping.set()
+    def wait(self):
         self.join(20)
         assert not self.is_alive(), f"the client of replica {self.number} hangs"
         if self.failure:
@@ -150,23 +151,28 @@ class Outcome:
     for each replica's own client. `changes`: how many bids led since the cut. `gap_s`: the longest time without an
     acknowledgement after the first one."""
 
-    def __init__(self, leader, hub, cut):
+    def __init__(self, n, leader, hub, cut):
         self.leader, self.hub, self.cut = leader, hub, cut
+        self.ways = [way for way in itertools.permutations(range(n), 2) if way not in cut]
         self.first_s, self.gap_s, self.changes, self.served_s, self.clients = None, 0.0, 0, {}, []
 
     def __str__(self):
         served = ", ".join(f"{i}: {'never' if s is None else f'{s:.2f} s'}" for i, s in sorted(self.served_s.items()))
         first = "never" if self.first_s is None else f"{self.first_s:.2f} s"
-        return (f"leader {self.leader}, cut {' '.join(f'{a}>{b}' for a, b in self.cut)}: acknowledged again after {first} "
-                f"({served}), longest gap then {self.gap_s:.2f} s, {self.changes} leader changes")
+        links = [f"{a}-{b}" for a, b in self.ways if a < b and (b, a) in self.ways]
+        one_way = [f"{a}>{b}" for a, b in self.ways if (b, a) not in self.ways]
+        return (f"leader {self.leader}, left of the links: {' '.join(links + one_way)}; acknowledged again after "
+                f"{first} ({served}), longest gap then {self.gap_s:.2f} s, {self.changes} leader changes")
 
 
 def disturb(system, lan, out, scenario, clients):
-    """Cuts, and answers when: (before, after)."""
+    """Cuts. Answers how often somebody had begun to lead, who lives on, and between which times it was cut."""
     live = [i for i in range(scenario.n) if i != out.leader or not scenario.leader_dies]
     if scenario.hub_lags:
+        alone = time.monotonic()
         lan.cut([way for way in itertools.permutations(range(scenario.n), 2) if out.hub in way])
         time.sleep(PREPARE_S)
+        assert any(len(c.acknowledged_at(alone)) > 3 for c in clients.values()), "the hub has missed nothing"
     changes = system.leaderships(live)
     before = time.monotonic()
     if scenario.leader_dies:
@@ -176,34 +182,39 @@ def disturb(system, lan, out, scenario, clients):
     return changes, live, before, time.monotonic()
 
 
-def go_through(system, lan, scenario, seed, limit_s, watch_s):
-    """Runs one scenario on a system that works, and leaves the links cut and the clients stopped.
+def go_through(system, lan, scenario, seed, limit_s, watch_s, everyone=False):
+    """Runs one scenario on a system that works, and leaves the links cut and the clients stopped. It lasts until one
+    client is served, or everyone is, but for no longer than the limit, and then as long as it is watched.
 
     `system` knows leader(), leaderships(replicas): how often one of them began to lead, kill(i), and attempt(i): the
     function for a client of replica i."""
     leader = system.leader()
     others = [i for i in range(scenario.n) if i != leader]
     randomness.Random(seed).shuffle(others)
-    out = Outcome(leader, *scenario.arrange(leader, others))
+    out = Outcome(scenario.n, leader, *scenario.arrange(leader, others))
     out.clients = [Client(i, system.attempt(i)) for i in range(scenario.n)]
     try:
-        wait_until("every client is served before the cut", lambda: all(len(c.acknowledged_at()) > 3 for c in out.clients))
+        wait_until("every client is served before the cut",
+                   lambda: all(len(c.acknowledged_at()) > 3 for c in out.clients))
         clients = dict(enumerate(out.clients))
         changes, live, before, after = disturb(system, lan, out, scenario, clients)
 
         def again():
             return sorted(t for c in clients.values() for t in c.acknowledged_at(after))
-        while not again() and time.monotonic() < before + limit_s:
-            time.sleep(0.005)
+        served = all if everyone else any
+        while not served(c.acknowledged_at(after) for c in clients.values()) and time.monotonic() < before + limit_s:
+            time.sleep(0.01)
         time.sleep(watch_s)
         out.changes = system.leaderships(live) - changes
         ended, times = time.monotonic(), again()
         for i, client in clients.items():
-            served = client.acknowledged_at(after)
-            out.served_s[i] = served[0] - before if served else None
+            returned = client.acknowledged_at(after)
+            out.served_s[i] = returned[0] - before if returned else None
     finally:
         for client in out.clients:
-            client.stop()
+            client.stopping.set()
+        for client in out.clients:
+            client.wait()
     if times:
         out.first_s = times[0] - before
         out.gap_s = max(b - a for a, b in itertools.pairwise([*times, ended]))
