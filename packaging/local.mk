@@ -1,1 +1,1 @@
-EXTRA_DIST += packaging/demo packaging/deps packaging/build
+EXTRA_DIST += packaging/demo packaging/deps packaging/build packaging/package packaging/debian packaging/rpm
