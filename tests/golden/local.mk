@@ -6,11 +6,13 @@ golden_scenarios = \
 	tests/golden/first_start_bootstrapped.txt \
 	tests/golden/first_start_with_one_missing.txt \
 	tests/golden/key_retried_over_leader_change.txt \
+	tests/golden/laggard_elected.txt \
 	tests/golden/lost_promise_page.txt \
 	tests/golden/pipelined_order_over_leader_change.txt \
 	tests/golden/quorum_loss.txt \
 	tests/golden/skipped_slot.txt \
 	tests/golden/stale_leader.txt \
+	tests/golden/vanished_bidder.txt \
 	tests/golden/wiped_disk.txt
 
 check_PROGRAMS += tests/golden/golden

@@ -215,6 +215,9 @@ static void print_fields(FILE *out, const struct world *w, const struct message 
     case MESSAGE_STATE:
         print_state(out, &m->state);
         break;
+    case MESSAGE_POSITION:
+        fputs("is asked", out);
+        break;
     case MESSAGE_ANSWER:
         fprintf(out, "slot %lu", m->position.slot);
         break;
