@@ -229,7 +229,8 @@ static void demand_rest(struct cluster *c)
 {
     network_heal(c);
     c->network.filter = NULL;
-    clients_stop(c);
+    clients_get(c);
+    clients_stop(c); /* none asks with a since that is old on purpose any more */
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         struct host *h = &c->hosts[i];
         h->paused_until_usec = h->stalled_until_usec = 0;

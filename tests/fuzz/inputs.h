@@ -67,6 +67,28 @@ enum journal_edit {
 /* The files, by index. */
 enum journal_file { SUPERBLOCK_0, SUPERBLOCK_1, SEGMENT_1, SEGMENT_2, SEGMENT_3, RESERVE, JOURNAL_FILES };
 
+/* --- fuzz_replica: acts, a byte each, some with arguments; those from REPLICA_MESSAGE on are messages of this type ---
+ */
+
+enum replica_act {
+    REPLICA_WAIT,    /* argument: so many times 5 ms, timers as they come               */
+    REPLICA_DURABLE, /* all that was recorded                                           */
+    REPLICA_RESTART, /* argument: odd: what was not durable is lost                     */
+    REPLICA_BEAT,    /* a proper heartbeat of each peer; argument: commit, which follow */
+    REPLICA_PROMISE, /* the last PREPARE is answered by a peer, that has accepted nothing */
+    REPLICA_ACK,     /* the last ACCEPT is answered by a peer                           */
+    REPLICA_FETCHED, /* what it wants to read back                                      */
+    REPLICA_SUBMIT,  /* argument: stream and key                                        */
+    REPLICA_POSITION,
+    REPLICA_CANCEL, /* argument: which one */
+    REPLICA_SKIP,   /* arguments: slots    */
+    REPLICA_TRANSFER,
+    REPLICA_SPACE,
+    REPLICA_BOOTSTRAP,
+    REPLICA_ACTS,
+    REPLICA_MESSAGE = 64,
+};
+
 /* --- fuzz_cluster: seed u8, shape u8, tables u8 (see there), then acts and their argument, a byte each --- */
 
 enum cluster_act {

@@ -1,6 +1,6 @@
 # Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler; `make fuzz` lets them search,
 # with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
-fuzz_targets = cluster config control datagram journal mark varlink
+fuzz_targets = cluster config control datagram journal mark replica varlink
 fuzz_replays = \
 	tests/fuzz/fuzz_cluster \
 	tests/fuzz/fuzz_config \
@@ -8,6 +8,7 @@ fuzz_replays = \
 	tests/fuzz/fuzz_datagram \
 	tests/fuzz/fuzz_journal \
 	tests/fuzz/fuzz_mark \
+	tests/fuzz/fuzz_replica \
 	tests/fuzz/fuzz_varlink
 
 if HAVE_CMOCKA
@@ -23,6 +24,7 @@ tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(fuzz_common)
 tests_fuzz_fuzz_mark_SOURCES = tests/fuzz/fuzz_mark.c $(fuzz_common)
+tests_fuzz_fuzz_replica_SOURCES = tests/fuzz/fuzz_replica.c tests/fuzz/host.c tests/fuzz/host.h $(fuzz_common)
 tests_fuzz_fuzz_varlink_SOURCES = tests/fuzz/fuzz_varlink.c $(fuzz_common)
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
 
@@ -63,12 +65,13 @@ $(fuzz_archives):
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = fuzz-build/cluster.a
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
-fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o $(fuzz_archives)
+fuzz-build/fuzz_replica: fuzz_first = fuzz-build/tests/fuzz/host.o
+fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o fuzz-build/tests/fuzz/host.o $(fuzz_archives)
 	$(AM_V_CCLD)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -pthread -o $@ $< $(fuzz_first) fuzz-build/unit.a \
 		fuzz-build/daemon.a $(CMOCKA_LIBS) $(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 .PRECIOUS: fuzz-build/%.o
 -include $(patsubst %.o,%.d,$(fuzz_daemon) $(fuzz_unit) $(fuzz_fake) $(fuzz_cluster) \
-	$(fuzz_targets:%=fuzz-build/tests/fuzz/fuzz_%.o))
+	$(fuzz_targets:%=fuzz-build/tests/fuzz/fuzz_%.o) fuzz-build/tests/fuzz/host.o)
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-build/fuzz_%)
 	$(srcdir)/tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)

@@ -459,6 +459,85 @@ static void make_cluster_acts(void)
          {ACT_SUBMIT, 31}, {ACT_WAIT, 200}, {ACT_SUBMIT, 32});
 }
 
+/* --- one core --- */
+
+static void replica(enum replica_act a, int argument)
+{
+    put8(a);
+    if (argument >= 0)
+        put8((unsigned)argument);
+}
+
+/* With proper peers. */
+static void put_time(unsigned beats)
+{
+    for (unsigned i = 0; i < beats; i++) {
+        replica(REPLICA_WAIT, 10);
+        replica(REPLICA_BEAT, 0);
+    }
+}
+
+/* It bids within a second, and leads. */
+static void put_election(void)
+{
+    put_time(16);
+    replica(REPLICA_DURABLE, -1);
+    replica(REPLICA_PROMISE, 1);
+    replica(REPLICA_DURABLE, -1);
+    replica(REPLICA_ACK, 1);
+    put_time(2);
+}
+
+static void make_replica_acts(void)
+{
+    begin("replica", "leader");
+    put8(0);
+    put_election();
+    for (int i = 0; i < 4; i++) {
+        replica(REPLICA_SUBMIT, 0);
+        put16(0x28 + 0x20 * (unsigned)i);
+        replica(REPLICA_POSITION, -1);
+        replica(REPLICA_DURABLE, -1);
+        replica(REPLICA_ACK, i % 2);
+        replica(REPLICA_WAIT, 4);
+    }
+    replica(REPLICA_TRANSFER, 1);
+    replica(REPLICA_WAIT, 60);
+    replica(REPLICA_RESTART, 1);
+    end();
+
+    begin("replica", "skipper");
+    put8(0);
+    put_election();
+    replica(REPLICA_SKIP, 26);
+    put8(27);
+    replica(REPLICA_SUBMIT, 0);
+    put16(0x28);
+    replica(REPLICA_SPACE, 0);
+    replica(REPLICA_CANCEL, 0);
+    replica(REPLICA_DURABLE, -1);
+    replica(REPLICA_ACK, 0);
+    end();
+
+    /* Message types that anybody may send, with fields that are mostly zero. */
+    for (unsigned type = MESSAGE_HEARTBEAT; type <= MESSAGE_TRANSFER; type++) {
+        char name[32];
+        snprintf(name, sizeof name, "type-%02u", type);
+        begin("replica", name);
+        put8(type == MESSAGE_STATE);
+        replica(REPLICA_WAIT, 10);
+        replica(REPLICA_BEAT, 7);
+        for (unsigned i = 0; i < 3; i++) {
+            static const uint8_t fields[] = {1, 0x60, 25, 0x30, 25, 1, 0x21, 26, 7, 0, 1, 0, 0, 0, 0, 0};
+            put8(REPLICA_MESSAGE + type - MESSAGE_HEARTBEAT);
+            put(fields, sizeof fields);
+        }
+        replica(REPLICA_DURABLE, -1);
+        replica(REPLICA_FETCHED, -1);
+        end();
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -476,5 +555,6 @@ int main(int argc, char **argv)
     make_marks();
     make_journal_edits();
     make_cluster_acts();
+    make_replica_acts();
     return 0;
 }
