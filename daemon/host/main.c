@@ -136,6 +136,8 @@ static int refuse_config(const struct arguments *a, const char *error)
     return EX_CONFIG;
 }
 
+/* A configuration that is wrong is a yes: so the start that follows says what is wrong, and fails, where a unit whose
+ * condition does not hold would be passed over in silence. */
 static int answer_is_local(const struct config *c, replica_id_t id)
 {
     const char *host = config_find(c, id)->host, *reason;
@@ -164,12 +166,13 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* and a file over its limit EFBIG     */
     signal(SIGHUP, SIG_IGN);  /* until there is something to reload  */
     if (config_read(a.config_path, &config, error) < 0)
-        return refuse_config(&a, error);
+        return a.is_local ? EXIT_SUCCESS : refuse_config(&a, error);
     if (a.id >= 0) {
-        if (!config_find(&config, (replica_id_t)a.id))
-            return complain_id(&a, &config);
+        bool found = config_find(&config, (replica_id_t)a.id) != NULL;
         if (a.is_local)
-            return answer_is_local(&config, (replica_id_t)a.id);
+            return found ? answer_is_local(&config, (replica_id_t)a.id) : EXIT_SUCCESS;
+        if (!found)
+            return complain_id(&a, &config);
         return serve_replica(&config, a.config_path, (replica_id_t)a.id, a.dir, MPAXOS_VERSION);
     }
     if (!config.script)

@@ -14,17 +14,17 @@ static bool fail(struct reload *r, uint32_t line, const char *reason)
     return false;
 }
 
-/* config_read() answers one line, "FILE:LINE: KEY: ...". */
+/* config_read() answers one line, "FILE:LINE: KEY: ...", which may have cut a long FILE. */
 static bool fail_as_read(struct reload *r, const char *error)
 {
-    size_t size = strcspn(error, ":");
+    size_t same = 0;
     uint32_t line = 0;
     char *end;
 
-    while (error[size] == ':' && !(error[size + 1] >= '0' && error[size + 1] <= '9'))
-        size += 1 + strcspn(error + size + 1, ":");
-    if (error[size] == ':' && strncmp(error, r->path, size) == 0) {
-        line = (uint32_t)strtoul(error + size + 1, &end, 10);
+    while (r->path[same] && error[same] == r->path[same])
+        same++;
+    if (same > 0 && error[same] == ':') {
+        line = (uint32_t)strtoul(error + same + 1, &end, 10);
         if (strncmp(end, ": ", 2) == 0)
             error = end + 2;
     }

@@ -41,9 +41,11 @@ unit_tests = \
 	tests/unit/test_log \
 	tests/unit/test_logread \
 	tests/unit/test_membership \
+	tests/unit/test_notice \
 	tests/unit/test_outbox \
 	tests/unit/test_paths \
 	tests/unit/test_peers \
+	tests/unit/test_reload \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
 	tests/unit/test_value \
