@@ -8,5 +8,6 @@ system_tests = \
 	tests/system/test_everyday.py \
 	tests/system/test_hostile.py \
 	tests/system/test_partial.py \
-	tests/system/test_refusals.py
+	tests/system/test_refusals.py \
+	tests/system/test_service.py
 EXTRA_DIST += $(system_tests)

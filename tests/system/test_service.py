@@ -1,0 +1,296 @@
+"""The daemon as a service: reloads, what it tells a service manager, hand-over, the generator of units."""
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+from harness import History, Skip, wait_until
+
+
+class Manager:
+    """What listens where NOTIFY_SOCKET says."""
+
+    def __init__(self, context):
+        self.path = context.dir / "notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(self.path))
+        self.heard = []
+
+    def listen(self, seconds=0.0):
+        deadline = time.monotonic() + seconds
+        while select.select([self.socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            self.heard.append(self.socket.recv(4096).decode())
+        return self.heard
+
+    def wait(self, what, condition, timeout=20):
+        return wait_until(what, lambda: [m for m in self.listen() if condition(m)], timeout)
+
+    def forget(self):
+        self.listen()
+        self.heard.clear()
+
+    def close(self):
+        self.socket.close()
+
+
+def start_managed(context, cluster, replica, manager, **env):
+    with open(replica.stderr, "ab") as err:
+        replica.process = subprocess.Popen(
+            [context.mpaxosd, "--dir", cluster.dir, cluster.config_path, "-i", str(replica.number)], stdout=err, stderr=err,
+            stdin=subprocess.DEVNULL, env={**os.environ, "NOTIFY_SOCKET": str(manager.path), **env})
+
+
+def wait_said(replica, text, times=1):
+    wait_until(f"replica {replica.number} says {text}", lambda: replica.said().count(text) >= times)
+
+
+# --- reload ---
+
+
+def test_reload_by_control_socket(context):
+    cluster = context.cluster().start()
+    assert cluster.ctl("-i", 0, "reload").stdout == "nothing changed\n"
+    cluster.per_replica = {0: {"drop_rate": 20, "skip_slot": [50, 60]}}
+    cluster.write_config(log_format="plain", flush_interval_s=1, retain_mb=64)
+    assert cluster[0].call("Reload") == {"changed": ["drop_rate", "skip_slot", "log_format", "flush_interval_s", "retain_mb"]}
+    status = cluster[0].status()
+    assert status["drops"] == [{"rate": 20, "direction": "out"}], status["drops"]
+    assert status["skip_slots"] == [50, 60], status["skip_slots"]
+    cluster.ctl("send", "by the interval")
+    wait_until("the interval flushes", lambda: cluster[0].log.exists() and cluster[0].log.read_text() == "by the interval\n")
+    cluster.per_replica = {0: {"skip_slot": [60]}}
+    cluster.write_config(log_format="plain", flush_interval_s=0, retain_mb=64)
+    assert cluster.ctl("-i", 0, "reload").stdout == "drop_rate changed\nskip_slot changed\nflush_interval_s changed\n"
+    status = cluster[0].status()
+    assert status["drops"] == [] and status["skip_slots"] == [60], status
+    wait_said(cluster[0], "injected faults: drops 20% out")
+    wait_said(cluster[0], "injected faults: none any more")
+    cluster.ctl("send", "by nobody")
+    time.sleep(1.5)
+    assert "by nobody" not in cluster[0].log.read_text(), "the interval was not switched off"
+
+
+def test_reload_names_what_it_leaves_alone(context):
+    cluster = context.cluster().start()
+    cluster.write_config(heartbeat_ms=70, cluster="elsewhere", log_format="json")
+    assert cluster[1].call("Reload") == {"changed": ["log_format"]}
+    warnings = "\n".join(cluster[1].status()["warnings"])
+    assert "since the start in cluster, heartbeat_ms" in warnings, warnings
+    assert "cluster differ from those of the first start" in warnings, warnings
+    wait_said(cluster[1], "left alone until a restart: cluster, heartbeat_ms")
+    cluster.keys.clear()
+    cluster.write_config()
+    assert cluster[1].call("Reload") == {"changed": ["log_format"]}
+    warnings = "\n".join(cluster[1].status()["warnings"])
+    assert "since the start" not in warnings and "first start" not in warnings, warnings
+
+
+def test_a_wrong_file_changes_nothing(context):
+    cluster = context.cluster().start()
+    cluster.per_replica = {0: {"drop_rate": 20}}
+    cluster.write_config(log_format="jsn")
+    result = cluster.ctl("-i", 0, "reload", expect=78)
+    assert re.search(r'replica_config\.json:\d+: log_format: is "jsn"; write .*What was in force stays in force', result.stderr), result.stderr
+    reply = cluster.ctl("-i", 0, "-j", "reload", expect=78)
+    assert '"org.mpaxos.Replica.ReloadFailed"' in reply.stdout + reply.stderr, reply
+    assert cluster[0].status()["drops"] == []
+    cluster.config_path.unlink()
+    assert "No such file" in cluster.ctl("-i", 0, "reload", expect=78).stderr
+    os.mkfifo(cluster.config_path)  # must not be waited for
+    assert "no regular file" in cluster.ctl("-i", 0, "reload", expect=78).stderr
+    cluster.config_path.unlink()
+    cluster.ctl("send", "still there")
+
+
+def test_reload_by_signal(context):
+    cluster = context.cluster().start()
+    cluster.per_replica = {2: {"drop_rate": 5}}
+    cluster.write_config(log_format="plain")
+    for r in cluster:
+        r.signal(signal.SIGHUP)
+    for r in cluster:
+        wait_said(r, "configuration read again: changed")
+    wait_said(cluster[2], "configuration read again: changed drop_rate, log_format\n")
+    cluster.config_path.write_text("{")
+    cluster[0].signal(signal.SIGHUP)
+    wait_said(cluster[0], "What was in force stays in force")
+    cluster.ctl("send", "plain")
+    cluster.ctl("flush", "--all")
+    assert [r.log.read_text() for r in cluster] == ["plain\n"] * 3
+
+
+def test_reload_under_load_loses_nothing(context):
+    cluster = context.cluster().start()
+    history = History(cluster, 6, 1)
+    for i in range(30):
+        cluster.per_replica = {r.number: {"drop_rate": i % 3 * 5, "skip_slot": [100 * i, 100 * i + 50]} for r in cluster}
+        cluster.write_config(flush_interval_s=i % 2)
+        for r in cluster:
+            r.signal(signal.SIGHUP)
+        time.sleep(0.05)
+    cluster.per_replica = {}
+    cluster.write_config()
+    for r in cluster:
+        r.call("Reload")
+    wait_until("messages", lambda: history.acknowledged() > 200, timeout=60)
+    history.stop()
+    history.check(cluster.check_identical())
+
+
+def test_reload_is_for_operators(context):
+    context.need_root()
+    cluster = context.cluster().start()
+    os.chmod(cluster.dir, 0o755)
+    os.chmod(context.dir, 0o755)
+    cluster[0].socket.chmod(0o666)
+    result = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", context.mpaxosctl, "--socket", cluster[0].socket, "reload"],
+                            capture_output=True, text=True, cwd="/")
+    if "No such file" in result.stderr or result.returncode == 126:
+        raise Skip("the build cannot be run by another user")
+    assert result.returncode == 4, result
+
+
+# --- the service manager ---
+
+
+def test_what_the_manager_is_told(context):
+    cluster = context.cluster()
+    manager = Manager(context)
+    start_managed(context, cluster, cluster[0], manager)
+    manager.wait("ready", lambda m: m == "READY=1")
+    manager.wait("no quorum in the status", lambda m: m.startswith("STATUS=No voter yet; ") and "NO QUORUM, 0 of 3" not in m)
+    cluster[1].start()
+    cluster[2].start()
+    cluster.wait_quorum()
+    manager.wait("the role", lambda m: re.match(r"STATUS=(Leader|Follower of replica \d); chosen up to slot \d+; quorum, [23] of 3 linked$", m))
+    cluster.ctl("-i", 0, "drop", "9", "--both", "--peer", "1")
+    manager.wait("faults", lambda m: m.endswith("; INJECTED FAULTS: drops 9% in and out (peer 1)"))
+    manager.forget()
+    cluster[0].call("Reload")
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    reloading = manager.wait("reloading", lambda m: m.startswith("RELOADING=1"))[0]
+    assert abs(before - int(re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", reloading)[1])) < 10000000, reloading
+    manager.wait("ready again", lambda m: m == "READY=1")
+    assert manager.heard.index(reloading) < manager.heard.index("READY=1")
+    manager.forget()
+    assert cluster[0].stop() == 0
+    heard = manager.listen()
+    assert heard[0] == "STOPPING=1" and heard[1].startswith("EXTEND_TIMEOUT_USEC="), heard
+    manager.close()
+
+
+def test_watchdog_is_answered(context):
+    cluster = context.cluster()
+    manager = Manager(context)
+    # The child's own id is not known before: without WATCHDOG_PID it is meant.
+    start_managed(context, cluster, cluster[0], manager, WATCHDOG_USEC="400000")
+    manager.wait("ready", lambda m: m == "READY=1")
+    manager.forget()
+    n = manager.listen(2.0).count("WATCHDOG=1")
+    assert 8 <= n <= 12, f"{n} pings in 2 s, where one each 0.2 s is asked for"
+    cluster[0].signal(signal.SIGSTOP)
+    manager.listen(0.2)
+    manager.forget()
+    assert "WATCHDOG=1" not in manager.listen(1.0)
+    cluster[0].signal(signal.SIGCONT)
+    manager.close()
+
+
+def test_sigterm_hands_leadership_over(context):
+    """No election is waited for: who was handed it leads, and messages go on."""
+    cluster = context.cluster(heartbeat_ms=1000).start()  # an election by itself takes seconds
+    leader = cluster.leader()
+    began = time.monotonic()
+    assert leader.stop() == 0
+    took = time.monotonic() - began
+    successor = cluster.leader(timeout=3)
+    assert successor is not leader and took < 5, took
+    assert "leadership is handed over first" in leader.said()
+    context.ctl("--dir", cluster.dir, "-i", successor.number, "--timeout", 3, "send", "goes on")
+    assert time.monotonic() - began < 8
+
+
+# --- script mode under systemd ---
+
+
+def generate(context, config, name="out"):
+    out = context.dir / name
+    out.mkdir()
+    began = time.monotonic()
+    result = subprocess.run([context.build / "daemon" / "mpaxosd-generator", out, out, out, config], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0, result
+    assert time.monotonic() - began < 5
+    files = {str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir() or p.is_symlink()}
+    return out, files, result.stderr
+
+
+def wanted(n):
+    return {f"mpaxosd.target.wants/mpaxosd@{i}.service" for i in range(n)} | {f"mpaxosd@{i}.service.d/50-script-mode.conf" for i in range(n)}
+
+
+def test_generator_script_mode(context):
+    context.ctl("config", "generate", 2, "--host", "alpha,beta,10.0.0.3,::1,localhost")
+    config = context.dir / "replica_config.json"
+    out, files, _ = generate(context, config)
+    assert files == wanted(5), files
+    for p in out.glob("mpaxosd.target.wants/*"):
+        assert os.readlink(p).endswith("/systemd/system/mpaxosd@.service"), os.readlink(p)
+    text = (out / "mpaxosd@3.service.d" / "50-script-mode.conf").read_text()
+    assert re.search(rf"^ExecCondition=/\S*/mpaxosd --is-local {re.escape(str(config))} -i %i$", text, re.M), text
+    subprocess.run([context.build / "daemon" / "mpaxosd-generator", out, out, out, config], check=True)  # twice is once
+    assert subprocess.run([context.build / "daemon" / "mpaxosd-generator"], capture_output=True).returncode == 0
+
+
+def test_generator_leaves_the_rest_alone(context):
+    config = context.dir / "replica_config.json"
+    assert generate(context, config, "none")[1] == set(), "without a file"
+    context.ctl("config", "generate", 1, "-m")
+    assert generate(context, config, "manual")[1] == set(), "manual mode"
+    config.write_text('{ "f": 1,')
+    assert generate(context, config, "wrong")[1] == set(), "a wrong file"
+    config.unlink()
+    os.mkfifo(config)
+    assert generate(context, config, "fifo")[1] == set(), "a file that never ends"
+    config.unlink()
+    config.mkdir()
+    assert generate(context, config, "directory")[1] == set(), "a directory"
+    config.rmdir()
+    context.ctl("config", "generate", 1)
+    missing = context.dir / "missing" / "generator"
+    result = subprocess.run([context.build / "daemon" / "mpaxosd-generator", missing, missing, missing, config], timeout=20)
+    assert result.returncode == 0, "nowhere to write"
+
+
+def test_is_local(context):
+    context.ctl("config", "generate", 2, "--host", "127.0.0.9,192.0.2.1,localhost,::1,no-such-host.invalid")
+    config = context.dir / "replica_config.json"
+
+    def ask(number):
+        return context.daemon("--is-local", config, "-i", str(number), timeout=60)
+
+    assert ask(0).returncode == 0
+    assert ask(1).returncode == 1, "an address that is reserved for documentation"
+    assert "192.0.2.1 is not this host" in ask(1).stderr
+    assert ask(2).returncode == 0
+    assert ask(3).returncode == 0
+    unknown = ask(4)
+    assert unknown.returncode == 255 and "cannot be told" in unknown.stderr, unknown
+    assert ask(9).returncode == 0, "the start says what is wrong"
+    config.write_text("{")
+    assert ask(0).returncode == 0, "the start says what is wrong"
+    assert context.daemon("--is-local", config).returncode == 64
+
+
+def test_own_interface_is_local(context):
+    context.need_root()
+    names = pathlib.Path("/sys/class/net")
+    out = subprocess.run(["ip", "-4", "-o", "addr", "show", "scope", "global"], capture_output=True, text=True)
+    match = re.search(r"inet (\d+\.\d+\.\d+\.\d+)", out.stdout)
+    if not names.exists() or not match:
+        raise Skip("no address but the loopback's")
+    context.ctl("config", "generate", 0, "--host", match[1])
+    assert context.daemon("--is-local", context.dir / "replica_config.json", "-i", "0").returncode == 0
