@@ -166,7 +166,7 @@ static int run(const struct invocation *v, struct load_options *o, struct failur
         return invocation_usage(v, "out of memory");
     if (isatty(STDERR_FILENO) && v->report.json == JSON_OFF) {
         o->progress = show_progress;
-        o->user = &meter;
+        o->user = &meter; // cppcheck-suppress autoVariables ; nobody asks for progress after load_run()
     }
     int ran = load_run(o, result, f);
     if (o->progress)

@@ -190,7 +190,7 @@ int superblock_write(const struct vfs *vfs, struct superblock *s)
 
 enum journal_result journal_read_identity(const struct vfs *vfs, struct identity *ret, char *ret_error)
 {
-    struct superblock *s = malloc(sizeof *s);
+    struct superblock *s = calloc(1, sizeof *s);
     enum journal_result r;
 
     if (s == NULL)

@@ -76,6 +76,7 @@ struct hash128 hash_bytes(const struct hash128 *key, const void *data, size_t si
     struct hash128 h;
     s.v2 ^= 0xee;
     mix(&s, 4);
+    // cppcheck-suppress uninitvar ; it is written to
     store_u64(h.bytes, s.v0 ^ s.v1 ^ s.v2 ^ s.v3);
     s.v1 ^= 0xdd;
     mix(&s, 4);

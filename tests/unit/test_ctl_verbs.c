@@ -114,7 +114,7 @@ static int run(const struct canned *canned, enum json_mode json, const char *lin
     int n = 0, taken = 0;
     struct arguments a;
     snprintf(copy, sizeof(copy), "%s", line);
-    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+    for (char *rest = copy, *word; (word = strtok_r(NULL, " ", &rest));)
         words[n++] = word;
     struct invocation v = {
         .verb = verb_find(words, n, &taken),
@@ -162,7 +162,7 @@ static void test_status_with_a_quorum(void **state)
 {
     (void)state;
     char reply[4096], peers[1024];
-    long long heard = (long long)(wall_usec() - INT64_C(3 * 3600 * 1000000) - 1000000);
+    long long heard = (long long)(wall_usec() - INT64_C(3) * 3600 * 1000000 - 1000000);
     snprintf(peers, sizeof(peers),
              "{\"id\":0,\"address\":\"127.0.0.1:6000\",\"role\":\"follower\",\"chosen\":18090,\"rtt_usec\":400,\"heard_"
              "usec\":%lld,"

@@ -30,7 +30,7 @@ uint64_t vfs_memory_count(const struct vfs_memory *m, unsigned kinds)
     uint64_t n = 0;
 
     for (int k = 0; k < VFS_MEMORY_KINDS; k++)
-        n += kinds & 1U << k ? m->counts[k] : 0;
+        n += (kinds & 1U << k) != 0 ? m->counts[k] : 0;
     return n;
 }
 
