@@ -10,6 +10,7 @@ golden_scenarios = \
 	tests/golden/lost_promise_page.txt \
 	tests/golden/pipelined_order_over_leader_change.txt \
 	tests/golden/quorum_loss.txt \
+	tests/golden/restarted_bidder.txt \
 	tests/golden/skipped_slot.txt \
 	tests/golden/stale_leader.txt \
 	tests/golden/vanished_bidder.txt \

@@ -282,7 +282,7 @@ void words_applied(struct host *h, const struct applied *a)
 void words_outcome(struct host *h, const struct outcome *o)
 {
     static const char *const names[] = {
-        [OUTCOME_CHOSEN] = "chosen at",          [OUTCOME_DUPLICATE] = "duplicate of",
+        [OUTCOME_CHOSEN] = "chosen at",       [OUTCOME_DUPLICATE] = "duplicate of",
         [OUTCOME_CONFLICT] = "conflict with", [OUTCOME_EXPIRED] = "expired, oldest known key is of",
         [OUTCOME_RENUMBER] = "renumber",      [OUTCOME_OVERLOADED] = "overloaded",
         [OUTCOME_NO_QUORUM] = "no quorum",    [OUTCOME_NOT_STARTED] = "not started",
