@@ -261,6 +261,24 @@ static void trap_28_a_confirmation_needs_the_promise_on_disk(void **state)
     lone_free(l);
 }
 
+/* An idle leader sends no ACCEPT that would make up for a lost PREPARE. */
+static void a_confirm_above_the_promise_raises_it_on_disk_first(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    struct message confirm = {.type = MESSAGE_CONFIRM, .confirm = {.ballot = BALLOT(5, 1), .nonce = 3}};
+    lone_receive(l, 1, &confirm);
+    assert_int_equal(lone_count(l, MESSAGE_CONFIRMED), 0);
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_CONFIRMED), 1);
+    lone_restart(l);
+    lone_prepare(l, 2, BALLOT(4, 2), 1, 0);
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_PROMISE), 0);
+    assert_int_equal(lone_count(l, MESSAGE_NACK), 1);
+    lone_free(l);
+}
+
 static void a_full_disk_takes_no_vote(void **state)
 {
     (void)state;
@@ -313,6 +331,7 @@ int main(void)
         cmocka_unit_test(trap_34_a_blank_disk_never_votes),
         cmocka_unit_test(a_ballot_that_is_not_the_senders_is_ignored),
         cmocka_unit_test(trap_28_a_confirmation_needs_the_promise_on_disk),
+        cmocka_unit_test(a_confirm_above_the_promise_raises_it_on_disk_first),
         cmocka_unit_test(a_full_disk_takes_no_vote),
         cmocka_unit_test(a_slot_of_the_chosen_prefix_is_left_untouched),
     };

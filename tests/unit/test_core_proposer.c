@@ -330,6 +330,62 @@ static void trap_13_a_nack_neither_bids_nor_stops_the_work(void **state)
     lone_free(l);
 }
 
+static void submit_from(struct lone *l, uint32_t from, uint64_t stream, uint64_t n, const char *key)
+{
+    struct message m = {.type = MESSAGE_SUBMIT};
+    const struct body *body = lone_text(l, stream, n, key, "t");
+    slot_t none = 0;
+    lone_receive_values(l, from, &m, 1, &none, &body);
+    lone_run(l, 1 * MSEC);
+}
+
+static void a_streams_numbers_are_proposed_in_order(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    slot_t base = lone_chosen(l);
+    submit_from(l, 1, 9, 3, "c");
+    submit_from(l, 1, 9, 2, "b");
+    assert_int_equal(lone_count(l, MESSAGE_ACCEPT), 0);
+    submit_from(l, 1, 9, 1, "a");
+    submit_from(l, 1, 9, 2, "b"); /* a retry joins the pending one */
+    assert_int_equal(lone_proposed_max(l), base + 3);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_int_equal(lone_proposed(l, base + i)->bytes[16], i); /* its n */
+    lone_free(l);
+}
+
+/* 1. Number 3 of a stream arrives while 1 and 2 are still being learned by phase 1. 2. They are proposed again. 3. Its
+ * retry must not be taken for one that is on its way already. */
+static void a_number_that_came_during_phase_1_gets_its_turn(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 3, 0);
+    l->peers[1].followed = l->peers[2].followed = BALLOT(2, 1);
+    const struct body *bodies[2] = {lone_text(l, 9, 1, "a", "t"), lone_text(l, 9, 2, "b", "t")};
+    struct message prepare = *lone_bid(l);
+    struct promised_entry e[2];
+    for (uint32_t i = 0; i < 2; i++)
+        e[i] = (struct promised_entry){
+            .slot = i + 1, .ballot = BALLOT(2, 1), .size = bodies[i]->size, .hash = lone_hash(l, bodies[i])};
+    lone_promise(l, 1, &prepare, 0, 2, e);
+    lone_run(l, 1 * MSEC);
+    assert_true(lone_is_leader(l));
+    submit_from(l, 1, 9, 3, "c");
+    for (uint32_t i = 0; i < 2; i++) {
+        struct message body = {.type = MESSAGE_BODY, .body = {.slot = i + 1, .ballot = BALLOT(2, 1)}};
+        lone_receive_values(l, 1, &body, 1, NULL, &bodies[i]);
+    }
+    lone_run(l, 60 * MSEC);
+    lone_durable(l);
+    for (slot_t s = 1; s <= 3; s++)
+        lone_accepted(l, 1, prepare.prepare.ballot, s);
+    assert_int_equal(lone_chosen(l), 3); /* both, and the barrier */
+    submit_from(l, 1, 9, 3, "c");
+    assert_non_null(lone_proposed(l, 4));
+    lone_free(l);
+}
+
 static void confirm(struct lone *l, uint32_t from, uint64_t nonce)
 {
     struct message m = {.type = MESSAGE_CONFIRMED, .confirm = {.ballot = l->ballot, .nonce = nonce}};
@@ -531,6 +587,8 @@ int main(void)
         cmocka_unit_test(trap_10_a_slot_reported_chosen_wins_over_every_ballot),
         cmocka_unit_test(holes_below_a_reported_slot_become_noops_and_then_a_barrier),
         cmocka_unit_test(trap_13_a_nack_neither_bids_nor_stops_the_work),
+        cmocka_unit_test(a_streams_numbers_are_proposed_in_order),
+        cmocka_unit_test(a_number_that_came_during_phase_1_gets_its_turn),
         cmocka_unit_test(trap_28_an_older_confirmation_answers_no_later_read),
         cmocka_unit_test(trap_28_a_read_that_comes_during_a_round_waits_for_the_next),
         cmocka_unit_test(trap_18_no_read_before_the_barrier_is_chosen),
