@@ -1,0 +1,218 @@
+/* Reads, positions and flushes: checked against the log as they come. The chat log's file is this one's too: it stands
+ * in for host/chatlog.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/chatlog.h"
+#include "host/driver_internal.h"
+#include "tests/sim/clients_private.h"
+#include "tests/sim/observer.h"
+#include "tests/sim/world.h"
+
+void client_check_message(struct host *h, const struct log_message *m, const char *what)
+{
+    struct cluster *c = h->cluster;
+    const struct log_slot *s = observer_slot(c, m->slot);
+    struct text_view v;
+    if (!s || !s->applied || !s->visible || m->slot > h->applied)
+        cluster_fail(c, "host %u: %s shows slot %lu, where no message is applied (trap 17)", h->index, what, m->slot);
+    text_view(s->chosen->bytes, &v);
+    if (v.text_size != m->text_size || memcmp(v.text, m->text, v.text_size) != 0 || v.author_size != m->author_size ||
+        memcmp(v.author, m->author, v.author_size) != 0 || s->time_usec != m->time_usec)
+        cluster_fail(c, "host %u: %s shows another message at slot %lu (trap 39)", h->index, what, m->slot);
+}
+
+/* --- reading --- */
+
+struct reading {
+    struct host *host;
+    const char *what;
+    slot_t next; /* nothing visible between it and the next message */
+};
+
+static void check_gap(struct reading *r, slot_t until)
+{
+    for (; r->next < until; r->next++) {
+        const struct log_slot *s = observer_slot(r->host->cluster, r->next);
+        if (s && s->visible)
+            cluster_fail(r->host->cluster, "host %u: %s leaves out slot %lu", r->host->index, r->what, r->next);
+    }
+}
+
+static bool read_message(void *user, const struct log_message *m)
+{
+    struct reading *r = user;
+    if (m->slot < r->next)
+        cluster_fail(r->host->cluster, "host %u: %s goes back to slot %lu", r->host->index, r->what, m->slot);
+    check_gap(r, m->slot);
+    client_check_message(r->host, m, r->what);
+    r->next = m->slot + 1;
+    return true;
+}
+
+void clients_read(struct cluster *c, uint32_t host)
+{
+    struct clients *k = clients_get(c);
+    struct host *h = &c->hosts[host];
+    world_enter(h);
+    slot_t from = cluster_chance(c, 300) ? driver_tail(h->driver, cluster_random(c, 0, 50))
+                                         : cluster_random(c, 0, h->applied + 1);
+    slot_t next = from;
+    struct reading r = {.host = h, .what = "a read", .next = from};
+    int n = driver_read(h->driver, from, cluster_random(c, 1, 300), cluster_random(c, 1, 20000), read_message, &r, &next);
+    k->n_reads++;
+    if (n < 0) {
+        if (h->disk.n_rot == 0)
+            cluster_fail(c, "host %u: reading from slot %lu: error %d", host, from, n);
+        return;
+    }
+    if (next > h->applied + 1 && next > from)
+        cluster_fail(c, "host %u: a read goes on at slot %lu, applied are %lu", host, next, h->applied);
+    check_gap(&r, next);
+}
+
+/* --- the chat log --- */
+
+struct chatlog {
+    struct host *host;
+};
+
+int chatlog_open(const char *state_dir, const char *log_path, enum log_format format, struct chatlog **ret,
+                 char *ret_error)
+{
+    (void)state_dir, (void)log_path, (void)format, (void)ret_error;
+    *ret = client_calloc(sizeof(**ret));
+    (*ret)->host = world_host();
+    return 0;
+}
+
+void chatlog_close(struct chatlog *c)
+{
+    free(c);
+}
+
+void chatlog_set_format(struct chatlog *c, enum log_format format)
+{
+    (void)c, (void)format;
+}
+
+slot_t chatlog_flushed(const struct chatlog *c)
+{
+    return c->host->disk.flushed;
+}
+
+const char *chatlog_path(const struct chatlog *c)
+{
+    (void)c;
+    return "log";
+}
+
+int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
+                  char *ret_error)
+{
+    struct host *h = c->host;
+    *ret_messages = 0;
+    while (h->disk.flushed < upto) {
+        struct reading r = {.host = h, .what = "a flush", .next = h->disk.flushed + 1};
+        slot_t next = r.next;
+        int n = read(user, r.next, 1000, 1 << 20, read_message, &r, &next);
+        if (n < 0) {
+            snprintf(ret_error, CONFIG_ERROR_MAX + 1, "error %d", n);
+            return n;
+        }
+        check_gap(&r, next);
+        if (next == h->disk.flushed + 1)
+            break;
+        *ret_messages += (uint64_t)n;
+        h->disk.flushed = next - 1;
+    }
+    return 0;
+}
+
+static struct call *begin_call(struct cluster *c, enum call_type type, uint32_t host)
+{
+    struct clients *k = clients_get(c);
+    struct call *call = client_calloc(sizeof(*call));
+    *(struct call **)list_add(&k->calls) = call;
+    *call = (struct call){.cluster = c, .type = type, .live = true, .host = host, .acked_before = k->acked_max};
+    k->n_live++;
+    return call;
+}
+
+static void end_call(struct call *call)
+{
+    call->live = false;
+    call->cluster->clients->n_live--;
+}
+
+static void flushed(void *user, const struct flush_result *results, size_t n)
+{
+    struct call *call = user;
+    struct cluster *c = call->cluster;
+    if (!call->live)
+        cluster_fail(c, "host %u answers a flush twice", call->host);
+    for (size_t i = 0; i < n; i++) {
+        const struct host *h = cluster_host_by_id(c, results[i].replica);
+        cluster_trace(c, (int)call->host, "flushed    replica %u: %s, slot %lu", results[i].replica,
+                      results[i].ok ? "ok" : results[i].text, results[i].slot);
+        if (results[i].ok && !h->wiped && h->disk.flushed < results[i].slot)
+            cluster_fail(c, "host %u: slot %lu was told to be flushed, %lu are", h->index, results[i].slot,
+                         h->disk.flushed);
+    }
+    c->clients->n_flushes++;
+    end_call(call);
+}
+
+void clients_flush(struct cluster *c, uint32_t host, bool all)
+{
+    struct host *h = &c->hosts[host];
+    struct call *call = begin_call(c, CALL_FLUSH, host);
+    world_enter(h);
+    if (driver_flush(h->driver, all, 2000, flushed, call) == 0)
+        end_call(call);
+    host_poke(h);
+}
+
+/* --- positions --- */
+
+static void position_answered(void *user, slot_t slot)
+{
+    struct call *call = user;
+    struct cluster *c = call->cluster;
+    const struct host *h = &c->hosts[call->host];
+    cluster_trace(c, (int)call->host, "position   %lu", slot);
+    if (!call->live)
+        cluster_fail(c, "host %u answers a position twice", h->index);
+    if (slot < call->acked_before)
+        cluster_fail(c, "host %u: position %lu, but slot %lu was acknowledged before it was asked for (traps 18, 28)",
+                     h->index, slot, call->acked_before);
+    if (slot > observer_chosen(c) || slot > h->applied)
+        cluster_fail(c, "host %u: position %lu, applied are %lu, chosen %lu", h->index, slot, h->applied,
+                     observer_chosen(c));
+    call->answered = true;
+    call->slot = slot;
+    c->clients->n_positions++;
+    end_call(call);
+}
+
+uint64_t clients_position(struct cluster *c, uint32_t host)
+{
+    struct host *h = &c->hosts[host];
+    struct call *call = begin_call(c, CALL_POSITION, host);
+    uint64_t number = c->clients->calls.n;
+    cluster_trace(c, (int)host, "position?  acknowledged %lu", call->acked_before);
+    world_enter(h);
+    if (driver_position(h->driver, position_answered, call) == 0)
+        end_call(call);
+    host_poke(h);
+    return number;
+}
+
+bool clients_position_answer(const struct cluster *c, uint64_t number, slot_t *ret)
+{
+    const struct call *call = *(struct call **)list_at(&c->clients->calls, number - 1);
+    if (call->answered)
+        *ret = call->slot;
+    return call->answered;
+}

@@ -1,0 +1,401 @@
+/* The disks: the real journal over files in memory, and beside it what the core asked for, record by record, so that
+ * what a restart finds can be compared: all that was durable, then a beginning of the rest, in order, nothing else. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal/journal.h"
+#include "tests/sim/observer.h"
+#include "tests/sim/world.h"
+
+enum { SPACE_RETRY_USEC = 1000000 };
+
+struct disk_slot *disk_slot(struct disk *d, slot_t slot)
+{
+    if (slot >= d->n_slots) {
+        size_t n = d->n_slots ? d->n_slots : 256;
+        while (n <= slot)
+            n *= 2;
+        d->slots = realloc(d->slots, n * sizeof(*d->slots));
+        if (!d->slots)
+            abort();
+        memset(d->slots + d->n_slots, 0, (n - d->n_slots) * sizeof(*d->slots));
+        d->n_slots = n;
+    }
+    return &d->slots[slot];
+}
+
+/* --- what the core asked for --- */
+
+static void note_appended(struct host *h, const struct disk_record *r)
+{
+    struct disk *d = &h->disk;
+    if (r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) {
+        if (ballot_compare(r->ballot, d->promised) > 0)
+            d->promised = r->ballot;
+    }
+    if (r->type == RECORD_ACCEPT || r->type == RECORD_CHOSEN)
+        disk_slot(d, r->slot)->last = r->body;
+    if (r->type != RECORD_COMMIT)
+        return;
+    for (slot_t s = d->commit; s <= r->slot; s++) {
+        struct disk_slot *slot = disk_slot(d, s);
+        if (!slot->chosen)
+            slot->chosen = slot->last;
+    }
+    d->commit = r->slot;
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+    void *to = malloc(size);
+    if (!to)
+        abort();
+    return memcpy(to, from, size);
+}
+
+static void copy_record(struct host *h, const struct record *from, uint64_t seq, struct disk_record *ret)
+{
+    *ret = (struct disk_record){.seq = seq, .type = from->type, .slot = from->slot, .ballot = from->ballot};
+    if (from->type == RECORD_ACCEPT || from->type == RECORD_CHOSEN) {
+        if (!from->value)
+            cluster_fail(h->cluster, "host %u: a record of slot %lu without a value", h->index, from->slot);
+        ret->body = cluster_body(h->cluster, from->value->bytes, from->value->size);
+    }
+    if (from->type == RECORD_IDENTITY)
+        ret->identity = copy_of(from->identity, sizeof(*ret->identity));
+    if (from->type == RECORD_COMMIT && from->n_notes > 0) {
+        if (from->n_notes > RECORD_NOTES_MAX)
+            cluster_fail(h->cluster, "host %u: %u notes in one record", h->index, from->n_notes);
+        ret->notes = copy_of(from->notes, from->n_notes * sizeof(*ret->notes));
+        ret->n_notes = from->n_notes;
+    }
+}
+
+void disk_append(struct host *h, const struct record *records, size_t n, uint64_t seq)
+{
+    struct disk *d = &h->disk;
+    if (n == 0)
+        return;
+    if (seq != h->seq + n)
+        cluster_fail(h->cluster, "host %u: %zu records from sequence %lu end at %lu", h->index, n, h->seq, seq);
+    for (size_t i = 0; i < n; i++) {
+        if (d->n_records == d->capacity) {
+            d->capacity = d->capacity ? 2 * d->capacity : 256;
+            d->records = realloc(d->records, d->capacity * sizeof(*d->records));
+            if (!d->records)
+                abort();
+        }
+        struct disk_record *r = &d->records[d->n_records];
+        copy_record(h, &records[i], ++h->seq, r);
+        observer_record(h, r);
+        note_appended(h, r);
+        d->n_records++;
+    }
+}
+
+static void make_durable(struct host *h, size_t until)
+{
+    struct disk *d = &h->disk;
+    for (; d->n_durable < until; d->n_durable++) {
+        const struct disk_record *r = &d->records[d->n_durable];
+        if ((r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) &&
+            ballot_compare(r->ballot, d->promised_durable) > 0)
+            d->promised_durable = r->ballot;
+        if (r->type == RECORD_ACCEPT) {
+            struct disk_slot *s = disk_slot(d, r->slot);
+            if (ballot_compare(r->ballot, s->durable_ballot) >= 0) {
+                s->durable_ballot = r->ballot;
+                s->durable = r->body;
+            }
+        }
+        if (r->type == RECORD_CHOSEN)
+            disk_slot(d, r->slot)->durable_chosen = true;
+        if (r->type == RECORD_IDENTITY)
+            d->identity = *r->identity;
+        observer_durable(h, r);
+    }
+}
+
+void disk_synced(struct host *h, uint64_t seq)
+{
+    struct disk *d = &h->disk;
+    size_t until = d->n_durable;
+    while (until < d->n_records && d->records[until].seq <= seq)
+        until++;
+    if (seq > h->seq)
+        cluster_fail(h->cluster, "host %u: the journal is durable up to %lu of %lu", h->index, seq, h->seq);
+    h->durable_seq = seq;
+    make_durable(h, until);
+}
+
+/* --- the journal's thread --- */
+
+static void write_at(struct host *h, uint64_t usec)
+{
+    h->disk.writing = true;
+    cluster_push(h->cluster,
+                 (struct sim_event){.at_usec = usec, .type = SIM_WRITE, .host = h->index, .boot = h->boot});
+}
+
+void disk_kick(struct host *h)
+{
+    if (h->disk.writing)
+        return;
+    uint64_t usec = h->cluster->now_usec + cluster_random(h->cluster, h->sync_min_usec, h->sync_max_usec);
+    if (usec < h->stalled_until_usec)
+        usec = h->stalled_until_usec;
+    if (journal_is_pending(h->journal))
+        write_at(h, usec);
+    else if (!journal_has_space(h->journal))
+        write_at(h, h->cluster->now_usec + SPACE_RETRY_USEC);
+}
+
+/* False: it failed, which is final. */
+static bool write_once(struct host *h)
+{
+    int error = journal_write(h->journal);
+    if (error == 0) {
+        if (journal_durable_seq(h->journal) > h->durable_seq)
+            disk_synced(h, journal_durable_seq(h->journal));
+        return true;
+    }
+    if (!h->disk.failing)
+        cluster_fail(h->cluster, "host %u: the journal fails by itself: %s", h->index, strerror(-error));
+    cluster_trace(h->cluster, (int)h->index, "disk       failed: the process is gone");
+    return false;
+}
+
+void disk_write(struct host *h)
+{
+    h->disk.writing = false;
+    if (!write_once(h)) {
+        h->disk.failing = false;
+        host_kill(h);
+        host_start_later(h, cluster_random(h->cluster, 1 * MSEC, 500 * MSEC));
+        return;
+    }
+    disk_kick(h);
+}
+
+/* The thread finishes what it was handed. */
+void disk_stop(struct host *h)
+{
+    while (journal_is_pending(h->journal) && write_once(h))
+        ;
+}
+
+/* --- what a restart finds --- */
+
+struct found {
+    const uint8_t *bytes;
+    uint32_t size;
+};
+
+static bool is_same(const struct disk_record *d, const struct record *r, struct found f)
+{
+    if (d->type != r->type || d->slot != r->slot || !ballot_equal(d->ballot, r->ballot))
+        return false;
+    if (d->body && (d->body->size != f.size || memcmp(d->body->bytes, f.bytes, f.size) != 0))
+        return false;
+    if (d->n_notes != r->n_notes)
+        return false;
+    for (uint32_t i = 0; i < d->n_notes; i++) {
+        const struct note *a = &d->notes[i], *b = &r->notes[i];
+        if (a->slot != b->slot || a->type != b->type || (a->type == NOTE_TIME && a->time_usec != b->time_usec))
+            return false;
+    }
+    return true;
+}
+
+/* A segment opens with the highest promise before it; identities stand elsewhere. */
+static bool goes_on(const struct disk *d, size_t *at, struct ballot *promised, const struct record *r, struct found f)
+{
+    while (*at < d->n_records && d->records[*at].type == RECORD_IDENTITY)
+        (*at)++;
+    if (*at < d->n_records && is_same(&d->records[*at], r, f)) {
+        if ((r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) && ballot_compare(r->ballot, *promised) > 0)
+            *promised = r->ballot;
+        (*at)++;
+        return true;
+    }
+    return r->type == RECORD_PROMISE && ballot_equal(r->ballot, *promised);
+}
+
+static size_t pass_identities(const struct disk *d, size_t at, enum identity_status status)
+{
+    while (at < d->n_records && d->records[at].type == RECORD_IDENTITY && d->records[at].identity->status <= status)
+        at++;
+    return at;
+}
+
+void disk_recovered(struct host *h, const struct record *r)
+{
+    struct disk *d = &h->disk;
+    struct found f = {r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0};
+    if (!goes_on(d, &d->recovered, &d->recovered_promise, r, f))
+        cluster_fail(h->cluster, "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
+                     "there: %zu of %zu were found (traps 38, 39)", h->index, (int)r->type, r->slot, r->ballot.round,
+                     r->ballot.id, d->recovered, d->n_records);
+}
+
+static void free_record(struct disk_record *r)
+{
+    free(r->identity);
+    free(r->notes);
+}
+
+void disk_recovered_all(struct host *h)
+{
+    struct disk *d = &h->disk;
+    const struct identity *own = replica_identity(h->replica);
+    d->recovered = pass_identities(d, d->recovered, own->status);
+    if (d->recovered < d->n_durable)
+        cluster_fail(h->cluster, "host %u: a restart finds %zu records, %zu were durable (traps 2, 12, 38)", h->index,
+                     d->recovered, d->n_durable);
+    if (own->status < d->identity.status)
+        cluster_fail(h->cluster, "host %u: its identity went back to %d", h->index, (int)own->status);
+    make_durable(h, d->recovered);
+    while (d->n_records > d->recovered)
+        free_record(&d->records[--d->n_records]);
+    d->identity = *own;
+    d->promised = d->promised_durable;
+    d->commit = 0;
+    for (size_t i = 0; i < d->n_slots; i++)
+        d->slots[i].last = d->slots[i].chosen = NULL;
+    for (size_t i = 0; i < d->n_records; i++)
+        note_appended(h, &d->records[i]);
+}
+
+/* --- what a power cut would leave now --- */
+
+struct checking {
+    struct disk *disk;
+    size_t at;
+    struct ballot promised;
+    bool differs;
+};
+
+static bool check_record(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    struct checking *k = user;
+    k->differs = !goes_on(k->disk, &k->at, &k->promised, r, (struct found){bytes, size});
+    return !k->differs;
+}
+
+static void not_told(void *user, int error)
+{
+    (void)user, (void)error;
+}
+
+void disk_check(struct host *h)
+{
+    struct disk *d = &h->disk;
+    char error[JOURNAL_ERROR_MAX + 1] = "";
+    struct checking k = {.disk = d};
+    struct identity identity;
+    struct journal *j;
+    if (d->n_rot > 0)
+        return;
+    world_enter(h);
+    struct vfs_memory *m = vfs_memory_clone(d->memory, h->cluster->steps);
+    vfs_memory_set_mercy(m, MERCY_LOSE_ALL);
+    vfs_memory_power_cut(m);
+    vfs_memory_set_budget(m, UINT64_MAX);
+    struct journal_options o = {
+        .vfs = vfs_memory_vfs(m), .written = not_told, .segment_bytes = h->cluster->options.segment_bytes};
+    enum journal_result r = journal_read_identity(o.vfs, &identity, error);
+    if (r == JOURNAL_OK && identity.status != 0)
+        r = journal_open(&o, &identity, check_record, NULL, &k, &j, error);
+    if (r != JOURNAL_OK)
+        cluster_fail(h->cluster, "host %u: a power cut now would leave a journal that is refused: %s", h->index, error);
+    if (identity.status != 0) {
+        journal_close(j);
+        k.at = pass_identities(d, k.at, identity.status);
+    }
+    if (k.at < d->n_durable || (identity.status != 0 && identity.status < d->identity.status))
+        cluster_fail(h->cluster, "host %u: a power cut now would leave %zu records, %zu were told to be durable (trap 2)",
+                     h->index, k.at, d->n_durable);
+    vfs_memory_free(m);
+}
+
+/* --- rot --- */
+
+struct names {
+    char items[64][64];
+    size_t n;
+};
+
+static int take_name(void *user, const char *name)
+{
+    struct names *n = user;
+    if (n->n < 64)
+        snprintf(n->items[n->n++], sizeof(n->items[0]), "%s", name);
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* Anywhere a bit; whole sectors only where a later segment tells that they were written: at the end of the last one,
+ * zeros are what a write leaves that was cut off. */
+void disk_rot(struct host *h)
+{
+    struct cluster *c = h->cluster;
+    struct vfs_memory *m = h->disk.memory;
+    const struct vfs *vfs = vfs_memory_vfs(m);
+    struct names names = {.n = 0};
+    size_t size = 0, n_segments = 0;
+    vfs->list(vfs->context, take_name, &names);
+    qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
+    for (size_t i = 0; i < names.n; i++)
+        n_segments += strncmp(names.items[i], "segment-", 8) == 0;
+    if (names.n == 0)
+        return;
+    const char *name = names.items[cluster_random(c, 0, names.n - 1)];
+    vfs_memory_bytes(m, name, &size);
+    if (size == 0)
+        return;
+    h->disk.n_rot++;
+    uint64_t at = cluster_random(c, 0, size - 1), sector = at / 512 * 512, kind = cluster_random(c, 0, 2);
+    bool sealed = strncmp(name, "segment-", 8) == 0 && strcmp(name, names.items[names.n - 3]) < 0 && n_segments > 1;
+    if (kind == 0 || !sealed || sector + 512 > size)
+        vfs_memory_flip(m, name, at, (uint8_t)(1 << cluster_random(c, 0, 7)));
+    else if (kind == 1)
+        vfs_memory_zero(m, name, sector, 512);
+    else
+        vfs_memory_swap(m, name, sector, cluster_random(c, 0, size / 512 - 1) * 512, 512);
+    cluster_trace(c, (int)h->index, "rot        %s at %lu, kind %lu", name, at, sealed ? kind : 0);
+}
+
+/* --- life --- */
+
+void disk_format(struct host *h, const struct identity *identity)
+{
+    char error[JOURNAL_ERROR_MAX + 1] = "";
+    struct disk *d = &h->disk;
+    struct journal *j;
+    disk_free(d);
+    d->memory = vfs_memory_new(prng_next(&h->cluster->prng));
+    d->identity = *identity;
+    if (identity->status == IDENTITY_EMPTY)
+        return;
+    struct journal_options o = {
+        .vfs = vfs_memory_vfs(d->memory), .written = not_told, .segment_bytes = h->cluster->options.segment_bytes};
+    if (journal_open(&o, identity, NULL, NULL, NULL, &j, error) != JOURNAL_OK)
+        cluster_fail(h->cluster, "host %u: %s", h->index, error);
+    journal_close(j);
+}
+
+void disk_free(struct disk *d)
+{
+    for (size_t i = 0; i < d->n_records; i++)
+        free_record(&d->records[i]);
+    free(d->records);
+    free(d->slots);
+    vfs_memory_free(d->memory);
+    *d = (struct disk){0};
+}

@@ -1,0 +1,70 @@
+/* Random trouble for a simulated cluster: everything follows from the seed, the parameters as well as the faults. */
+#ifndef TESTS_SIM_FAULT_H
+#define TESTS_SIM_FAULT_H
+
+#include "tests/sim/clients.h"
+#include "tests/sim/sim.h"
+
+enum fault_kind {
+    FAULT_CRASH, /* power loss */
+    FAULT_CRASH_ALL,
+    FAULT_KILL, /* the process alone; perhaps power loss later */
+    FAULT_STOP, /* orderly, and started again                  */
+    FAULT_PAUSE,
+    FAULT_CUT_ONE_WAY,
+    FAULT_ISOLATE,
+    FAULT_PARTITION,
+    FAULT_BRIDGE,  /* all are linked to one replica only  */
+    FAULT_CLOG,    /* what one sends another arrives late, all at once */
+    FAULT_WEATHER, /* loss, duplicates and delays change  */
+    FAULT_STALL,   /* a disk that answers after seconds   */
+    FAULT_SLOW,    /* a disk that gets slower, or faster  */
+    FAULT_SPACE,   /* a disk that is full for a while     */
+    FAULT_SYNC,    /* a write or sync that fails          */
+    FAULT_SKIP,    /* SkipSlots                           */
+    FAULT_DROP,    /* the drops that an operator injects  */
+    FAULT_TRANSFER,
+    FAULT_WALL, /* a wall clock that jumps             */
+    FAULT_WIPE, /* at most a minority of disks are wiped or rot */
+    FAULT_ROT,
+    FAULT_KINDS,
+};
+
+/* A cluster, its clients and its faults, drawn from the seed. */
+struct scenario {
+    struct cluster_options cluster;
+    struct clients_options clients;
+    uint64_t duration_usec;  /* of trouble, before all is healed */
+    uint64_t fault_max_usec; /* at most so long between two faults */
+    uint32_t loss_max_permille, duplicate_max_permille, corrupt_permille;
+    uint32_t kinds;    /* set of enum fault_kind */
+    bool core_first;   /* heals a majority around one member first, and demands that it works */
+};
+
+struct scenario scenario_draw(uint64_t seed);
+
+/* What the run came to. */
+struct scenario_result {
+    uint64_t steps, trace_hash, leaderships;
+    uint64_t core_usec, heal_usec; /* from the end of faults until the core, the cluster is at rest */
+    slot_t chosen;
+    char summary[320];
+};
+
+/* Runs it: trouble, then peace; demands that a leader is found, that all logs become equal, every call ends and a new
+ * message is chosen, all in bounded time; checks the history. Fails (cluster_fail) or answers. */
+struct scenario_result scenario_run(const struct scenario *s);
+
+struct trouble {
+    const struct scenario *scenario;
+    bool over;
+    uint32_t n_lost; /* replicas whose disk was wiped, or may be refused */
+    bool is_lost[CLUSTER_HOSTS_MAX];
+};
+void trouble_begin(struct cluster *c, struct trouble *t);
+void trouble_set_space(struct cluster *c, uint32_t host, bool space);
+
+/* Demands of a healed cluster that it comes to rest; answers how long that took. */
+uint64_t cluster_settle(struct cluster *c, uint64_t limit_usec);
+
+#endif

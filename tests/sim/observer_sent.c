@@ -1,0 +1,146 @@
+/* The observer: what leaves a host, against what its disk holds at that moment. */
+#include "tests/sim/observer_private.h"
+#include "wire/datagram.h"
+
+enum { SUBMIT_HOPS_MOST = 2, VALUE_BYTES_MOST = 2 << 20 };
+
+/* What a step made, while its values can still be looked at. */
+static void check_accept(struct host *h, const struct accept *a)
+{
+    struct cluster *c = h->cluster;
+    if (a->commit > observer_chosen(c))
+        cluster_fail(c, "host %u: ACCEPT says %lu are chosen, %lu are", h->index, a->commit, observer_chosen(c));
+    for (uint32_t i = 0; i < a->n_entries; i++) {
+        slot_t slot = a->entries[i].slot;
+        const struct value *v = a->entries[i].value;
+        if (i > 0 && slot <= a->entries[i - 1].slot)
+            cluster_fail(c, "host %u: the slots of an ACCEPT do not ascend", h->index);
+        if (slot == 0 || slot > replica_chosen(h->replica) + c->options.alpha)
+            cluster_fail(c, "host %u: proposes slot %lu, chosen are %lu, alpha is %u (trap 32)", h->index, slot,
+                         replica_chosen(h->replica), c->options.alpha);
+        observer_propose(h, slot, a->ballot, cluster_body(c, v->bytes, v->size));
+    }
+}
+
+void observer_made(struct host *h, const struct message *m)
+{
+    struct cluster *c = h->cluster;
+    if (m->type == MESSAGE_ACCEPT)
+        check_accept(h, &m->accept);
+    for (uint32_t i = 0; m->type == MESSAGE_CHOSEN && i < m->chosen.n_entries; i++) {
+        const struct entry *e = &m->chosen.entries[i];
+        if (e->slot > 0 && !observer_is_chosen(c, e->slot, cluster_body(c, e->value->bytes, e->value->size)))
+            cluster_fail(c, "host %u: sends slot %lu as chosen, which it is not (trap 36)", h->index, e->slot);
+    }
+    for (uint32_t i = 0; m->type == MESSAGE_SUBMIT && i < m->submit.n_entries; i++) {
+        if (m->submit.entries[i].hops > SUBMIT_HOPS_MOST)
+            cluster_fail(c, "host %u: a SUBMIT travels %u hops", h->index, m->submit.entries[i].hops);
+    }
+}
+
+static void check_promise(struct host *h, const struct promise *p)
+{
+    struct cluster *c = h->cluster;
+    observer_check_voter(h, "PROMISE");
+    if (ballot_compare(h->disk.promised_durable, p->ballot) < 0)
+        cluster_fail(c, "host %u: PROMISE %lu.%u left before it was durable (trap 2)", h->index, p->ballot.round,
+                     p->ballot.id);
+    if (p->chosen > observer_chosen(c))
+        cluster_fail(c, "host %u: PROMISE says %lu are chosen, %lu are", h->index, p->chosen, observer_chosen(c));
+    slot_t first = p->from + (slot_t)p->page * p->page_slots, end = first + p->page_slots;
+    uint32_t at = 0;
+    for (slot_t s = first; s < h->disk.n_slots && (s < end || p->last); s++) {
+        const struct disk_slot *d = disk_slot(&h->disk, s);
+        while (at < p->n_entries && p->entries[at].slot < s)
+            at++;
+        const struct promised_entry *e = at < p->n_entries && p->entries[at].slot == s ? &p->entries[at] : NULL;
+        bool voted = d->durable && ballot_compare(d->durable_ballot, p->ballot) < 0;
+        if (s > p->chosen && voted && (!e || (!e->chosen && ballot_compare(e->ballot, d->durable_ballot) < 0)))
+            cluster_fail(c, "host %u: PROMISE %lu.%u page %u hides its vote for slot %lu (trap 9, 10)", h->index,
+                         p->ballot.round, p->ballot.id, p->page, s);
+        if (e && e->chosen && s > 0 && !observer_is_chosen(c, s, NULL))
+            cluster_fail(c, "host %u: PROMISE says slot %lu is chosen, which it is not", h->index, s);
+        if (e && !e->chosen && voted && ballot_equal(e->ballot, d->durable_ballot)) {
+            struct hash128 hash = hash_bytes(&h->disk.identity.cluster, d->durable->bytes, d->durable->size);
+            if (!hash_equal(&hash, &e->hash))
+                cluster_fail(c, "host %u: PROMISE names another value of slot %lu", h->index, s);
+        }
+    }
+}
+
+static void check_accepted(struct host *h, const struct accepted *a)
+{
+    struct cluster *c = h->cluster;
+    if (a->n_words > 0) /* else it is no vote */
+        observer_check_voter(h, "ACCEPTED");
+    if (a->chosen > observer_chosen(c))
+        cluster_fail(c, "host %u: ACCEPTED says %lu are chosen, %lu are", h->index, a->chosen, observer_chosen(c));
+    for (uint32_t i = 0; i < 64 * a->n_words; i++) {
+        slot_t slot = a->base + i;
+        if (!(a->words[i / 64] >> (i % 64) & 1) || observer_is_chosen(c, slot, NULL))
+            continue;
+        const struct log_slot *s = observer_slot(c, slot);
+        bool voted = false;
+        for (uint32_t j = 0; s && j < s->n_proposals && !voted; j++)
+            voted = ballot_equal(s->proposals[j].ballot, a->ballot) && (s->proposals[j].acceptors >> h->index & 1);
+        if (!voted)
+            cluster_fail(c, "host %u: ACCEPTED slot %lu under %lu.%u, its disk does not hold it (traps 2, 15)",
+                         h->index, slot, a->ballot.round, a->ballot.id);
+    }
+}
+
+static void check_heartbeat(struct host *h, const struct heartbeat *b)
+{
+    if (b->commit > observer_chosen(h->cluster))
+        cluster_fail(h->cluster, "host %u: a heartbeat says %lu are chosen, %lu are", h->index, b->commit,
+                     observer_chosen(h->cluster));
+    observer_chain(h, b->commit, &b->chain);
+    if (b->leading)
+        observer_use_ballot(h, b->ballot, true);
+}
+
+static void check_message(struct host *h, const struct message *m)
+{
+    if (m->type == MESSAGE_PREPARE)
+        observer_use_ballot(h, m->prepare.ballot, false);
+    if (m->type == MESSAGE_CONFIRM)
+        observer_use_ballot(h, m->confirm.ballot, true);
+    if (m->type == MESSAGE_ACCEPT)
+        observer_use_ballot(h, m->accept.ballot, true);
+    if (m->type == MESSAGE_PROMISE)
+        check_promise(h, &m->promise);
+    if (m->type == MESSAGE_ACCEPTED)
+        check_accepted(h, &m->accepted);
+    if (m->type == MESSAGE_HEARTBEAT)
+        check_heartbeat(h, &m->heartbeat);
+    if (m->type == MESSAGE_CONFIRMED) {
+        observer_check_voter(h, "CONFIRMED");
+        if (ballot_compare(h->disk.promised_durable, m->confirm.ballot) < 0)
+            cluster_fail(h->cluster, "host %u: CONFIRMED %lu.%u left before it was durable", h->index,
+                         m->confirm.ballot.round, m->confirm.ballot.id);
+    }
+    if (m->type == MESSAGE_PREPARE && ballot_compare(h->disk.promised_durable, m->prepare.ballot) < 0)
+        cluster_fail(h->cluster, "host %u: PREPARE %lu.%u left before its own promise was durable (trap 1)", h->index,
+                     m->prepare.ballot.round, m->prepare.ballot.id);
+    if (m->type == MESSAGE_ANSWER && m->position.slot > observer_chosen(h->cluster))
+        cluster_fail(h->cluster, "host %u: answers position %lu, chosen are %lu", h->index, m->position.slot,
+                     observer_chosen(h->cluster));
+}
+
+/* `again`: the same messages as in the datagram before it, to another peer. */
+void observer_sent(struct host *h, const struct packet *p, bool again)
+{
+    static struct datagram_message m;
+    struct datagram_reader reader;
+    struct datagram_header header;
+    int more;
+    if (datagram_open(&reader, p->bytes, p->size, &header) != DATAGRAM_OK)
+        cluster_fail(h->cluster, "host %u sends a datagram that does not open", h->index);
+    if (header.from != h->id || header.from_life != replica_identity(h->replica)->life)
+        cluster_fail(h->cluster, "host %u sends as replica %u, life %016lx", h->index, header.from, header.from_life);
+    while (!again && (more = datagram_next(&reader, &header, VALUE_BYTES_MOST, &m)) != 0) {
+        if (more < 0)
+            cluster_fail(h->cluster, "host %u sends a malformed datagram", h->index);
+        check_message(h, &m.message);
+    }
+}

@@ -1,0 +1,65 @@
+/* Draws a scenario: the sizes of everything, then which faults there are. */
+#include "tests/sim/fault.h"
+#include "journal/journal.h"
+
+static uint64_t draw(struct prng *p, uint64_t min, uint64_t max)
+{
+    return min + prng_below(p, max - min + 1);
+}
+
+static bool chance(struct prng *p, uint32_t percent)
+{
+    return prng_below(p, 100) < percent;
+}
+
+/* Small ones, so that their edges are met often. */
+static void draw_tables(struct prng *p, struct cluster_options *o)
+{
+    static const uint32_t datagrams[] = {512, 600, 1200, 1200, 1452, 8192};
+    o->datagram_bytes = datagrams[prng_below(p, sizeof(datagrams) / sizeof(datagrams[0]))];
+    o->segment_bytes = chance(p, 70) ? JOURNAL_SEGMENT_BYTES_MIN : draw(p, 64, 512) << 10;
+    if (chance(p, 25))
+        return; /* those of a real cluster */
+    o->alpha = (uint32_t)draw(p, 4, 64);
+    o->dedup_slots = (uint32_t)draw(p, 4, 64);
+    o->streams_max = (uint32_t)draw(p, 1, 4);
+    o->submissions_max = (uint32_t)draw(p, 4, 64);
+    o->promise_page_slots = (uint32_t)draw(p, 1, 16);
+    o->proposal_bytes_max = (uint32_t)draw(p, 2048, 32768);
+    o->message_bytes_max = 1024;
+}
+
+static void draw_load(struct prng *p, struct clients_options *l, uint32_t message_bytes_max)
+{
+    l->n_clients = (uint32_t)draw(p, 1, 6);
+    l->operations_max = (uint32_t)draw(p, 50, 600);
+    l->in_flight_max = (uint32_t)draw(p, 1, 24);
+    l->pause_max_usec = draw(p, 5 * MSEC, 60 * MSEC);
+    l->timeout_usec = draw(p, 200 * MSEC, 2 * SECOND);
+    l->text_bytes_max = message_bytes_max;
+}
+
+struct scenario scenario_draw(uint64_t seed)
+{
+    static const uint32_t hosts[] = {3, 3, 3, 3, 5, 5, 7, 1};
+    struct prng p;
+    prng_seed(&p, seed * UINT64_C(0x9e3779b97f4a7c15) + 7);
+    prng_next(&p);
+    struct scenario s = {.cluster = cluster_defaults(seed), .clients = clients_defaults()};
+    s.cluster.trace = false;
+    s.cluster.n_hosts = hosts[prng_below(&p, sizeof(hosts) / sizeof(hosts[0]))];
+    s.cluster.id_stride = (uint32_t)draw(&p, 1, 3);
+    s.cluster.blank = chance(&p, 30);
+    s.cluster.dedup_slots = 4096;
+    draw_tables(&p, &s.cluster);
+    draw_load(&p, &s.clients, s.cluster.message_bytes_max);
+    s.duration_usec = draw(&p, 1 * SECOND, 6 * SECOND);
+    s.fault_max_usec = draw(&p, 30 * MSEC, 600 * MSEC);
+    s.loss_max_permille = chance(&p, 33) ? 0 : (uint32_t)draw(&p, 0, 300);
+    s.duplicate_max_permille = chance(&p, 33) ? 0 : (uint32_t)draw(&p, 0, 500);
+    s.corrupt_permille = chance(&p, 70) ? 0 : (uint32_t)draw(&p, 0, 50);
+    for (int i = 0; i < FAULT_KINDS; i++)
+        s.kinds |= (uint32_t)(prng_below(&p, 2) << i);
+    s.core_first = chance(&p, 50);
+    return s;
+}

@@ -1,0 +1,284 @@
+/* A whole cluster in one process, one thread, from one seed: the daemon's own code in a simulated world.
+ *
+ * Each host runs the daemon's driver with its core, datagrams, journal, submissions and log, unchanged; what lies below
+ * them is replaced at link time (world.c): libuv's loop and timers, the socket, the journal's thread, the clocks, the
+ * system's randomness, and the disk by one in memory (vfs_memory.h) that loses power, tears, rots and fills up. An
+ * omniscient observer (observer.h) sees every step's effects, every datagram and every disk, and ends the program at
+ * the first broken rule, with the seed and the last events. Equal options give an equal run, bit by bit
+ * (cluster.trace_hash tells).
+ *
+ * Order of use: cluster_make, then faults and clients as the test likes, cluster_run, then cluster_free. */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "host/config.h"
+#include "paxos/prng.h"
+#include "paxos/replica.h"
+#include "tests/unit/vfs_memory.h"
+
+enum {
+    CLUSTER_HOSTS_MAX = 7,
+    CLUSTER_EVENTS_MAX = 1 << 20,       /* waiting in the queue: more means that something floods it */
+    CLUSTER_STEPS_PER_USEC_MAX = 20000, /* more without the clock moving means that a timer spins     */
+    CLUSTER_TRACE_LINES = 200,
+    CLUSTER_TRACE_WIDTH = 160,
+    HOST_TIMERS = 2,
+    HOST_CLOSES_MAX = 8,
+};
+
+#define MSEC   UINT64_C(1000)
+#define SECOND UINT64_C(1000000)
+
+/* The bytes of one value, interned: equal bytes, equal pointer. */
+struct body {
+    struct body *next;
+    uint64_t digest;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
+/* A datagram on its way; shared by its copies. */
+struct packet {
+    uint32_t refs, from; /* host index */
+    uint32_t size;
+    uint8_t bytes[];
+};
+
+/* What the core asked to be kept, as it asked for it. */
+struct disk_record {
+    uint64_t seq; /* of the boot that wrote it */
+    enum record_type type;
+    slot_t slot;
+    struct ballot ballot;
+    const struct body *body;
+    struct identity *identity;
+    struct note *notes;
+    uint32_t n_notes;
+};
+
+/* What those records say of a slot. */
+struct disk_slot {
+    const struct body *last;   /* of the last ACCEPT or CHOSEN record                             */
+    const struct body *chosen; /* what `last` was when a COMMIT record reached the slot           */
+    const struct body *durable;
+    struct ballot durable_ballot; /* of the highest durable ACCEPT */
+    bool durable_chosen;          /* a CHOSEN record is durable    */
+};
+
+/* A host's disk: the files, and what must be in them. A restart reads the files, and has them compared (disk.c). */
+struct disk {
+    struct vfs_memory *memory;
+    struct disk_record *records;
+    size_t n_records, n_durable, capacity;
+    size_t recovered; /* while the journal is read: records that were found again */
+    struct ballot recovered_promise;
+    struct disk_slot *slots;
+    size_t n_slots;
+    slot_t commit;            /* of the last COMMIT record */
+    struct identity identity; /* the durable one */
+    struct ballot promised, promised_durable;
+    slot_t flushed;          /* of the chat log */
+    bool writing;            /* the journal's thread is at work */
+    bool failing;            /* its next write or sync fails    */
+    bool full;               /* nothing can grow                */
+    uint32_t cut_start;      /* the power goes at this change of the next start; 0: it does not */
+    uint32_t n_rot;          /* changes that nobody wrote: the journal may refuse the files */
+};
+
+struct host_timer {
+    uv_timer_t *handle;
+    uv_timer_cb call;
+    uint64_t at_usec, repeat_usec, order; /* at UINT64_MAX: stopped */
+};
+
+struct host_close { /* one or the other */
+    uv_handle_t *handle;
+    uv_close_cb call;
+    void (*peers_call)(void *user);
+    void *user;
+};
+
+struct host {
+    struct cluster *cluster;
+    uint32_t index;
+    replica_id_t id;
+    bool up;
+    bool wiped;   /* its life is in no configuration */
+    bool refused; /* its files are damaged: it stays down */
+    bool config_differs;
+    uint64_t boot;
+    struct prng random; /* what the system's randomness gives it */
+    struct driver *driver;
+    struct faults *faults;
+    struct replica *replica;
+    struct disk disk;
+    uint64_t seq, durable_seq; /* of this boot */
+    struct journal *journal;
+    struct peers *peers;
+    /* its loop */
+    struct host_timer timers[HOST_TIMERS];
+    uv_prepare_t *prepare;
+    uv_prepare_cb prepare_call;
+    uv_async_t *async;
+    uv_async_cb async_call;
+    struct host_close closes[HOST_CLOSES_MAX];
+    uint32_t n_closes;
+    bool idling, turning, turn_due, stopped;
+    uint64_t paused_until_usec, stalled_until_usec;
+    int64_t wall_offset_usec;
+    uint64_t sync_min_usec, sync_max_usec;
+    slot_t applied; /* last slot applied in this boot */
+    bool has_applied;
+    slot_t chosen; /* replica_chosen() after the last step */
+    slot_t noted;  /* COMMIT notes were checked up to here */
+    char last_error[256];
+};
+
+enum sim_type { SIM_DELIVER, SIM_TIMER, SIM_WRITE, SIM_ASYNC, SIM_TURN, SIM_CALL };
+
+struct cluster;
+typedef void (*cluster_call)(struct cluster *c, void *user, uint64_t argument);
+
+struct sim_event {
+    uint64_t at_usec, order;
+    enum sim_type type;
+    uint32_t host;
+    uint64_t boot;
+    union {
+        struct packet *packet;
+        uint32_t timer;
+        struct {
+            cluster_call call;
+            void *user;
+            uint64_t argument;
+        };
+    };
+};
+
+struct network {
+    uint32_t loss_permille, duplicate_permille, late_permille, corrupt_permille;
+    uint64_t delay_min_usec, delay_max_usec, late_max_usec;
+    bool cut[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];             /* [from][to] */
+    uint64_t clogged_usec[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX]; /* nothing arrives before, then all of it */
+    /* May swallow (true) a datagram just before it is delivered. */
+    bool (*filter)(struct cluster *c, uint32_t from, uint32_t to, const struct packet *p);
+    void *filter_user;
+};
+
+struct cluster_options {
+    uint64_t seed;
+    uint32_t n_hosts;
+    uint32_t id_stride; /* ids are index * stride */
+    bool blank;         /* start from empty disks; else every one is a voter already */
+    bool trace;         /* keep the last events for a failure */
+    bool trace_print;   /* and print all of them as they come  */
+    uint64_t heartbeat_usec;
+    uint32_t alpha, dedup_slots, streams_max;
+    uint32_t submissions_max, promise_page_slots; /* 0: as many as a datagram holds */
+    uint32_t proposal_bytes_max, message_bytes_max, space_bytes;
+    uint32_t datagram_bytes;
+    uint64_t segment_bytes;
+    uint32_t recover_permyriad; /* of steps: recover a disk as a power cut would leave it, and compare */
+};
+
+struct observer;
+struct clients;
+
+struct cluster {
+    struct cluster_options options;
+    struct config config;
+    struct prng prng;
+    uint64_t now_usec, order, steps, steps_now, events;
+    uint64_t trace_hash;
+    uint64_t wall_base_usec;
+    struct host hosts[CLUSTER_HOSTS_MAX];
+    struct network network;
+    struct sim_event *queue; /* a heap by time and order */
+    size_t n_queue, queue_capacity;
+    struct body *bodies[4096];
+    struct observer *observer;
+    struct clients *clients; /* NULL: none */
+    char (*trace)[CLUSTER_TRACE_WIDTH];
+    size_t n_trace;
+};
+
+/* Defaults: three voters, 1-5 ms one way, no faults, tables of the daemon's size except that alpha is 256. */
+struct cluster_options cluster_defaults(uint64_t seed);
+struct cluster *cluster_make(const struct cluster_options *o);
+void cluster_free(struct cluster *c);
+
+/* Handles the next event; false where there is none. */
+bool cluster_step(struct cluster *c);
+void cluster_run(struct cluster *c, uint64_t usec);
+/* Runs until `done` answers true, at most `usec`; answers whether it did. */
+bool cluster_run_until(struct cluster *c, uint64_t usec, bool (*done)(struct cluster *c, void *user), void *user);
+void cluster_call_at(struct cluster *c, uint64_t at_usec, cluster_call call, void *user, uint64_t argument);
+void cluster_push(struct cluster *c, struct sim_event e); /* .at_usec set, .order is filled in */
+uint64_t cluster_random(struct cluster *c, uint64_t min, uint64_t max);
+bool cluster_chance(struct cluster *c, uint32_t permille);
+void cluster_mix(struct cluster *c, uint64_t v); /* into the trace hash */
+const struct body *cluster_body(struct cluster *c, const void *bytes, uint32_t size);
+struct host *cluster_host_by_id(struct cluster *c, replica_id_t id);
+
+/* --- hosts (host.c) --- */
+void host_make(struct cluster *c, uint32_t index, const struct identity *identity);
+void host_start(struct host *h);
+void host_start_later(struct host *h, uint64_t usec);
+/* Power loss: of what was not synced, some survives by the seed, or nothing with `cut_all`. */
+void host_crash(struct host *h, bool cut_all);
+void host_kill(struct host *h); /* the process alone: what it wrote is in the page cache */
+void host_stop(struct host *h); /* in an orderly way: it hands over first; .up falls later */
+void host_wipe(struct host *h); /* crash, and a new blank disk of a new life */
+void host_free(struct host *h);
+void host_step(struct host *h, struct event *e); /* an operator's: fills in .now_usec */
+void host_handle(struct host *h, const struct sim_event *e);
+/* Something happened on its loop: a turn follows, at once or soon. */
+void host_poke(struct host *h);
+bool host_is_usable(const struct host *h);
+uint64_t host_wall_usec(const struct host *h);
+/* The one leader that is up, or NULL. */
+struct host *cluster_leader(struct cluster *c);
+bool host_is_leader(const struct host *h);
+
+/* --- what is on the disks (disk.c) --- */
+void disk_append(struct host *h, const struct record *records, size_t n, uint64_t seq);
+void disk_synced(struct host *h, uint64_t seq);
+/* A record that the journal found at a restart; and the end of them. */
+void disk_recovered(struct host *h, const struct record *r);
+void disk_recovered_all(struct host *h);
+void disk_kick(struct host *h);
+void disk_write(struct host *h); /* what the journal's thread does next */
+void disk_stop(struct host *h);
+/* Recovers a copy as it would be after a power cut now, and compares. */
+void disk_check(struct host *h);
+void disk_rot(struct host *h);
+void disk_format(struct host *h, const struct identity *identity);
+void disk_free(struct disk *d);
+struct disk_slot *disk_slot(struct disk *d, slot_t slot);
+
+/* --- network (network.c) --- */
+void packet_release(struct packet *p);
+void network_send(struct host *h, struct packet *p, uint32_t to);
+void network_deliver(struct host *h, const struct packet *p);
+void network_isolate(struct cluster *c, uint32_t host, bool cut); /* both ways, from all others */
+void network_link(struct cluster *c, uint32_t a, uint32_t b, bool up);
+void network_heal(struct cluster *c);
+
+/* --- failure (trace.c) --- */
+_Noreturn void cluster_fail(struct cluster *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void cluster_trace_add(struct cluster *c, int host, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void cluster_trace_packet(struct cluster *c, int host, const char *what, int peer, const struct packet *p);
+/* Costs nothing where nothing is kept. */
+#define cluster_trace(c, ...) ((c)->options.trace ? cluster_trace_add((c), __VA_ARGS__) : (void)0)
+void cluster_set_current(struct cluster *c); /* whose events a failed invariant shows; NULL: nobody's */
+void cluster_set_failed(void (*call)(void)); /* called before the program ends */
+/* Shown with a failure: how to see it again. */
+void cluster_set_replay(const char *command, uint64_t seed);
+
+#endif
