@@ -164,6 +164,7 @@ struct replica {
     uint64_t beats_usec[SENT_BEATS_MAX];
     uint64_t muted_until_usec;
     replica_id_t transfer_target;
+    uint64_t left_since_usec; /* since when a majority follows a higher ballot than the one that it leads; 0: not */
     uint64_t unable_until_usec, led_since_usec, commit_moved_usec, leader_since_usec;
     struct ballot stall_ballot; /* the leader whose commit is watched */
     slot_t stall_commit;

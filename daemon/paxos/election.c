@@ -213,6 +213,17 @@ static bool judge_happy(const struct replica *r, bool able)
     return own && able && (configuration_is_majority(config_at(r), followers) || higher_happy);
 }
 
+/* A leader that a majority left for a higher ballot, whose follower is happy, stays happy itself, so that it does not
+ * bid; but it chooses nothing any more, and its clients are served by way of that follower. */
+static bool leads_in_name_only(const struct replica *r)
+{
+    uint32_t followers = UINT32_C(1) << r->me;
+    for (uint32_t i = 0; i < config_at(r)->n_members; i++)
+        if (i != r->me && peer_is_linked(r, i) && ballot_compare(r->peers[i].followed, r->bid) <= 0)
+            followers |= UINT32_C(1) << i;
+    return r->phase == PHASE_LEADING && r->happy && !configuration_is_majority(config_at(r), followers);
+}
+
 static bool someone_is_happy(const struct replica *r)
 {
     for (uint32_t i = 0; i < config_at(r)->n_members; i++)
@@ -284,7 +295,12 @@ static void tick(struct replica *r)
     bool able = is_able(r);
     follow_highest(r);
     r->happy = judge_happy(r, able);
-    if (r->phase != PHASE_NONE && !ballot_equal(r->followed, r->bid))
+    if (!leads_in_name_only(r))
+        r->left_since_usec = 0;
+    else if (r->left_since_usec == 0)
+        r->left_since_usec = r->now_usec;
+    bool is_left = r->left_since_usec != 0 && r->now_usec - r->left_since_usec >= r->election_usec;
+    if (r->phase != PHASE_NONE && (is_left || !ballot_equal(r->followed, r->bid)))
         proposer_stop(r);
     if (r->happy || !able || someone_is_happy(r))
         r->bid_at_usec = UINT64_MAX;
