@@ -73,10 +73,9 @@ struct hash128 hash_bytes(const struct hash128 *key, const void *data, size_t si
         last |= (uint64_t)p[i] << (8 * i);
     absorb(&s, last);
 
-    struct hash128 h;
+    struct hash128 h = {{0}};
     s.v2 ^= 0xee;
     mix(&s, 4);
-    // cppcheck-suppress uninitvar ; it is written to
     store_u64(h.bytes, s.v0 ^ s.v1 ^ s.v2 ^ s.v3);
     s.v1 ^= 0xdd;
     mix(&s, 4);
