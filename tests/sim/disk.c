@@ -235,9 +235,10 @@ void disk_recovered(struct host *h, const struct record *r)
     struct disk *d = &h->disk;
     struct found f = {r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0};
     if (!goes_on(d, &d->recovered, &d->recovered_promise, r, f))
-        cluster_fail(h->cluster, "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
-                     "there: %zu of %zu were found (traps 38, 39)", h->index, (int)r->type, r->slot, r->ballot.round,
-                     r->ballot.id, d->recovered, d->n_records);
+        cluster_fail(h->cluster,
+                     "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
+                     "there: %zu of %zu were found (traps 38, 39)",
+                     h->index, (int)r->type, r->slot, r->ballot.round, r->ballot.id, d->recovered, d->n_records);
 }
 
 static void free_record(struct disk_record *r)
@@ -315,8 +316,9 @@ void disk_check(struct host *h)
         k.at = pass_identities(d, k.at, identity.status);
     }
     if (k.at < d->n_durable || (identity.status != 0 && identity.status < d->identity.status))
-        cluster_fail(h->cluster, "host %u: a power cut now would leave %zu records, %zu were told to be durable (trap 2)",
-                     h->index, k.at, d->n_durable);
+        cluster_fail(h->cluster,
+                     "host %u: a power cut now would leave %zu records, %zu were told to be durable (trap 2)", h->index,
+                     k.at, d->n_durable);
     vfs_memory_free(m);
 }
 

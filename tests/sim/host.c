@@ -122,7 +122,8 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
     memset(ret, 0xe5, sizeof(*ret));
     __real_replica_step(r, event, ret);
     observe(h, ret);
-    cluster_mix(c, (ret->n_records << 40) + (ret->n_outgoing << 20) + replica_chosen(r) + ((uint64_t)event->type << 56));
+    cluster_mix(c,
+                (ret->n_records << 40) + (ret->n_outgoing << 20) + replica_chosen(r) + ((uint64_t)event->type << 56));
     if (prng_below(&c->prng, 10000) < c->options.recover_permyriad)
         disk_check(h);
 }

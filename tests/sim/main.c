@@ -178,8 +178,9 @@ static void read_list(const char *path)
 
 static void usage(void)
 {
-    fputs("usage: sim [--seeds FILE | --count N | --seconds S | --seed N [--trace]] [--from SEED] [--jobs J] [--quiet]\n",
-          stderr);
+    fputs(
+        "usage: sim [--seeds FILE | --count N | --seconds S | --seed N [--trace]] [--from SEED] [--jobs J] [--quiet]\n",
+        stderr);
     exit(64);
 }
 

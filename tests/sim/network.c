@@ -151,8 +151,8 @@ void network_send(struct host *h, struct packet *p, uint32_t to)
             delay_usec += n->clogged_usec[h->index][to] - c->now_usec;
         struct packet *sent = cluster_chance(c, n->corrupt_permille) ? spoil(c, p) : p;
         sent->refs++;
-        cluster_push(
-            c, (struct sim_event){.at_usec = c->now_usec + delay_usec, .type = SIM_DELIVER, .host = to, .packet = sent});
+        cluster_push(c, (struct sim_event){
+                            .at_usec = c->now_usec + delay_usec, .type = SIM_DELIVER, .host = to, .packet = sent});
     }
 }
 

@@ -107,10 +107,11 @@ static void describe_pieces(char *to, size_t size, const struct datagram_message
                  d->pieces[d->n_pieces - 1].slot);
 }
 
-static void describe(const struct datagram_message *d, char *to, size_t size)
-{
 #define BALLOT       "%lu.%u"
 #define BALLOT_OF(b) (b).round, (b).id
+
+static void describe(const struct datagram_message *d, char *to, size_t size)
+{
     const struct message *m = &d->message;
     char list[64];
     describe_pieces(list, sizeof(list), d);
@@ -165,9 +166,6 @@ static void describe(const struct datagram_message *d, char *to, size_t size)
     case MESSAGE_POSITION:
     case MESSAGE_ANSWER:
         snprintf(to, size, "%-10s slot %lu", m->type == MESSAGE_POSITION ? "POSITION" : "ANSWER", m->position.slot);
-        break;
-    case MESSAGE_INFO:
-        snprintf(to, size, "INFO       %u drops", m->info.n_drops);
         break;
     case MESSAGE_FLUSH:
     case MESSAGE_FLUSHED:

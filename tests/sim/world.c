@@ -1,5 +1,5 @@
-/* The system under the daemon's code, replaced at link time: libuv's loop, the clocks, randomness, the journal's thread,
- * the directory and the log. Each function stands in for the one of its name, for the host that runs now. */
+/* The system under the daemon's code, replaced at link time: libuv's loop, the clocks, randomness, the journal's
+ * thread, the directory and the log. Each function stands in for the one of its name, for the host that runs now. */
 #include "tests/sim/world.h"
 
 #include <errno.h>
