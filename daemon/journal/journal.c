@@ -32,8 +32,8 @@ bool journal_is_pending(struct journal *j)
     bool pending;
 
     pthread_mutex_lock(&j->mutex);
-    pending = j->error == 0 &&
-              (j->gather.n_entries > 0 || j->is_writing || j->append_error != 0 || j->reserve_state == RESERVE_GROWING);
+    pending = j->error == 0 && (j->append_error != 0 || j->reserve_state == RESERVE_GROWING ||
+                                (!j->is_stuck && (j->gather.n_entries > 0 || j->is_writing)));
     pthread_mutex_unlock(&j->mutex);
     return pending;
 }

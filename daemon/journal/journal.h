@@ -11,7 +11,7 @@
  * durable only after all before it. Failure: any failed write or sync is final: the journal answers nothing more as
  * durable, and the host exits (status 74). A full disk is no failure: the next segment is allocated ahead, and while it
  * cannot be, journal_has_space() says so early enough that everything already handed over, and JOURNAL_HEADROOM_BYTES
- * more, still fits.
+ * more, still fits. What is handed over beyond that waits in memory, not durable, until there is room.
  *
  * Recovery reads every batch in order. Torn or rotten (etcd's and TigerBeetle's rules, sharpened): a bad batch is a
  * torn tail only if it is in the last segment, nothing tells that it was durable (a later batch, the segment's header,

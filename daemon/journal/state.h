@@ -60,10 +60,13 @@ struct journal {
     /* Monotonic, 0: no sync runs. Atomic. */
     uint64_t sync_since_usec;
 
+    size_t writing_next; /* entries of `writing` before it are durable; the writer's alone */
+
     pthread_mutex_t mutex;
     /* Under the mutex. `writing` changes hands: the writer fills headers in there, which no reader looks at. */
     struct group gather, writing;
     bool is_writing;
+    bool is_stuck;       /* what is being written waits for room on the disk */
     struct index index;
     slot_t commit_until; /* one past the last COMMIT that was appended */
     slot_t first_kept;

@@ -27,11 +27,14 @@ static size_t count_fitting(const struct journal *j, const struct group *g, size
     return n;
 }
 
-static int group_write(struct journal *j, struct group *g)
+/* Goes on where it stopped for want of room: -ENOSPC from segment_begin() changed nothing. */
+static int group_write(struct journal *j, struct group *g, bool *ret_stuck)
 {
     int r = 0;
 
-    for (size_t i = 0, n; i < g->n_entries && r == 0; i += n) {
+    *ret_stuck = false;
+    for (size_t n; j->writing_next < g->n_entries && r == 0; j->writing_next += r == 0 ? n : 0) {
+        size_t i = j->writing_next;
         n = 1;
         if (g->entries[i].identity != NULL) {
             r = identity_write(j, g->entries[i].identity);
@@ -40,6 +43,7 @@ static int group_write(struct journal *j, struct group *g)
         n = count_fitting(j, g, i);
         if (n == 0) {
             r = segment_begin(j);
+            *ret_stuck = r == -ENOSPC;
             if (r < 0)
                 return r;
             n = count_fitting(j, g, i);
@@ -72,15 +76,23 @@ static int group_take(struct journal *j)
 
     pthread_mutex_lock(&j->mutex);
     r = j->append_error;
-    if (r == 0 && j->gather.n_entries > 0) {
+    if (r == 0 && !j->is_writing && j->gather.n_entries > 0) {
         struct group empty = j->writing;
         group_close(&j->gather);
         j->writing = j->gather;
         j->gather = empty;
         j->is_writing = true;
+        j->writing_next = 0;
     }
     pthread_mutex_unlock(&j->mutex);
     return r;
+}
+
+static void group_stick(struct journal *j, bool is_stuck)
+{
+    pthread_mutex_lock(&j->mutex);
+    j->is_stuck = is_stuck;
+    pthread_mutex_unlock(&j->mutex);
 }
 
 static void group_finish(struct journal *j)
@@ -107,6 +119,7 @@ static int fail(struct journal *j, int error)
 int journal_write(struct journal *j)
 {
     uint64_t bytes;
+    bool is_stuck;
     int r;
 
     /* Only this thread sets it. Nothing is tried again: the disk may have lost what it says is there (trap 37). */
@@ -117,7 +130,10 @@ int journal_write(struct journal *j)
         return fail(j, r);
     bytes = j->writing.framed_bytes;
     if (j->is_writing) {
-        r = group_write(j, &j->writing);
+        r = group_write(j, &j->writing, &is_stuck);
+        group_stick(j, is_stuck);
+        if (is_stuck) /* not durable, readable, and tried again */
+            return 0;
         if (r < 0)
             return fail(j, r);
         group_finish(j);
