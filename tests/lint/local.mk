@@ -10,4 +10,4 @@ lint_tests = \
 	tests/lint/scripts \
 	tests/lint/prove
 LINT_TESTS = $(lint_tests)
-EXTRA_DIST += $(lint_tests) tests/lint/lib.sh
+EXTRA_DIST += $(lint_tests) tests/lint/lib.sh tests/lint/analyze tests/lint/cppcheck.h daemon/journal/.clang-tidy

@@ -40,7 +40,7 @@ static struct value *from_bytes(const uint8_t *bytes, size_t size)
 static struct value *encoded(const struct value_fields *f)
 {
     const size_t size = value_encoded_size(f);
-    uint8_t *bytes = malloc(size);
+    uint8_t *bytes = calloc(1, size);
     assert_non_null(bytes);
     value_encode(f, bytes);
     struct value *v = from_bytes(bytes, size);
