@@ -382,6 +382,8 @@ int serve_replica(struct config *c, const char *config_path, replica_id_t id, co
         for (int i = 0; i < DRAIN_TURNS_MAX && uv_run(&s->loop, UV_RUN_NOWAIT); i++)
             ;
         uv_loop_close(&s->loop);
+        signal(SIGTERM, SIG_IGN); /* the loop has let go of them: a second wish must not make this a death by signal */
+        signal(SIGINT, SIG_IGN);
     }
     if (s) {
         faults_free(s->faults);

@@ -224,7 +224,7 @@ int supervisor_run(const struct config *c, const char *config_path, const char *
         if (signal_number > 0)
             handle(&s, signal_number);
     }
-    sigprocmask(SIG_SETMASK, &s.inherited, NULL);
+    /* They stay blocked: a second Ctrl-C must not turn an orderly stop into a death by signal. */
     if (s.stopping)
         return EXIT_SUCCESS;
     log_line(LOG_LEVEL_ERROR, "no replica is left that could be started; stopping");
