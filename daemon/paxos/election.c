@@ -246,19 +246,21 @@ static void judge_stalled_lead(struct replica *r)
 
 /* A hole that its leader left: it stands just above a commit that has not moved for long, and this replica lacks it,
  * but has what was accepted above it. A laggard or a slow disk shows the leader's commit moving, so it does not bid
- * here. */
+ * here. The leader itself waits longer, until it has given way once: perhaps no follower is able to bid, or there is
+ * none. */
 static bool sees_hole(struct replica *r)
 {
     int leader = election_leader(r);
-    bool alone = config_at(r)->n_members == 1; /* then there is no follower to do it */
-    if (leader < 0 || ((uint32_t)leader == r->me && !alone))
+    if (leader < 0)
         return false;
-    slot_t commit = alone ? r->chosen : r->peers[leader].chosen;
+    bool own = (uint32_t)leader == r->me;
+    uint64_t wait = own && config_at(r)->n_members > 1 ? LEAD_STALL_ELECTIONS + 4 : 2;
+    slot_t commit = own ? r->chosen : r->peers[leader].chosen;
     if (!ballot_equal(r->stall_ballot, r->followed) || r->stall_commit != commit) {
         r->stall_ballot = r->followed;
         r->stall_commit = commit;
         r->stall_since_usec = r->now_usec;
-        r->stall_wait_usec = 2 * r->election_usec + prng_below(&r->prng, r->election_usec);
+        r->stall_wait_usec = wait * r->election_usec + prng_below(&r->prng, r->election_usec);
         return false;
     }
     const struct cell *hole = window_find(&r->window, commit + 1);
