@@ -52,6 +52,7 @@ struct peer {
     /* phase 1 */
     bool complete;        /* every page of its promise is here      */
     slot_t covered_until; /* its pages are here up to this slot     */
+    slot_t omitted_until; /* they leave out what it knew as chosen  */
     uint32_t page_slots;  /* of its pages; 0: not known yet         */
     uint32_t burst_last;  /* the last page that answers the PREPARE */
 
@@ -176,7 +177,7 @@ struct replica {
 
     /* proposer */
     enum phase phase;
-    slot_t phase1_from, phase1_until, learn_until, adopt_next, barrier_slot;
+    slot_t phase1_from, phase1_until, adopt_next, barrier_slot;
     uint64_t prepare_at_usec;
     slot_t next_slot; /* lowest slot without a proposal under the own ballot */
     slot_t self_next; /* below it the own disk's vote is counted            */
@@ -212,6 +213,8 @@ struct replica {
 
     /* first start */
     uint64_t state_nonce, state_at_usec;
+    struct identity recorded[2]; /* what the step's records point to: STARTING and VOTER may come in one */
+    uint32_t n_recorded;
 };
 
 /* effects.c */

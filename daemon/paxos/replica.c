@@ -9,7 +9,7 @@ static void step_begin(struct replica *r, uint64_t now_usec)
 {
     if (now_usec > r->now_usec)
         r->now_usec = now_usec;
-    r->n_records = r->n_outgoing = r->n_entries = r->n_reports = r->n_applied = r->n_outcomes = 0;
+    r->n_records = r->n_outgoing = r->n_entries = r->n_reports = r->n_applied = r->n_outcomes = r->n_recorded = 0;
     r->fetch_wanted = (struct fetch_request){0};
     r->released = NULL;
     r->again = false;

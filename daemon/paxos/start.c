@@ -12,7 +12,9 @@ static void identity_record(struct replica *r, enum identity_status status)
 {
     r->identity.status = status;
     identity_install(r);
-    record_push(r, RECORD_IDENTITY)->identity = &r->identity;
+    struct identity *recorded = &r->recorded[r->n_recorded++];
+    *recorded = r->identity;
+    record_push(r, RECORD_IDENTITY)->identity = recorded;
     r->state_at_usec = r->now_usec;
 }
 
