@@ -81,6 +81,9 @@ void reload_apply(struct config *running, const struct config *file, replica_id_
     const struct config_replica *theirs = config_find(file, self);
     struct config_replica *own = &running->replicas[config_find(running, self) - running->replicas];
 
+    ret->failed = false;
+    ret->n_changed = 0;
+    ret->kept[0] = '\0';
     add_changed(ret, own->drop_rate != theirs->drop_rate, "drop_rate");
     add_changed(ret,
                 own->n_skips != theirs->n_skips ||
