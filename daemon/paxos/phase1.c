@@ -70,12 +70,12 @@ void proposer_begin(struct replica *r)
     r->phase = PHASE_PREPARING;
     r->phase1_from = r->chosen + 1;
     r->phase1_until = r->chosen;
-    r->learn_until = 0;
     r->barrier_slot = 0;
     r->flight_bytes = 0;
     for (uint32_t i = 0; i < config_at(r)->n_members; i++) {
         r->peers[i].complete = false;
         r->peers[i].covered_until = r->chosen;
+        r->peers[i].omitted_until = 0;
         r->peers[i].page_slots = 0;
     }
     r->prepare_at_usec = r->now_usec;
@@ -111,8 +111,8 @@ void proposer_promise(struct replica *r, uint32_t from, const struct promise *m)
             return; /* first catch up to the prefix that it reports, then ask for this page again */
     }
     learner_hint(r, from, m->chosen);
-    if (m->chosen > r->learn_until)
-        r->learn_until = m->chosen;
+    if (m->chosen > p->omitted_until)
+        p->omitted_until = m->chosen;
     for (uint32_t i = 0; i < m->n_entries; i++)
         if (m->entries[i].slot > r->chosen)
             report(r, from, &m->entries[i]);
@@ -146,11 +146,13 @@ void proposer_body(struct replica *r, uint32_t from, const struct entry *e)
     c->adopted = value_ref(e->value);
 }
 
+/* Of those who promised, whoever left out slots as chosen that are not learned yet does not count yet: they need not be
+ * in any page. Others may do without it, since it may be gone before it told them. */
 static bool majority_promised(const struct replica *r)
 {
     uint32_t set = r->bid_seq <= r->durable_seq ? UINT32_C(1) << r->me : 0;
     for (uint32_t i = 0; i < config_at(r)->n_members; i++)
-        if (i != r->me && r->peers[i].complete)
+        if (i != r->me && r->peers[i].complete && r->peers[i].omitted_until <= r->chosen)
             set |= UINT32_C(1) << i;
     return configuration_is_majority(config_at(r), set);
 }
@@ -228,8 +230,7 @@ static void adopt(struct replica *r)
 void phase1_pump(struct replica *r)
 {
     if (r->phase == PHASE_PREPARING) {
-        /* What is known chosen to a promiser is learned first: it need not be in any page. */
-        if (!majority_promised(r) || r->chosen < r->learn_until)
+        if (!majority_promised(r))
             return;
         lead(r);
     }

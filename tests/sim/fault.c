@@ -32,10 +32,8 @@ static void kill_one(struct cluster *c, uint32_t host)
 
 static void stop_one(struct cluster *c, uint32_t host)
 {
-    if (!host_is_usable(&c->hosts[host]))
-        return;
-    host_stop(&c->hosts[host]);
-    host_start_later(&c->hosts[host], cluster_random(c, 800 * MSEC, 2000 * MSEC));
+    if (host_is_usable(&c->hosts[host]))
+        host_stop(&c->hosts[host]);
 }
 
 static void pause_one(struct cluster *c, uint32_t host)

@@ -130,6 +130,20 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
 
 /* --- its loop --- */
 
+static void start_call(struct cluster *c, void *user, uint64_t argument)
+{
+    (void)argument;
+    struct host *h = user;
+    if (!h->up && cluster_chance(c, 60))
+        h->disk.cut_start = (uint32_t)cluster_random(c, 1, 12);
+    host_start(h);
+}
+
+void host_start_later(struct host *h, uint64_t usec)
+{
+    cluster_call_at(h->cluster, h->cluster->now_usec + usec, start_call, h, 0);
+}
+
 static void end(struct host *h);
 
 static void run_closes(struct host *h)
@@ -155,6 +169,7 @@ static void turn(struct host *h)
     if (h->stopped) {
         end(h);
         cluster_trace(c, (int)h->index, "stopped");
+        host_start_later(h, cluster_random(c, 1 * MSEC, 1000 * MSEC));
         return;
     }
     if (h->idling && !h->turn_due) {
@@ -260,20 +275,6 @@ static void check_refusal(struct host *h, int status)
         h->refused = true;
     } else if (status != EXIT_DISK || !h->disk.full)
         cluster_fail(c, "host %u does not start (exit status %d): %s", h->index, status, h->last_error);
-}
-
-static void start_call(struct cluster *c, void *user, uint64_t argument)
-{
-    (void)argument;
-    struct host *h = user;
-    if (!h->up && cluster_chance(c, 60))
-        h->disk.cut_start = (uint32_t)cluster_random(c, 1, 12);
-    host_start(h);
-}
-
-void host_start_later(struct host *h, uint64_t usec)
-{
-    cluster_call_at(h->cluster, h->cluster->now_usec + usec, start_call, h, 0);
 }
 
 void host_start(struct host *h)

@@ -233,7 +233,7 @@ void host_start_later(struct host *h, uint64_t usec);
 /* Power loss: of what was not synced, some survives by the seed, or nothing with `cut_all`. */
 void host_crash(struct host *h, bool cut_all);
 void host_kill(struct host *h); /* the process alone: what it wrote is in the page cache */
-void host_stop(struct host *h); /* in an orderly way: it hands over first; .up falls later */
+void host_stop(struct host *h); /* in an orderly way: it hands over first, goes, and comes again */
 void host_wipe(struct host *h); /* crash, and a new blank disk of a new life */
 void host_free(struct host *h);
 void host_step(struct host *h, struct event *e); /* an operator's: fills in .now_usec */
