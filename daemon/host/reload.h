@@ -23,7 +23,8 @@ struct reload {
  * regular file is refused. */
 bool reload_read(const char *path, replica_id_t self, struct config *ret_file, struct reload *ret);
 
-/* Makes `running` say what `file` says where that can change, and tells in `ret`, from anew, what did. `self` is in both. */
+/* Makes `running` say what `file` says where that can change, and tells in `ret`, from anew, what did. `self` is in
+ * both. */
 void reload_apply(struct config *running, const struct config *file, replica_id_t self, struct reload *ret);
 
 /* "drop_rate, log_format"; "" where nothing changed. Answers `ret`. */
