@@ -3,6 +3,7 @@
  * Input: the file. Checked besides: a good one is within its ranges and makes an identity that can be stored; a bad one
  * is explained in one line of text. */
 #include "host/config.h"
+#include "host/reload.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_error(const char *error)
@@ -51,6 +52,26 @@ static void check_identity(const struct config *c)
     fuzz_check(hash_equal(&i.bootstrap, &hash));
 }
 
+/* A running replica takes up all that it can, at once. */
+static void check_reload(const struct config *c)
+{
+    static struct config running;
+    struct reload r = {.path = "conf"}, again = r;
+    char list[64];
+    replica_id_t self = c->replicas[0].id;
+    running = *c;
+    running.replicas[0].drop_rate = 1;
+    running.replicas[0].n_skips = 0;
+    running.log_format = LOG_FORMAT_FULL;
+    running.heartbeat_ms = HEARTBEAT_MS_MAX;
+    running.n_replicas -= c->n_replicas > 1;
+    reload_apply(&running, c, self, &r);
+    fuzz_check(!r.failed && r.n_changed <= RELOAD_KEYS_MAX && strnlen(r.kept, sizeof r.kept) < sizeof r.kept);
+    fuzz_check(strlen(reload_list_changed(&r, list, sizeof list)) < sizeof list);
+    reload_apply(&running, c, self, &again);
+    fuzz_check(again.n_changed == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char error[CONFIG_ERROR_MAX + 1];
@@ -62,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_replicas(&c);
         check_options(&c);
         check_identity(&c);
+        check_reload(&c);
         config_cluster_name_hash(&c);
         config_is_loopback(&c);
     } else {

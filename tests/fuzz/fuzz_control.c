@@ -11,12 +11,21 @@
 #include <unistd.h>
 
 #include "host/control.h"
+#include "host/reload.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/inputs.h"
 #include "tests/unit/fake_driver.h"
 #include "wire/varlink.h"
 
-enum { CLIENTS = 3, QUIET_TURNS = 4, TURNS_MAX = 400, HELD_BYTES_MAX = 8 << 20 };
+enum {
+    CLIENTS = 3,
+    QUIET_TURNS = 4,
+    TURNS_MAX = 400,
+    HELD_BYTES_MAX = 8 << 20,
+    WAITS_MAX = 4,
+    WAIT_USEC = 3000,
+    TEXT_MAX = 3000,
+};
 
 struct client {
     int fd; /* 0: not open */
@@ -30,6 +39,8 @@ static char path[PATH_MAX], directory[PATH_MAX];
 static uv_loop_t loop;
 static struct driver *driver;
 static struct client clients[CLIENTS], *client;
+static int waits;
+static struct reload reloaded;
 
 static void remove_directory(void)
 {
@@ -134,10 +145,12 @@ static void send_long(size_t text_size)
 
 static void append(unsigned n)
 {
-    for (unsigned i = 0; i < n; i++) {
-        static const char text[] = "a\"b\\c\n\xc3\xa4\xff 0123456789012345678901234567890123456789";
-        fake_append(driver, i % 3 == 0 ? "" : "anna", text, i % sizeof text, i % 5 == 4);
-    }
+    static const char odd[] = "a\"b\\c\n\xc3\xa4\xff\xc3";
+    char text[TEXT_MAX];
+    memset(text, 'x', sizeof text);
+    memcpy(text, odd, sizeof odd - 1);
+    for (unsigned i = 0; i < n; i++)
+        fake_append(driver, i % 3 == 0 ? "" : "anna", text, i % 4 == 3 ? sizeof text : i % 12, i % 5 == 4);
     fake_moved(driver);
 }
 
@@ -161,8 +174,28 @@ static void bend_status(uint8_t how)
     s->replica.lagging = how & 128;
 }
 
+static void wait_some(void)
+{
+    if (waits++ < WAITS_MAX)
+        usleep(WAIT_USEC);
+}
+
+/* Fails every second time. */
+static const struct reload *reload(void *user)
+{
+    struct reload *r = user;
+    r->path = "/etc/conf";
+    r->failed = !r->failed;
+    r->line = 3;
+    snprintf(r->reason, sizeof r->reason, "f: is missing");
+    r->n_changed = 1;
+    r->changed[0] = "drop_rate";
+    return r;
+}
+
 static void act(enum control_act a, struct fuzz_input *in)
 {
+    static const replica_id_t leaders[] = {0, 1, 2, REPLICA_ID_NONE};
     switch (a) {
     case CONTROL_HOLD:
         driver->hold = !driver->hold;
@@ -205,6 +238,12 @@ static void act(enum control_act a, struct fuzz_input *in)
         break;
     case CONTROL_LONG:
         send_long((size_t)fuzz_u8(in) * 64);
+        break;
+    case CONTROL_WAIT:
+        wait_some();
+        break;
+    case CONTROL_LEADER:
+        driver->status.replica.leader = leaders[fuzz_u8(in) % 4];
         break;
     case CONTROL_TURN:
     case CONTROL_ACTS:
@@ -260,7 +299,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                       .version = "1.2.3",
                                       .id = 1,
                                       .state_dir = "/state/1",
-                                      .log_path = "/log/1"};
+                                      .log_path = "/log/1",
+                                      .reload = reload,
+                                      .reload_user = &reloaded};
+    waits = 0;
+    reloaded.failed = false;
     fuzz_check(control_start(&o, &control) == 0);
     client = &clients[0];
     client_open(client);

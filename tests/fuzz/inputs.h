@@ -28,7 +28,9 @@ enum control_act {
     CONTROL_SWITCH,    /* argument: the client that goes on, opened where it is not    */
     CONTROL_READ,
     CONTROL_CLOSE,
-    CONTROL_LONG, /* argument: a Submit of so many times 64 bytes of text              */
+    CONTROL_LONG,   /* argument: a Submit of so many times 64 bytes of text            */
+    CONTROL_WAIT,   /* some milliseconds pass, a few times at most                     */
+    CONTROL_LEADER, /* argument: who leads, as the driver says                         */
     CONTROL_ACTS,
 };
 

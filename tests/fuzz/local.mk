@@ -31,7 +31,8 @@ EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
 # The seeds, made anew: make fuzz-seeds
 EXTRA_PROGRAMS = tests/fuzz/seeds
 CLEANFILES += tests/fuzz/seeds
-tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c
+tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/seeds.h tests/fuzz/seeds_disk.c tests/fuzz/seeds_peers.c \
+	tests/fuzz/seeds_socket.c
 .PHONY: fuzz fuzz-seeds
 fuzz-seeds: tests/fuzz/seeds
 	tests/fuzz/seeds $(srcdir)/tests/fuzz/corpus

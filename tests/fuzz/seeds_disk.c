@@ -1,0 +1,120 @@
+/* Seeds of what is found in a state directory: the chat log's mark, and the journal. */
+#include "tests/fuzz/seeds.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "host/config.h"
+#include "tests/fuzz/inputs.h"
+
+/* --- the mark --- */
+
+static void make_mark(const char *name, unsigned choices, unsigned upto, unsigned slot, const char *rest)
+{
+    seed_begin("mark", name);
+    put8(choices);
+    put8(upto);
+    put8(slot);
+    put8(0); /* format of what stands in the file */
+    if (choices & MARK_MADE) {
+        put16(0); /* length */
+        put16(0); /* inode  */
+        put8(0);
+    }
+    put(rest, strlen(rest));
+    seed_end();
+}
+
+static void make_marks(void)
+{
+    const unsigned right = MARK_MADE | MARK_INODE_RIGHT | MARK_TAIL_RIGHT | MARK_LOG_TRUE;
+    static const char text[] = "mpaxos chat log mark 1\nslot 5\ninode 17\nlength 3\nformat 0\ntail "
+                               "00112233445566778899aabbccddeeff\n";
+    char raw[sizeof text + 2] = {(char)(sizeof text - 1), 0};
+    memcpy(raw + 2, text, sizeof text);
+    make_mark("goes-on", right, 30, 12, "");
+    make_mark("behind", right, 30, 12, "somebody's line\n");
+    make_mark("rotated", right | MARK_LOG_ROTATED, 30, 12, "");
+    make_mark("moved", right & ~(unsigned)MARK_INODE_RIGHT, 30, 12, "");
+    make_mark("as-json", right | LOG_FORMAT_JSON << MARK_FORMAT_SHIFT, 30, 12, "");
+    make_mark("wrong-tail", right & ~(unsigned)MARK_TAIL_RIGHT, 30, 12, "");
+    seed_begin("mark", "text");
+    put8(MARK_MENDED);
+    put8(9);
+    put16(0);
+    put(raw, 2);
+    put(text, sizeof text - 1);
+    seed_end();
+}
+
+/* --- the journal --- */
+
+static void edit(enum journal_edit op, enum journal_file file, unsigned place, unsigned size)
+{
+    put8(op);
+    put8(file);
+    put16(place);
+    put8(size);
+}
+
+static void make_journal_edits(void)
+{
+    static const char zeros[64];
+    seed_begin("journal", "whole");
+    put8(JOURNAL_EDIT | JOURNAL_CORE);
+    seed_end();
+
+    seed_begin("journal", "torn");
+    put8(JOURNAL_EDIT | JOURNAL_CORE);
+    edit(EDIT_ZERO, SEGMENT_2, 8192, 255);
+    edit(EDIT_DELETE, RESERVE, 0, 0);
+    seed_end();
+
+    seed_begin("journal", "rotten");
+    put8(JOURNAL_EDIT);
+    edit(EDIT_XOR, SEGMENT_1, 5000, 1);
+    put8(0x10);
+    seed_end();
+
+    seed_begin("journal", "misplaced");
+    put8(JOURNAL_EDIT);
+    edit(EDIT_SWAP, SEGMENT_1, 512, 2);
+    put16(1024);
+    edit(EDIT_COPY, SEGMENT_3, 0, SEGMENT_2);
+    seed_end();
+
+    /* The first record's body size, type and slot; the batch's number and count of records. */
+    static const unsigned places[] = {64, 68, 72, 8, 44, 40};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "batch-at-%u", places[i]);
+        seed_begin("journal", name);
+        put8(JOURNAL_EDIT | JOURNAL_MEND | (i % 2 == 0 ? JOURNAL_CORE : 0));
+        edit(EDIT_IN_BATCH, SEGMENT_1, 2 + places[i] * 32, 2);
+        put16(3);
+        seed_end();
+    }
+
+    seed_begin("journal", "superblock");
+    put8(JOURNAL_EDIT | JOURNAL_MEND);
+    edit(EDIT_WRITE, SUPERBLOCK_0, 72, 8);
+    put(zeros, 8);
+    edit(EDIT_CUT, SUPERBLOCK_1, 100, 0);
+    seed_end();
+
+    seed_begin("journal", "files");
+    put8(JOURNAL_MEND);
+    put8(SUPERBLOCK_0);
+    put16(16);
+    put("mpxsuper\1\0\0\0abcd", 16);
+    put8(SEGMENT_1);
+    put16(64);
+    put(zeros, 64);
+    seed_end();
+}
+
+void make_disk_seeds(void)
+{
+    make_marks();
+    make_journal_edits();
+}

@@ -1,0 +1,253 @@
+/* Seeds of what replicas say to each other: single datagrams, a whole cluster, one core. */
+#include "tests/fuzz/seeds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "paxos/membership.h"
+#include "tests/fuzz/inputs.h"
+#include "tests/unit/datagrams.h"
+#include "tests/unit/messages.h"
+
+/* --- datagrams --- */
+
+enum { ROOM = 512, SEED_DATAGRAMS_BYTES_MAX = 700, CONFIGURATION_MEMBERS = 3 };
+
+static size_t total_size(const struct datagrams *d)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < d->n; i++)
+        size += d->all[i].size;
+    return size;
+}
+
+static void put_datagrams(const char *name, const struct message *m, uint8_t choices)
+{
+    struct datagrams *d = datagrams_new();
+    datagrams_write(d, m, 1, ROOM);
+    seed_begin("datagram", name);
+    put8(choices);
+    for (size_t i = 0; i < d->n; i++) {
+        put16((unsigned)d->all[i].size);
+        put(d->all[i].bytes, d->all[i].size);
+    }
+    seed_end();
+    datagrams_free(d);
+}
+
+/* One of each type, small. */
+static void make_random_datagrams(void)
+{
+    struct prng p;
+    prng_seed(&p, 1);
+    for (int i = 0; i < MESSAGE_TYPES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "type-%02d", (int)message_types[i]);
+        for (bool small = false; !small;) {
+            struct message m;
+            struct datagrams *d = datagrams_new();
+            message_random(&p, message_types[i], ROOM, 3, &m);
+            datagrams_write(d, &m, 1, ROOM);
+            small = d->n > 0 && total_size(d) <= SEED_DATAGRAMS_BYTES_MAX;
+            if (small)
+                put_datagrams(name, &m, DATAGRAM_MEND_CHECKSUM);
+            datagrams_free(d);
+            message_forget(&m);
+        }
+    }
+}
+
+static struct value *make_value(const struct value_fields *f)
+{
+    static const struct hash128 key = {{1, 2, 3}};
+    struct value *v = calloc(1, sizeof *v + value_encoded_size(f));
+    if (v == NULL)
+        abort();
+    v->size = (uint32_t)value_encoded_size(f);
+    value_encode(f, v->bytes);
+    if (!value_parse(v, &key))
+        abort();
+    return v;
+}
+
+static void make_accept(void)
+{
+    const struct value_fields f = {.type = VALUE_MESSAGE,
+                                   .stream = 5,
+                                   .n = 1,
+                                   .author = "anna",
+                                   .author_size = 4,
+                                   .key = "k",
+                                   .key_size = 1,
+                                   .text = "hello",
+                                   .text_size = 5};
+    const struct value_fields none = {.type = VALUE_NOOP};
+    struct value *v = make_value(&f), *noop = make_value(&none);
+    const struct entry entries[] = {{.slot = 3, .value = v}, {.slot = 4, .value = noop}, {.slot = 9, .value = v}};
+    const struct message m = {.type = MESSAGE_ACCEPT,
+                              .accept = {.ballot = {.round = 2, .gen = 1, .id = 3},
+                                         .commit = 2,
+                                         .n_entries = sizeof entries / sizeof entries[0],
+                                         .entries = entries}};
+    put_datagrams("accept", &m, DATAGRAM_MEND_CHECKSUM);
+    put_datagrams("accept-mended", &m, DATAGRAM_MEND_HEADER);
+    put_datagrams("accept-as-is", &m, 0);
+    free(v);
+    free(noop);
+}
+
+/* One value in several datagrams. */
+static void make_cut_body(void)
+{
+    static char text[700];
+    memset(text, 'x', sizeof text);
+    const struct value_fields f = {.type = VALUE_MESSAGE, .key = "k", .key_size = 1, .text = text, .text_size = 700};
+    struct value *v = make_value(&f);
+    const struct message m = {.type = MESSAGE_BODY,
+                              .body = {.slot = 8, .ballot = {.round = 2, .gen = 1, .id = 3}, .value = v}};
+    put_datagrams("body-cut", &m, DATAGRAM_MEND_CHECKSUM);
+    free(v);
+}
+
+static void make_slot0(void)
+{
+    struct configuration c = {.alpha = 64, .dedup_slots = 9, .streams_max = 7, .n_members = CONFIGURATION_MEMBERS};
+    uint8_t text[CONFIGURATION_BYTES_MAX];
+    for (uint32_t i = 0; i < c.n_members; i++) {
+        c.members[i] = (struct member){.life = 7 + i, .gen = 1, .id = (replica_id_t)i, .address_size = 4};
+        memcpy(c.members[i].address, "h:60", 4);
+    }
+    struct value_fields f = {.type = VALUE_CONFIG, .text = text};
+    f.text_size = (uint32_t)configuration_encode(&c, text);
+    struct value *v = make_value(&f);
+    const struct message m = {.type = MESSAGE_STATE,
+                              .state = {.nonce = 1, .answer = 2, .status = IDENTITY_STARTING, .slot0 = v}};
+    put_datagrams("state-slot0", &m, DATAGRAM_MEND_CHECKSUM);
+    free(v);
+}
+
+/* --- the cluster --- */
+
+static void acts(const char *name, unsigned shape, size_t n, const uint8_t (*list)[2])
+{
+    seed_begin("cluster", name);
+    put8(1);
+    put8(shape);
+    put8(0xff);
+    put(list, 2 * n);
+    seed_end();
+}
+
+#define ACTS(name, shape, ...)                                                                                         \
+    do {                                                                                                               \
+        static const uint8_t list[][2] = {__VA_ARGS__};                                                                \
+        acts(name, shape, sizeof list / sizeof list[0], list);                                                         \
+    } while (0)
+
+/* Shapes: 0 three voters, 8 three blank disks, 1 five voters, 3 one. */
+static void make_cluster_acts(void)
+{
+    ACTS("calm", 0, {ACT_WAIT, 200}, {ACT_SUBMIT, 9}, {ACT_WAIT, 20}, {ACT_POSITION, 1}, {ACT_WAIT, 20});
+    ACTS("one", 3, {ACT_WAIT, 200}, {ACT_SUBMIT, 9}, {ACT_CRASH, 128}, {ACT_START, 0}, {ACT_SUBMIT, 3});
+    ACTS("blank", 8, {ACT_RUN, 30}, {ACT_CRASH, 1}, {ACT_WAIT, 20}, {ACT_START, 1}, {ACT_WAIT, 200}, {ACT_WIPE, 2});
+    ACTS("leader-crash", 0, {ACT_WAIT, 200}, {ACT_SUBMIT, 21}, {ACT_RUN, 9}, {ACT_CRASH, 0}, {ACT_CRASH, 129},
+         {ACT_CRASH, 2}, {ACT_START, 0}, {ACT_START, 1}, {ACT_WAIT, 150}, {ACT_RETRY, 2}, {ACT_START, 2});
+    ACTS("cut", 1, {ACT_WAIT, 200}, {ACT_SUBMIT, 5}, {ACT_ISOLATE, 4}, {ACT_CUT, 11}, {ACT_WAIT, 200}, {ACT_SUBMIT, 4},
+         {ACT_SUBMIT, 0}, {ACT_WAIT, 100}, {ACT_HEAL, 0}, {ACT_CONFLICT, 3}, {ACT_WAIT, 50});
+    ACTS("late", 0, {ACT_WAIT, 200}, {ACT_SUBMIT, 2}, {ACT_DELAY, 30}, {ACT_DOUBLE, 60}, {ACT_LOSE, 3}, {ACT_DEAFEN, 5},
+         {ACT_SUBMIT, 1}, {ACT_WAIT, 100}, {ACT_DEAFEN, 5}, {ACT_PAUSE, 40}, {ACT_WAIT, 100});
+    ACTS("disk", 0, {ACT_WAIT, 200}, {ACT_STALL, 99}, {ACT_SPACE, 1}, {ACT_SUBMIT, 2}, {ACT_WAIT, 90}, {ACT_CRASH, 130},
+         {ACT_SPACE, 1}, {ACT_START, 2}, {ACT_WALL, 9}, {ACT_SUBMIT, 11}, {ACT_CLOSE, 1});
+    ACTS("operator", 0, {ACT_WAIT, 200}, {ACT_SKIP, 60}, {ACT_SUBMIT, 30}, {ACT_TRANSFER, 1}, {ACT_WEATHER, 0x4f},
+         {ACT_SUBMIT, 31}, {ACT_WAIT, 200}, {ACT_SUBMIT, 32});
+}
+
+/* --- one core --- */
+
+static void replica(enum replica_act a, int argument)
+{
+    put8(a);
+    if (argument >= 0)
+        put8((unsigned)argument);
+}
+
+/* With proper peers. */
+static void put_time(unsigned beats)
+{
+    for (unsigned i = 0; i < beats; i++) {
+        replica(REPLICA_WAIT, 10);
+        replica(REPLICA_BEAT, 0);
+    }
+}
+
+/* It bids within a second, and leads. */
+static void put_election(void)
+{
+    put_time(16);
+    replica(REPLICA_DURABLE, -1);
+    replica(REPLICA_PROMISE, 1);
+    replica(REPLICA_DURABLE, -1);
+    replica(REPLICA_ACK, 1);
+    put_time(2);
+}
+
+static void make_replica_acts(void)
+{
+    seed_begin("replica", "leader");
+    put8(0);
+    put_election();
+    for (int i = 0; i < 4; i++) {
+        replica(REPLICA_SUBMIT, 0);
+        put16(0x28 + 0x20 * (unsigned)i);
+        replica(REPLICA_POSITION, -1);
+        replica(REPLICA_DURABLE, -1);
+        replica(REPLICA_ACK, i % 2);
+        replica(REPLICA_WAIT, 4);
+    }
+    replica(REPLICA_TRANSFER, 1);
+    replica(REPLICA_WAIT, 60);
+    replica(REPLICA_RESTART, 1);
+    seed_end();
+
+    seed_begin("replica", "skipper");
+    put8(0);
+    put_election();
+    replica(REPLICA_SKIP, 26);
+    put8(27);
+    replica(REPLICA_SUBMIT, 0);
+    put16(0x28);
+    replica(REPLICA_SPACE, 0);
+    replica(REPLICA_CANCEL, 0);
+    replica(REPLICA_DURABLE, -1);
+    replica(REPLICA_ACK, 0);
+    seed_end();
+
+    /* Message types that anybody may send, with fields that are mostly zero. */
+    for (unsigned type = MESSAGE_HEARTBEAT; type <= MESSAGE_TRANSFER; type++) {
+        char name[32];
+        snprintf(name, sizeof name, "type-%02u", type);
+        seed_begin("replica", name);
+        put8(type == MESSAGE_STATE);
+        replica(REPLICA_WAIT, 10);
+        replica(REPLICA_BEAT, 7);
+        for (unsigned i = 0; i < 3; i++) {
+            static const uint8_t fields[] = {1, 0x60, 25, 0x30, 25, 1, 0x21, 26, 7, 0, 1, 0, 0, 0, 0, 0};
+            put8(REPLICA_MESSAGE + type - MESSAGE_HEARTBEAT);
+            put(fields, sizeof fields);
+        }
+        replica(REPLICA_DURABLE, -1);
+        replica(REPLICA_FETCHED, -1);
+        seed_end();
+    }
+}
+
+void make_peer_seeds(void)
+{
+    make_random_datagrams();
+    make_accept();
+    make_cut_body();
+    make_slot0();
+    make_cluster_acts();
+    make_replica_acts();
+}
