@@ -83,8 +83,8 @@ def test_bad_parameters_are_named(context):
             reply = c.receive_raw()
             assert reply["error"] == "org.varlink.service.InvalidParameter", (method, parameters, reply)
             assert reply["parameters"]["parameter"].startswith(name), (method, parameters, reply)
-        for method in ("AddMember", "Reload"):
-            c.send(method, {"id": 1, "address": "x"} if method == "AddMember" else {})
+        for method in ("AddMember", "RemoveMember", "ReplaceMember"):
+            c.send(method, {"id": 1, "address": "x"})
             assert c.receive_raw()["error"] == "org.varlink.service.MethodNotImplemented"
         c.send("org.mpaxos.Replica.Nothing")
         assert c.receive_raw()["error"] == "org.varlink.service.MethodNotFound"
