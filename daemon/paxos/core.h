@@ -53,7 +53,6 @@ struct peer {
     bool complete;        /* every page of its promise is here      */
     slot_t covered_until; /* its pages are here up to this slot     */
     slot_t omitted_until; /* they leave out what it knew as chosen  */
-    slot_t omitted_until; /* they leave out what it knew as chosen  */
     uint32_t page_slots;  /* of its pages; 0: not known yet         */
     uint32_t burst_last;  /* the last page that answers the PREPARE */
 
