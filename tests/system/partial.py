@@ -91,6 +91,25 @@ class Pentagon(Scenario):
         return leader, [(circle[i], circle[(i + 1) % 5]) for i in range(5)]
 
 
+class RandomLinks(Scenario):
+    """Any cuts, in one direction or both, that leave somebody linked to a majority."""
+
+    name = "random links"
+
+    def __init__(self, seed):
+        self.random = randomness.Random(seed)
+
+    def arrange(self, leader, others):
+        while True:
+            share, cut = self.random.uniform(0.3, 0.6), []
+            for link in itertools.combinations(range(5), 2):
+                ways = [link, link[::-1]]
+                if self.random.random() > share:
+                    cut += ways if self.random.random() < 0.8 else [self.random.choice(ways)]
+            if any(sum(distance(5, cut, i, j) == 1 for j in range(5)) >= 2 for i in range(5)):
+                return None, cut
+
+
 def compared():
     """Those that other systems are held against."""
     return [QuorumLoss(), ConstrainedElection(), Chain(3), Chain(5)]

@@ -20,7 +20,7 @@ class Replicas:
 
     def __init__(self, context, n):
         self.lan = lan.Lan(n)
-        self.cluster = Cluster(context, f=n // 2, replicas={
+        self.cluster = Cluster(context, f=n // 2, name=f"cluster{len(context.clusters)}", replicas={
             i: {"ip": self.lan.address(i), "port": 7000} for i in range(n)})
         for r in self.cluster:
             self.start(r.number)
@@ -30,6 +30,7 @@ class Replicas:
         return self
 
     def __exit__(self, *_):
+        self.cluster.close()
         self.lan.close()
 
     def start(self, i):
@@ -140,3 +141,8 @@ def test_leader_that_hears_nobody(context):
 def test_circle_of_one_way_cuts(context):
     """The leader keeps a majority, and all others reach it over one other: nothing changes."""
     go_through(context, partial.Pentagon(), changes_max=0)
+
+
+def test_random_cuts(context):
+    for _ in range(3):
+        go_through(context, partial.RandomLinks(context.random.randrange(2**32)))
