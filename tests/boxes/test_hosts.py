@@ -44,7 +44,7 @@ def test_everyday(context):
 
 def status_is_told(replica, cluster):
     text = replica.box.property(replica.unit, "StatusText")
-    led = "Leader" if cluster.leader() is replica else f"Follower of {cluster.leader().number}"
+    led = "Leader" if cluster.leader() is replica else f"Follower of replica {cluster.leader().number}"
     return text.startswith(led) and "chosen up to slot" in text and "3 of 3 linked" in text
 
 
