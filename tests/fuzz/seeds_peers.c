@@ -192,6 +192,49 @@ static void put_election(void)
     put_time(2);
 }
 
+static void message(enum message_type type, const uint8_t *fields, size_t size)
+{
+    put8(REPLICA_MESSAGE + type - MESSAGE_HEARTBEAT);
+    put(fields, size);
+}
+
+/* Blank disks, of which an operator lets a majority start. */
+static void make_bootstrap(void)
+{
+    static const uint8_t one_is_empty[] = {1, 0x02, 0}, one_starts[] = {1, 0x16}, three_starts[] = {0, 0x16};
+    seed_begin("replica", "bootstrap");
+    put8(1);
+    replica(REPLICA_WAIT, 10);
+    message(MESSAGE_STATE, one_is_empty, sizeof one_is_empty);
+    replica(REPLICA_BOOTSTRAP, -1);
+    replica(REPLICA_DURABLE, -1);
+    message(MESSAGE_STATE, one_starts, sizeof one_starts);
+    message(MESSAGE_STATE, three_starts, sizeof three_starts);
+    replica(REPLICA_DURABLE, -1);
+    put_election();
+    seed_end();
+}
+
+/* A follower of more slots than its window holds, who is asked for the first ones. */
+static void make_old_slots(void)
+{
+    static const uint8_t fetch[] = {1, 0xf1, 20, 0, 0, 0, 255};
+    seed_begin("replica", "old-slots");
+    put8(0);
+    for (unsigned slot = 1; slot <= 30; slot++) {
+        /* As take_slot() reads them: near the chosen prefix, or small. */
+        unsigned chosen = slot > 2 ? slot - 2 : 0, as_read = chosen + slot < 24 ? slot : 26;
+        const uint8_t accept[] = {1, 0x60, (uint8_t)(chosen + slot - 1 < 24 ? slot - 1 : 25), 1, (uint8_t)as_read,
+                                  0}; /* a no-op */
+        message(MESSAGE_ACCEPT, accept, sizeof accept);
+        replica(REPLICA_DURABLE, -1);
+    }
+    message(MESSAGE_FETCH, fetch, sizeof fetch);
+    replica(REPLICA_FETCHED, -1);
+    replica(REPLICA_RESTART, 0);
+    seed_end();
+}
+
 static void make_replica_acts(void)
 {
     seed_begin("replica", "leader");
@@ -233,8 +276,7 @@ static void make_replica_acts(void)
         replica(REPLICA_BEAT, 7);
         for (unsigned i = 0; i < 3; i++) {
             static const uint8_t fields[] = {1, 0x60, 25, 0x30, 25, 1, 0x21, 26, 7, 0, 1, 0, 0, 0, 0, 0};
-            put8(REPLICA_MESSAGE + type - MESSAGE_HEARTBEAT);
-            put(fields, sizeof fields);
+            message(type, fields, sizeof fields);
         }
         replica(REPLICA_DURABLE, -1);
         replica(REPLICA_FETCHED, -1);
@@ -250,4 +292,6 @@ void make_peer_seeds(void)
     make_slot0();
     make_cluster_acts();
     make_replica_acts();
+    make_bootstrap();
+    make_old_slots();
 }
