@@ -157,6 +157,7 @@ static void settled(void *user, uint64_t tag, enum submit_result result, slot_t 
     case SUBMIT_CONFLICT:
         check_slot(h, o, result, slot);
         o->state.n_conflicts++;
+        o->state.n_unknown++; /* once the other's key is forgotten, a datagram that late may still store it */
         if (!o->key_shared)
             cluster_fail(c, "operation %lu conflicts, but its key is its own", o->id);
         break;

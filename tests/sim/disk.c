@@ -170,6 +170,10 @@ static bool write_once(struct host *h)
 void disk_write(struct host *h)
 {
     h->disk.writing = false;
+    if (h->stalled_until_usec > h->cluster->now_usec) {
+        write_at(h, h->stalled_until_usec);
+        return;
+    }
     if (!write_once(h)) {
         h->disk.failing = false;
         host_kill(h);

@@ -117,6 +117,8 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
     struct host *h = world_host();
     struct cluster *c = h->cluster;
     c->steps++;
+    if (event->now_usec != c->now_usec)
+        cluster_fail(c, "host %u: its core is told another time than the monotonic one (trap 30)", h->index);
     if (event->type == EVENT_SUBMIT)
         clients_handed_over(h, event->submissions, event->n_submissions);
     memset(ret, 0xe5, sizeof(*ret));
@@ -260,7 +262,7 @@ static void stopped(void *user, int exit_status)
     h->stopped = true;
 }
 
-/* Data errors only where there was rot; other failures to start only where the disk is full. */
+/* Data errors only where there was rot; other failures only where the disk is full before the first record. */
 static void check_refusal(struct host *h, int status)
 {
     struct cluster *c = h->cluster;
@@ -273,7 +275,7 @@ static void check_refusal(struct host *h, int status)
         host_start_later(h, cluster_random(c, 1 * MSEC, 500 * MSEC));
     } else if (status == EXIT_REFUSED && h->disk.n_rot > 0) {
         h->refused = true;
-    } else if (status != EXIT_DISK || !h->disk.full)
+    } else if (status != EXIT_DISK || !h->disk.full || h->disk.n_records > 0)
         cluster_fail(c, "host %u does not start (exit status %d): %s", h->index, status, h->last_error);
 }
 

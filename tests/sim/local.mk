@@ -35,7 +35,7 @@ tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) \
 tests_sim_sim_LDADD = daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a daemon/journal/libjournal.a \
 	daemon/paxos/libpaxos.a
 check_PROGRAMS += tests/sim/sim
-EXTRA_DIST += tests/sim/check tests/sim/seeds
+EXTRA_DIST += tests/sim/check tests/sim/mutants tests/sim/seeds
 SIM_TESTS = tests/sim/check
 
 SIM_SECONDS = 60

@@ -101,6 +101,9 @@ static void check_heartbeat(struct host *h, const struct heartbeat *b)
 
 static void check_message(struct host *h, const struct message *m)
 {
+    if (m->type == MESSAGE_NACK && ballot_compare(m->nack.promised, m->nack.rejected) <= 0)
+        cluster_fail(h->cluster, "host %u refuses ballot %lu.%u, which is not below its promise (trap 5)", h->index,
+                     m->nack.rejected.round, m->nack.rejected.id);
     if (m->type == MESSAGE_PREPARE)
         observer_use_ballot(h, m->prepare.ballot, false);
     if (m->type == MESSAGE_CONFIRM)

@@ -6,11 +6,13 @@
 #include "host/driver_internal.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/observer.h"
+#include "tests/sim/world.h"
 
 enum { CORE_LIMIT_S = 30, PEACE_LIMIT_S = 60 };
 
 static void heal_host(struct cluster *c, struct host *h)
 {
+    bool stalled = h->stalled_until_usec > c->now_usec;
     h->stalled_until_usec = 0; /* a pause ends by itself, and what waits for its end with it */
     h->sync_min_usec = 100;
     h->sync_max_usec = 2 * MSEC;
@@ -24,6 +26,11 @@ static void heal_host(struct cluster *c, struct host *h)
         faults_set(h->faults, 0, FAULT_BOTH, REPLICA_ID_NONE, 0, c->now_usec);
     if (!h->up)
         host_start(h);
+    world_enter(h);
+    if (h->up && stalled) {
+        h->disk.writing = false;
+        disk_kick(h);
+    }
 }
 
 static bool is_sound(const struct host *h)
@@ -48,7 +55,7 @@ static bool is_settled(struct cluster *c, void *user)
         const struct host *h = &c->hosts[i];
         if (!(r->set >> i & 1) || !is_sound(h))
             continue;
-        if (!h->up || h->chosen < observer_chosen(c) || (chosen && h->chosen != chosen))
+        if (!host_is_usable(h) || h->chosen < observer_chosen(c) || (chosen && h->chosen != chosen))
             return false;
         chosen = h->chosen;
     }
@@ -131,12 +138,37 @@ static uint64_t make_core_work(struct cluster *c)
             bool healed = (r.set >> i & 1) && (r.set >> j & 1) && (i == r.hub || j == r.hub);
             n->cut[i][j] = !healed && (n->cut[i][j] || cluster_chance(c, 300));
         }
-        if (!(r.set >> i & 1) && !host_is_usable(&c->hosts[i]))
-            host_kill(&c->hosts[i]); /* what stands still stays so */
+        struct host *h = &c->hosts[i];
+        if (!(r.set >> i & 1) && !host_is_usable(h))
+            host_kill(h); /* what stands still stays so */
+        else if (!(r.set >> i & 1) && cluster_chance(c, 200))
+            h->stalled_until_usec = c->now_usec + 3600 * SECOND;
     }
     memset(n->clogged_usec, 0, sizeof(n->clogged_usec));
     n->loss_permille = n->late_permille = n->corrupt_permille = 0;
     return settle(c, &r, CORE_LIMIT_S * SECOND);
+}
+
+/* In calm nobody deposes the leader, not even a replica that comes back (traps 13, 27). */
+static void check_calm(struct cluster *c)
+{
+    uint32_t i = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
+    struct host *h = &c->hosts[i];
+    uint64_t before = observer_leaderships(c);
+    uint32_t n_others = 0;
+    for (uint32_t j = 0; j < c->options.n_hosts; j++)
+        n_others += j != i && is_sound(&c->hosts[j]);
+    if (2 * n_others <= c->options.n_hosts || !is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
+        return;
+    cluster_trace(c, -1, "calm       but for host %u", i);
+    host_kill(h);
+    cluster_run(c, 5 * c->options.heartbeat_usec);
+    host_start(h);
+    cluster_run(c, 60 * c->options.heartbeat_usec);
+    cluster_settle(c, 10 * SECOND);
+    if (observer_leaderships(c) != before)
+        cluster_fail(c, "the leader changed %lu times in calm, when host %u came back (traps 13, 27)",
+                     observer_leaderships(c) - before, i);
 }
 
 /* The final check: the cluster works, whoever is asked. */
@@ -162,6 +194,7 @@ static void check_works(struct cluster *c)
         clients_flush(c, i, true);
     }
     cluster_settle(c, 10 * SECOND);
+    check_calm(c);
     clients_check(c);
 }
 
