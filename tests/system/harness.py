@@ -10,6 +10,9 @@ import threading
 import time
 
 
+SUPPRESSIONS = pathlib.Path(__file__).resolve().parent / "tsan.supp"
+
+
 class Skip(Exception):
     """The machine lacks what the test needs."""
 
@@ -291,8 +294,9 @@ class Context:
         # only.
         self.sanitized = any(name in self.mpaxosd.read_bytes() for name in (b"__asan_init", b"__tsan_init"))
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
-            given = [x for x in os.environ.get(name, "").split(":") if x and not x.startswith("log_path=")]
+            given = [x for x in os.environ.get(name, "").split(":") if x and not x.startswith(("log_path=", "suppressions="))]
             os.environ[name] = ":".join([*given, f"log_path={base}/sanitizer"])
+        os.environ["TSAN_OPTIONS"] += f":suppressions={SUPPRESSIONS}"
 
     def cluster(self, **options):
         return Cluster(self, **options)
