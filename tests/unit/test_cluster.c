@@ -24,8 +24,8 @@ enum {
     WATCHDOG_S = 120, /* one run that takes longer hangs */
 };
 
-/* Seeds that once showed a fault stay here. */
-static const uint64_t kept_seeds[] = {1};
+/* Seeds that show a fault which the first ones do not: a skipped slot that nobody fills. */
+static const uint64_t kept_seeds[] = {173};
 
 static uint64_t running;
 
