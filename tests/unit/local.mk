@@ -13,6 +13,7 @@ unit_tests = \
 	tests/unit/test_core_clients \
 	tests/unit/test_core_election \
 	tests/unit/test_core_learner \
+	tests/unit/test_core_phase1 \
 	tests/unit/test_core_proposer \
 	tests/unit/test_core_route \
 	tests/unit/test_core_start \
@@ -113,6 +114,7 @@ tests_unit_test_core_acceptor_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_clients_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_election_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_learner_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_phase1_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_route_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_start_LDADD = tests/unit/libcluster.a $(unit_libraries)
