@@ -78,7 +78,7 @@ void proposer_begin(struct replica *r)
         r->peers[i].omitted_until = 0;
         r->peers[i].page_slots = 0;
     }
-    r->prepare_at_usec = r->now_usec;
+    r->prepare_at_usec = r->led_since_usec = r->now_usec;
 }
 
 void proposer_stop(struct replica *r)

@@ -154,12 +154,13 @@ static void check_calm(struct cluster *c)
 {
     uint32_t i = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
     struct host *h = &c->hosts[i];
-    uint64_t before = observer_leaderships(c);
     uint32_t n_others = 0;
     for (uint32_t j = 0; j < c->options.n_hosts; j++)
         n_others += j != i && is_sound(&c->hosts[j]);
     if (2 * n_others <= c->options.n_hosts || !is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
         return;
+    cluster_run(c, c->network.late_max_usec); /* a TRANSFER may still be on its way */
+    uint64_t before = observer_leaderships(c);
     cluster_trace(c, -1, "calm       but for host %u", i);
     host_kill(h);
     cluster_run(c, 5 * c->options.heartbeat_usec);
@@ -194,7 +195,8 @@ static void check_works(struct cluster *c)
         clients_flush(c, i, true);
     }
     cluster_settle(c, 10 * SECOND);
-    check_calm(c);
+    if (cluster_chance(c, 400))
+        check_calm(c);
     clients_check(c);
 }
 
