@@ -77,7 +77,8 @@ void values_release(struct value *released)
 {
     while (released != NULL) {
         struct value *next = released->next;
-        values_discard(released);
+        if (released->refs == 0)
+            values_discard(released);
         released = next;
     }
 }

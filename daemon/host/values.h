@@ -35,7 +35,8 @@ void values_discard(struct value *v);
 /* Gives up one reference; the last one frees it. NULL is allowed. */
 void values_unref(struct value *v);
 
-/* Frees what the core let go of: a list by .next, whose references are gone. */
+/* Frees what the core let go of: a list by .next. One that was applied in the same step may have found a holder since,
+ * who keeps it. */
 void values_release(struct value *released);
 
 /* Writes stream and number into an encoding that nobody has parsed yet: they are given when it is handed to the core.

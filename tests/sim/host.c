@@ -275,7 +275,7 @@ static void check_refusal(struct host *h, int status)
         host_start_later(h, cluster_random(c, 1 * MSEC, 500 * MSEC));
     } else if (status == EXIT_REFUSED && h->disk.n_rot > 0) {
         h->refused = true;
-    } else if (status != EXIT_DISK || !h->disk.full || h->disk.n_records > 0)
+    } else if (status != EXIT_DISK || !h->disk.full || !ballot_is_none(h->disk.promised_durable))
         cluster_fail(c, "host %u does not start (exit status %d): %s", h->index, status, h->last_error);
 }
 

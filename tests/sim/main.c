@@ -66,10 +66,9 @@ static void show_again(void)
     _exit(1);
 }
 
-static void hang(int number)
+static void end_badly(int number)
 {
-    (void)number;
-    fprintf(stderr, "seed %" PRIu64 " hangs\n", running);
+    fprintf(stderr, "seed %" PRIu64 " %s\n", running, number == SIGALRM ? "hangs" : "crashes");
     _exit(1);
 }
 
@@ -128,6 +127,8 @@ static int run_jobs(void)
         if (status == 0 || failed)
             continue;
         failed = 1;
+        if (WIFSIGNALED(status))
+            fprintf(stderr, "sim: a job ended by signal %d\n", WTERMSIG(status));
         for (uint64_t i = 0; i < command.jobs; i++)
             kill(jobs[i], SIGTERM);
     }
@@ -235,7 +236,8 @@ static void read_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    signal(SIGALRM, hang);
+    signal(SIGALRM, end_badly);
+    signal(SIGSEGV, end_badly);
     read_command(argc, argv);
     // cppcheck-suppress invalidFunctionArg ; MAP_ANONYMOUS has no file
     command.tally = mmap(NULL, sizeof(*command.tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
