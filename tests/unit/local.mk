@@ -106,6 +106,8 @@ LDADD = tests/unit/libunit.a $(unit_libraries)
 unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
+# Its clock is the test's.
+tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
