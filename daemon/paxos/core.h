@@ -193,6 +193,7 @@ struct replica {
     struct intake_stream *streams;
     uint32_t *intake_buckets, *stream_buckets;
     uint32_t intake_free, intake_first, intake_last, n_intake, streams_free;
+    uint32_t n_held; /* of them: early, not their turn yet */
     uint64_t intake_bytes;
 
     /* origin */

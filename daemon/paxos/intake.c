@@ -87,6 +87,7 @@ static void entry_free(struct replica *r, uint32_t i)
 {
     struct intake_entry *e = &r->intake[i - 1];
     entry_unhash(r, i);
+    r->n_held -= e->ready ? 0 : 1;
     r->intake_bytes -= e->value->size;
     value_unref(r, e->value);
     *e = (struct intake_entry){.next = r->intake_free};
@@ -97,6 +98,7 @@ static void entry_free(struct replica *r, uint32_t i)
 static void entry_make_ready(struct replica *r, uint32_t i)
 {
     r->intake[i - 1].ready = true;
+    r->n_held--;
     r->intake[i - 1].next = 0;
     if (r->intake_last != 0)
         r->intake[r->intake_last - 1].next = i;
@@ -114,7 +116,17 @@ static uint32_t entry_add(struct replica *r, struct value *v)
     *bucket = i;
     r->intake_bytes += v->size;
     r->n_intake++;
+    r->n_held++;
     return i;
+}
+
+/* What waits for an earlier number waits for ever where its connection ended. When the room is wanted, all of it goes,
+ * as if it had been lost: whoever still waits sends again. */
+static void held_drop(struct replica *r)
+{
+    for (uint32_t i = 1; i <= INTAKE_MAX && r->n_held > 0; i++)
+        if (r->intake[i - 1].value != NULL && !r->intake[i - 1].ready)
+            entry_free(r, i);
 }
 
 void intake_clear(struct replica *r)
@@ -133,6 +145,8 @@ void intake_clear(struct replica *r)
  * room is dropped as if it had been lost: its origin sends it again. */
 void intake_add(struct replica *r, struct value *v, bool local)
 {
+    if (r->n_intake >= INTAKE_MAX / 2 || r->intake_bytes + v->size > INTAKE_BYTES_MAX)
+        held_drop(r);
     uint64_t last = stream_last(r, v->stream);
     uint32_t held = entry_find(r, v->stream, v->n); /* it came early; its turn may have come since */
     if (v->stream == 0 || v->n <= last || (held == 0 && r->intake_free == 0) ||
