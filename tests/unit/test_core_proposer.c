@@ -138,6 +138,26 @@ static void a_streams_numbers_are_proposed_in_order(void **state)
     lone_free(l);
 }
 
+/* Numbers whose turn never comes, of connections that ended, must not keep later ones out. */
+static void early_numbers_of_dead_connections_make_room(void **state)
+{
+    (void)state;
+    enum { BATCH = 256, BATCHES = 40 };
+    static const struct body *bodies[BATCH];
+    static const slot_t slots[BATCH];
+    struct lone *l = make_leader(3);
+    struct message m = {.type = MESSAGE_SUBMIT};
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        for (uint32_t j = 0; j < BATCH; j++)
+            bodies[j] = lone_text(l, 1000 + i * BATCH + j, 2, "k", "t");
+        lone_receive_values(l, 1, &m, BATCH, slots, bodies);
+    }
+    submit_from(l, 1, 9, 2, "b");
+    submit_from(l, 1, 9, 1, "a");
+    assert_int_equal(lone_proposed_max(l), lone_chosen(l) + 2);
+    lone_free(l);
+}
+
 /* 1. Number 3 of a stream arrives while 1 and 2 are still being learned by phase 1. 2. They are proposed again. 3. Its
  * retry must not be taken for one that is on its way already. */
 static void a_number_that_came_during_phase_1_gets_its_turn(void **state)
@@ -360,6 +380,7 @@ int main(void)
         cmocka_unit_test(trap_14_a_chosen_prefix_is_no_vote_for_the_own_value),
         cmocka_unit_test(trap_13_a_nack_neither_bids_nor_stops_the_work),
         cmocka_unit_test(a_streams_numbers_are_proposed_in_order),
+        cmocka_unit_test(early_numbers_of_dead_connections_make_room),
         cmocka_unit_test(a_number_that_came_during_phase_1_gets_its_turn),
         cmocka_unit_test(trap_28_an_older_confirmation_answers_no_later_read),
         cmocka_unit_test(trap_28_a_read_that_comes_during_a_round_waits_for_the_next),
