@@ -60,8 +60,8 @@ void clients_read(struct cluster *c, uint32_t host)
                                          : cluster_random(c, 0, h->applied + 1);
     slot_t next = from;
     struct reading r = {.host = h, .what = "a read", .next = from};
-    int n =
-        driver_read(h->driver, from, cluster_random(c, 1, 300), cluster_random(c, 1, 20000), read_message, &r, &next);
+    size_t n_max = cluster_random(c, 1, 300), bytes_max = cluster_random(c, 1, 20000);
+    int n = driver_read(h->driver, from, n_max, bytes_max, read_message, &r, &next);
     k->n_reads++;
     if (n < 0) {
         if (h->disk.n_rot == 0)

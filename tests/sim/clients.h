@@ -53,7 +53,7 @@ struct operation_state {
 };
 struct operation_state clients_operation(const struct cluster *c, uint64_t operation);
 bool clients_position_answer(const struct cluster *c, uint64_t number,
-                             slot_t *ret);      /* false: still open, or given up */
+                             slot_t *ret);                      /* false: still open, or given up */
 bool clients_are_idle(const struct cluster *c, uint32_t hosts); /* every call on this set of hosts ended */
 uint64_t clients_acked(const struct cluster *c);
 /* A line for people: what the calls came to. */

@@ -37,7 +37,7 @@ struct connection {
     uint32_t id, host; /* id from 1 */
     uint64_t boot;
     struct session *session;
-    uint64_t stream; /* the last one that was seen; 0: none */
+    uint64_t stream;           /* the last one that was seen; 0: none */
     struct attempt **attempts; /* in order */
     uint32_t n_attempts, capacity, n_open;
     bool closed;

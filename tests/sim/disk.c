@@ -135,8 +135,7 @@ void disk_synced(struct host *h, uint64_t seq)
 static void write_at(struct host *h, uint64_t usec)
 {
     h->disk.writing = true;
-    cluster_push(h->cluster,
-                 (struct sim_event){.at_usec = usec, .type = SIM_WRITE, .host = h->index, .boot = h->boot});
+    cluster_push(h->cluster, (struct sim_event){.at_usec = usec, .type = SIM_WRITE, .host = h->index, .boot = h->boot});
 }
 
 void disk_kick(struct host *h)

@@ -173,7 +173,8 @@ static void fail_disk(struct cluster *c, uint32_t host)
     if (!h->up || h->disk.failing)
         return;
     h->disk.failing = true;
-    vfs_memory_fail_at(h->disk.memory, kinds[cluster_random(c, 0, 3)], cluster_random(c, 1, 3), -EIO, false);
+    unsigned kind = kinds[cluster_random(c, 0, 3)];
+    vfs_memory_fail_at(h->disk.memory, kind, cluster_random(c, 1, 3), -EIO, false);
     cluster_trace(c, (int)host, "disk       will fail");
 }
 

@@ -131,8 +131,7 @@ static void try_elsewhere(struct client *l)
         struct operation *o = a->operation;
         int host = pick_host(c);
         if (a->status != ATTEMPT_OPEN || o->state.acked || o->n_attempts >= OPERATION_ATTEMPTS_MAX || host < 0 ||
-            operation_is_open_at(o, &c->hosts[host]) ||
-            c->now_usec - o->attempt_usec < k->options.timeout_usec)
+            operation_is_open_at(o, &c->hosts[host]) || c->now_usec - o->attempt_usec < k->options.timeout_usec)
             continue;
         connection_submit(c, connection_open(c, (uint32_t)host), &o, 1);
         if (l->connection->closed)

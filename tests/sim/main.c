@@ -88,8 +88,8 @@ static void run_seed(uint64_t seed)
     __atomic_add_fetch(&command.tally->runs, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&command.tally->steps, r.steps, __ATOMIC_RELAXED);
     if (!command.quiet)
-        printf("seed %" PRIu64 " trace %016" PRIx64 ": %u replicas, %" PRIu64 " steps, %" PRIu64
-               " slots, %" PRIu64 " ballots led, core at rest after %" PRIu64 " ms, all after %" PRIu64 "; %s\n",
+        printf("seed %" PRIu64 " trace %016" PRIx64 ": %u replicas, %" PRIu64 " steps, %" PRIu64 " slots, %" PRIu64
+               " ballots led, core at rest after %" PRIu64 " ms, all after %" PRIu64 "; %s\n",
                seed, r.trace_hash, s.cluster.n_hosts, r.steps, r.chosen, r.leaderships, r.core_usec / 1000,
                r.heal_usec / 1000, r.summary);
 }
@@ -188,10 +188,14 @@ static void usage(void)
 static void read_command(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},  {"count", required_argument, NULL, 'n'},
-        {"from", required_argument, NULL, 'f'},  {"seconds", required_argument, NULL, 't'},
-        {"jobs", required_argument, NULL, 'j'},  {"seeds", required_argument, NULL, 'l'},
-        {"trace", no_argument, NULL, 'v'},       {"quiet", no_argument, NULL, 'q'},
+        {"seed", required_argument, NULL, 's'},
+        {"count", required_argument, NULL, 'n'},
+        {"from", required_argument, NULL, 'f'},
+        {"seconds", required_argument, NULL, 't'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"seeds", required_argument, NULL, 'l'},
+        {"trace", no_argument, NULL, 'v'},
+        {"quiet", no_argument, NULL, 'q'},
         {NULL, 0, NULL, 0},
     };
     int c;

@@ -232,4 +232,3 @@ void observer_record(struct host *h, const struct disk_record *r)
         break;
     }
 }
-

@@ -43,8 +43,8 @@ void observer_free(struct cluster *c);
 void observer_identity(struct cluster *c, uint32_t host, const struct identity *i);
 void observer_record(struct host *h, const struct disk_record *r); /* before it is appended */
 void observer_durable(struct host *h, const struct disk_record *r);
-void observer_made(struct host *h, const struct message *m);                   /* by a step              */
-void observer_sent(struct host *h, const struct packet *p, bool again);        /* leaves the host now    */
+void observer_made(struct host *h, const struct message *m);            /* by a step              */
+void observer_sent(struct host *h, const struct packet *p, bool again); /* leaves the host now    */
 void observer_applied(struct host *h, const struct applied *a);
 void observer_notes(struct host *h, const struct effects *e); /* after `applied`        */
 void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain);
@@ -53,7 +53,7 @@ slot_t observer_chosen(const struct cluster *c);                            /* a
 slot_t observer_applied_until(const struct cluster *c);                     /* highest slot applied anywhere    */
 const struct log_slot *observer_slot(const struct cluster *c, slot_t slot); /* NULL: nothing known */
 bool observer_is_chosen(const struct cluster *c, slot_t slot, const struct body *b); /* b NULL: whatever */
-uint64_t observer_leaderships(const struct cluster *c);                     /* different ballots that led */
+uint64_t observer_leaderships(const struct cluster *c);                              /* different ballots that led */
 void text_view(const uint8_t *bytes, struct text_view *ret);
 
 /* For observer_*.c. */

@@ -1,6 +1,6 @@
 /* Draws a scenario: the sizes of everything, then which faults there are. */
-#include "tests/sim/fault.h"
 #include "journal/journal.h"
+#include "tests/sim/fault.h"
 
 static uint64_t draw(struct prng *p, uint64_t min, uint64_t max)
 {

@@ -83,12 +83,12 @@ struct disk {
     slot_t commit;            /* of the last COMMIT record */
     struct identity identity; /* the durable one */
     struct ballot promised, promised_durable;
-    slot_t flushed;          /* of the chat log */
-    bool writing;            /* the journal's thread is at work */
-    bool failing;            /* its next write or sync fails    */
-    bool full;               /* nothing can grow                */
-    uint32_t cut_start;      /* the power goes at this change of the next start; 0: it does not */
-    uint32_t n_rot;          /* changes that nobody wrote: the journal may refuse the files */
+    slot_t flushed;     /* of the chat log */
+    bool writing;       /* the journal's thread is at work */
+    bool failing;       /* its next write or sync fails    */
+    bool full;          /* nothing can grow                */
+    uint32_t cut_start; /* the power goes at this change of the next start; 0: it does not */
+    uint32_t n_rot;     /* changes that nobody wrote: the journal may refuse the files */
 };
 
 struct host_timer {
@@ -164,7 +164,7 @@ struct sim_event {
 struct network {
     uint32_t loss_permille, duplicate_permille, late_permille, corrupt_permille;
     uint64_t delay_min_usec, delay_max_usec, late_max_usec;
-    bool cut[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];             /* [from][to] */
+    bool cut[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];              /* [from][to] */
     uint64_t clogged_usec[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX]; /* nothing arrives before, then all of it */
     /* May swallow (true) a datagram just before it is delivered. */
     bool (*filter)(struct cluster *c, uint32_t from, uint32_t to, const struct packet *p);
