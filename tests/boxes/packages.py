@@ -67,6 +67,7 @@ class Packages:
             new = old.rename(place / f"mpaxos-{newer}")
             self._replace(new / "configure.ac", rf"(AC_INIT\(\[mpaxos\], *\[){re.escape(version)}\]", rf"\g<1>{newer}]")
             self._replace(new / "packaging/debian/changelog", re.escape(version), newer)
+            self._replace(new / "units/mpaxosd@.service.in", r"Description=.*", r"\g<0> of the next version")
             with tarfile.open(place / f"mpaxos-{newer}.tar.gz", "w:gz") as archive:
                 archive.add(new, new.name)
         new = next(p for p in place.iterdir() if p.is_dir())
@@ -74,7 +75,7 @@ class Packages:
         return self._find(out, "mpaxos_*.deb")
 
     def rpm(self):
-        self._need("rpmbuild", "rpm2cpio", "cpio")
+        self._need("rpmbuild", "rpm2archive")
         tarball = self.dir / self.tarball().name.replace("_", "-").replace(".orig", "")
         shutil.copy(self.tarball(), tarball)
         out = self._build("the RPM package", self.tree / "packaging" / "package", "rpm", tarball)

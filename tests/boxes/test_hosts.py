@@ -90,7 +90,8 @@ def test_purge_leaves_nothing(context):
     box.run("dpkg", "--purge", "mpaxos")
     left = box.run("find", "/etc", "/var", "/usr", "/run", "/opt", "-xdev", "-name", "*mpaxos*", "-not", "-path", "/var/lib/apt/*")
     assert left == "", left
-    assert box.run("systemctl", "list-units", "--no-legend", "--all", "mpaxosd*") == ""
+    left = box.run("systemctl", "list-units", "--no-legend", "--all", "mpaxosd*")
+    assert left == "", left
     assert box.run("systemctl", "--failed", "--no-legend") == ""
     cluster[1].ctl("send", "the others go on")
 
@@ -191,7 +192,7 @@ def test_watchdog(context):
     leader = cluster.leader()
     pid = leader.main_pid()
     began = time.monotonic()
-    leader.box.run("kill", "-STOP", pid)
+    leader.box.sh(f"kill -STOP {pid}")
     other = next(r for r in cluster if r is not leader)
     other.ctl("--timeout", 20, "send", "while the leader hangs")
     context.measure(f"a hung leader is replaced after {time.monotonic() - began:.2f} s")
@@ -269,6 +270,7 @@ def test_rolling_upgrade(context):
         pid = r.main_pid()
         r.box.install(newer)
         assert r.main_pid() == pid, "the upgrade restarted the replica"
+        assert r.box.property(r.unit, "NeedDaemonReload") == "no" and "next version" in r.box.property(r.unit, "Description")
         r.systemctl("restart")
         cluster.wait_quorum()
         wait_until("it is level", lambda r=r: max(x.status()["chosen"] for x in cluster) - r.status()["chosen"] < 100)

@@ -7,8 +7,9 @@ import subprocess
 # Where distributions differ: Debian's policy for documents and for zsh, its merged /usr seen from the other side.
 RENAMED = {"/lib/": "/usr/lib/", "/usr/share/zsh/vendor-completions/": "/usr/share/zsh/site-functions/",
            "/usr/share/doc/mpaxos/examples/": "/usr/share/doc/mpaxos/"}
-DEBIAN_ONLY = {"/usr/share/doc/mpaxos/changelog.Debian.gz", "/usr/share/doc/mpaxos/copyright"}
-LICENSE = "/usr/share/doc/mpaxos/LICENSE"
+DEBIAN_ONLY = {"/usr/share/doc/mpaxos/changelog.Debian", "/usr/share/doc/mpaxos/copyright", "/usr/share/lintian/overrides/mpaxos"}
+RPM_ONLY = {"/usr/share/doc/mpaxos/LICENSE"}
+BUILD_IDS = "/usr/lib/.build-id/"
 
 
 def files(top):
@@ -45,11 +46,12 @@ def test_rpm_has_the_same_payload(context):
     deb.mkdir()
     rpm.mkdir()
     subprocess.run(["dpkg-deb", "-x", context.deb, deb], check=True)
-    with subprocess.Popen(["rpm2cpio", context.packages.rpm()], stdout=subprocess.PIPE) as archive:
-        subprocess.run(["cpio", "-idm", "--quiet"], cwd=rpm, stdin=archive.stdout, check=True)
+    package = context.packages.rpm()
+    subprocess.run(["rpm2archive", package], check=True)
+    subprocess.run(["tar", "-C", rpm, "-xzf", f"{package}.tgz"], check=True)
     ours, theirs = files(deb), files(rpm)
-    only_deb = {x for x in ours if x not in theirs and x + ".gz" not in DEBIAN_ONLY and x not in DEBIAN_ONLY}
-    only_rpm = {x for x in theirs if x not in ours} - {LICENSE}
+    only_deb = ours.keys() - theirs.keys() - DEBIAN_ONLY
+    only_rpm = {x for x in theirs.keys() - ours.keys() - RPM_ONLY if not x.startswith(BUILD_IDS)}
     assert not only_deb and not only_rpm, f"only in the Debian package: {sorted(only_deb)}; only in the RPM: {sorted(only_rpm)}"
     for name in sorted(ours.keys() & theirs.keys()):
         a, b = ours[name], theirs[name]
