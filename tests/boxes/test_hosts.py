@@ -236,6 +236,8 @@ def test_power_cut(context):
         done = history.acknowledged()
         wait_until("load", lambda: history.acknowledged() > done + 100, 60)
         for r in victims:
+            r.box.write("/var/lib/mpaxosd/unsynced", "what the kernel has not written yet")
+        for r in victims:
             r.box.lose_power()
         for r in victims:
             r.box.kill()
@@ -243,6 +245,8 @@ def test_power_cut(context):
             r.box.start()
         for r in victims:
             r.box.wait()
+            marker = r.box.path("/var/lib/mpaxosd/unsynced")
+            assert not marker.exists() or marker.read_bytes() == b"", "the power cut lost nothing"
         cluster.wait_quorum()
     cut([cluster.leader()])
     cut([cluster.followers()[0]])

@@ -1,8 +1,11 @@
-"""The RPM package holds what the Debian one does."""
+"""What the packages hold: the RPM what the Debian one does, and lintian finds nothing."""
 import filecmp
 import gzip
 import os
+import shutil
 import subprocess
+
+from harness import Skip
 
 # Where distributions differ: Debian's policy for documents and for zsh, its merged /usr seen from the other side.
 RENAMED = {"/lib/": "/usr/lib/", "/usr/share/zsh/vendor-completions/": "/usr/share/zsh/site-functions/",
@@ -61,3 +64,15 @@ def test_rpm_has_the_same_payload(context):
             continue
         assert filecmp.cmp(a, b, shallow=False) or content(a) == content(b), f"{name} differs"
     context.measure(f"{len(ours.keys() & theirs.keys())} files in both")
+
+
+def test_lintian(context):
+    """Every finding at its most pedantic level is put right, or overridden for a reason that stands beside it."""
+    if not shutil.which("lintian"):
+        raise Skip("no lintian (Debian: apt-get install lintian)")
+    changes = next(context.deb.parent.glob("mpaxos_*.changes"), None)
+    if changes is None:
+        raise Skip("no .changes beside the package")
+    result = subprocess.run(["lintian", "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic",
+                             changes], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
