@@ -103,6 +103,7 @@ struct applied {
     bool visible;       /* a message stands here                  */
 };
 
+/* Of this handing over: of a message that was renumbered, expired and refused say nothing about the number before. */
 enum outcome_type {
     OUTCOME_CHOSEN,      /* at .slot                                                             */
     OUTCOME_DUPLICATE,   /* of the message at .slot                                              */
@@ -123,7 +124,7 @@ struct outcome {
     slot_t slot;
 };
 
-/* Chosen slots to read from the journal, for EVENT_FETCHED. One at a time. */
+/* Chosen slots to read from the journal, for EVENT_FETCHED. A newer request takes the place of one that was not read yet. */
 struct fetch_request {
     bool wanted;
     replica_id_t to;

@@ -101,7 +101,8 @@ static void advance(struct replica *r)
     for (uint32_t i = 0; i < c->n_members; i++)
         if (c->members[i].life == 0)
             ready |= UINT32_C(1) << i; /* never started, so it has no say yet */
-    if (ready == all)
+    /* Whoever is a voter saw that all of them, this one too, hold slot 0 on disk; one may have lost its disk since. */
+    if (ready == all || reporters(r, IDENTITY_VOTER, IDENTITY_VOTER, true) != 0)
         identity_record(r, IDENTITY_VOTER);
     if (r->voter)
         r->beat_at_usec = r->tick_at_usec = r->now_usec;

@@ -181,6 +181,35 @@ static void trap_34_wiped_in_every_phase_of_the_start(void **state)
     }
 }
 
+/* Between the first voter and the last, one loses its disk: the voter's word is enough for the other. */
+static void a_voter_vouches_for_all_that_are_starting(void **state)
+{
+    (void)state;
+    uint32_t found = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct cluster *c = make(3, seed);
+        c->network.loss_permille = 500;
+        while (count(c, IDENTITY_VOTER) == 0)
+            cluster_run(c, MSEC);
+        if (count(c, IDENTITY_VOTER) == 1 && count(c, IDENTITY_STARTING) == 2) {
+            struct host *h = c->hosts;
+            while (h->disk.identity.status != IDENTITY_STARTING)
+                h++;
+            host_crash(h, false);
+            host_wipe(h);
+            host_start(h);
+            network_heal(c);
+            c->network.loss_permille = 0;
+            cluster_run(c, 2 * SECOND);
+            assert_int_equal(count(c, IDENTITY_VOTER), 2);
+            assert_int_equal(count(c, IDENTITY_EMPTY), 1);
+            found++;
+        }
+        cluster_free(c);
+    }
+    assert_true(found > 0);
+}
+
 static void another_bootstrap_file_keeps_a_replica_out(void **state)
 {
     (void)state;
@@ -218,6 +247,7 @@ int main(void)
         cmocka_unit_test(trap_34_bootstrap_is_refused_where_somebody_is_a_voter),
         cmocka_unit_test(trap_34_a_wiped_disk_among_voters_never_votes),
         cmocka_unit_test(trap_34_wiped_in_every_phase_of_the_start),
+        cmocka_unit_test(a_voter_vouches_for_all_that_are_starting),
         cmocka_unit_test(another_bootstrap_file_keeps_a_replica_out),
         cmocka_unit_test(before_the_start_everything_is_refused),
     };
