@@ -156,9 +156,11 @@ static void learn(struct replica *r, slot_t slot, struct value *v)
         return;
     if (c->value == NULL || !hash_equal(&c->value->hash, &v->hash)) {
         /* A proposer that sees another value chosen than its own has been overtaken: it stops at once, or its
-         * heartbeats would make its own value look chosen to those who accepted it. */
+         * heartbeats would make its own value look chosen to those who accepted it. So has one that sees a slot chosen
+         * which it has not proposed and its phase 1 did not report: only a higher ballot chose there. */
         bool own = c->value != NULL && ballot_equal(c->ballot, r->bid);
-        if (r->phase == PHASE_LEADING && (own || (r->barrier_slot != 0 && slot >= r->next_slot)))
+        slot_t free_from = r->barrier_slot != 0 ? r->next_slot : r->phase1_until + 1;
+        if (r->phase == PHASE_LEADING && (own || slot >= free_from))
             proposer_stop(r);
         learner_record_commit(r);
         struct record *record = record_push(r, RECORD_CHOSEN);
