@@ -26,14 +26,16 @@ static void report(struct replica *r, uint32_t from, const struct promised_entry
         order = c->report_chosen ? (e->chosen ? 0 : -1) : 1;
     if (e->slot > r->phase1_until)
         r->phase1_until = e->slot;
-    if (order < 0)
+    /* Whoever has this very value can give its body, under whichever ballot: the others may be gone by then. */
+    bool same = c->reported && hash_equal(&c->report_hash, &e->hash);
+    if (order < 0 && !same)
         return;
     if (order > 0) {
         c->reported = true;
         c->report_chosen = e->chosen;
         c->report_ballot = e->ballot;
         c->report_hash = e->hash;
-        c->reporters = 0;
+        c->reporters = same ? c->reporters : 0;
     }
     c->reporters |= UINT32_C(1) << from;
 }
