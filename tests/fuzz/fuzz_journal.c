@@ -339,8 +339,8 @@ static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
     char error[JOURNAL_ERROR_MAX + 1];
     uint64_t seq = 0;
     int n = 0, read;
-    run->promised.round++;
-    append(j, run, &seq, (struct record){.type = RECORD_PROMISE, .ballot = {.round = run->promised.round + 1}});
+    struct ballot higher = {.round = run->promised.round + (run->promised.round < UINT64_MAX), .gen = 1, .id = 3};
+    append(j, run, &seq, (struct record){.type = RECORD_PROMISE, .ballot = higher});
     append_value(j, run, &seq, RECORD_ACCEPT, run->slot_next);
     settle(j, seq);
     read = journal_read(j, journal_first_kept(j), UINT64_MAX, SIZE_MAX, SIZE_MAX, count, &n);
