@@ -28,14 +28,15 @@ MASKED = ("systemd-timesyncd.service", "console-getty.service", "apt-daily.timer
           "dpkg-db-backup.timer", "e2scrub_all.timer", "systemd-networkd.service", "systemd-resolved.service")
 EXT4_IOC_SHUTDOWN, SHUTDOWN_WITHOUT_LOG = 0x8004587D, 2
 
-# In a mount namespace of its own: what is mounted is gone with the box.
+# In a mount namespace of its own: what is mounted is gone with the box. IPAddressDeny= and DevicePolicy= want BPF.
 BOOT = """
 umount -R -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p "/sys/fs/cgroup/mpaxos-boxes/$MACHINE" && echo $$ >"/sys/fs/cgroup/mpaxos-boxes/$MACHINE/cgroup.procs"
 mount -t overlay overlay -o "lowerdir=$ROOT,upperdir=$DIR/upper,workdir=$DIR/work" "$DIR/root"
 if [ -e "$DIR/disk.img" ]; then mount -o loop "$DIR/disk.img" "$DIR/disk"; bind="--bind=$DIR/disk:/var/lib/mpaxosd"; fi
 exec systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$DIR/root" --machine="$MACHINE" --hostname="$NAME" \\
-    --network-namespace-path="$NETWORK" --resolv-conf=off --timezone=off --link-journal=no --console=pipe $bind
+    --network-namespace-path="$NETWORK" --resolv-conf=off --timezone=off --link-journal=no --console=pipe \\
+    --capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN --system-call-filter="bpf perf_event_open" $bind
 """
 
 

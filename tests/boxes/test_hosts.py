@@ -166,17 +166,25 @@ def test_security(context):
     context.measure(table.splitlines()[-1].strip("→ "))
     # As the manual says for hosts that are known: everything works under it.
     for x in cluster:
-        hosts = " ".join(y.box.address for y in cluster)
-        x.box.write("/etc/systemd/system/mpaxosd@.service.d/hosts.conf",
-                    f"[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost {hosts}\n")
-        x.box.run("systemctl", "daemon-reload")
+        allow(x, cluster)
         x.box.run("systemctl", "enable", "--now", "mpaxosd.target", x.unit)
     cluster.wait_quorum()
     r.ctl("send", "restricted")
     assert cluster.check_identical()[-1]["text"] == "restricted"
     context.measure("with IPAddressAllow: " + r.box.run("systemd-analyze", "security", "--no-pager", r.unit).splitlines()[-1].strip("→ "))
+    # And it holds: who allows none of the others, hears none.
+    allow(r, [r])
+    r.systemctl("restart")
+    wait_until("replica 0 is alone", lambda: "1 of 3 linked" in r.box.property(r.unit, "StatusText"))
     status = r.box.path(f"/proc/{r.main_pid()}/status").read_text()
     assert "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status, status
+
+
+def allow(replica, others):
+    hosts = " ".join(x.box.address for x in others)
+    replica.box.write("/etc/systemd/system/mpaxosd@.service.d/hosts.conf",
+                      f"[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost {hosts}\n")
+    replica.box.run("systemctl", "daemon-reload")
 
 
 # --- faults ---
