@@ -228,6 +228,18 @@ class Box:
         return self.run("journalctl", "-b", "--no-pager", *matches, check=False)
 
 
+def remove_cgroup(machine):
+    """What is left of a box; its last processes may still be ending."""
+    places = [top / "mpaxos-boxes" / machine for top in (pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/sys/fs/cgroup/unified"))]
+    deadline = time.monotonic() + 5
+    while any(place.exists() for place in places) and time.monotonic() < deadline:
+        for inside in (x for place in places for x, _, _ in os.walk(place, topdown=False)):
+            try:
+                os.rmdir(inside)
+            except OSError:
+                time.sleep(0.02)
+
+
 class Boxes:
     """The boxes of one test."""
 
@@ -255,11 +267,5 @@ class Boxes:
     def close(self):
         for box in self.boxes:
             box.kill()
-            top = pathlib.Path("/sys/fs/cgroup")
-            for base in (top, top / "unified"):
-                for place, _, _ in os.walk(base / "mpaxos-boxes" / box.machine, topdown=False):
-                    try:
-                        os.rmdir(place)
-                    except OSError:
-                        pass
+            remove_cgroup(box.machine)
         self.lan.close()
