@@ -17,7 +17,7 @@ static bool reserve(struct line_buffer *b, size_t size)
     char *bytes;
 
     while (capacity - b->size < size)
-        if (__builtin_mul_overflow(capacity, 2u, &capacity))
+        if (__builtin_mul_overflow(capacity, 2U, &capacity))
             return false;
     if (capacity == b->capacity)
         return true;

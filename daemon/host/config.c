@@ -148,7 +148,7 @@ static const char *check_host(const char *host)
     if (host[strspn(host, "0123456789.")] == '\0') {
         if (inet_pton(AF_INET, host, &v4) != 1)
             return "is no IPv4 address; write four numbers from 0 to 255 with dots between";
-        return v4.s_addr == INADDR_ANY || ntohl(v4.s_addr) >= 0xe0000000u
+        return v4.s_addr == INADDR_ANY || ntohl(v4.s_addr) >= 0xe0000000U
                    ? "is no address of one machine; write the address that the others send to"
                    : NULL;
     }

@@ -100,7 +100,7 @@ static size_t put_utf8(char *ret, uint32_t c)
     size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
     for (size_t i = n; --i > 0; c >>= 6)
         ret[i] = (char)(0x80 | (c & 0x3f));
-    ret[0] = (char)((0xf00u >> n) | c);
+    ret[0] = (char)((0xf00U >> n) | c);
     return n;
 }
 
@@ -412,7 +412,7 @@ bool json_get_uint(const struct json_value *v, uint64_t *ret)
     if (v->type != JSON_NUMBER || strspn(v->text, "0123456789") != strlen(v->text))
         return false;
     for (const char *p = v->text; *p; p++)
-        if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+        if (__builtin_mul_overflow(n, 10U, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
             return false;
     *ret = n;
     return true;
