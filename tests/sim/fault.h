@@ -37,11 +37,14 @@ struct scenario {
     uint64_t duration_usec;  /* of trouble, before all is healed */
     uint64_t fault_max_usec; /* at most so long between two faults */
     uint32_t loss_max_permille, duplicate_max_permille, corrupt_permille;
-    uint32_t kinds;  /* set of enum fault_kind */
-    bool core_first; /* heals a majority around one member first, and demands that it works */
+    uint32_t kinds;   /* set of enum fault_kind */
+    bool core_first;  /* heals a majority around one member first, and demands that it works */
+    bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */
 };
 
 struct scenario scenario_draw(uint64_t seed);
+/* What random schedules meet too seldom. False: there is none of that name. */
+bool scenario_direct(struct scenario *s, const char *name);
 
 /* What the run came to. */
 struct scenario_result {

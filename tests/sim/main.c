@@ -4,6 +4,7 @@
  *   sim --count N [--from SEED]    N seeds, from a fresh one or from SEED on
  *   sim --seconds S [--from SEED]  as many as fit into the time
  *   sim --seed N [--trace]         one, with its last events where it fails, or with every event
+ *   --scenario NAME                a directed one: hung-leader, late-reads
  *   --jobs J                       processes at once; by default one a processor
  *   --quiet                        no line for each seed
  *
@@ -36,7 +37,7 @@ struct command {
     uint64_t from, count, jobs;
     double seconds;
     bool trace, quiet, one;
-    const char *list;
+    const char *scenario; /* NULL: random */
     const char *program;
     uint64_t *seeds; /* of the list */
     size_t n_seeds;
@@ -62,6 +63,8 @@ static void show_again(void)
     snprintf(seed, sizeof(seed), "%" PRIu64, running);
     fprintf(stderr, "seed %s failed; once more, with its last events:\n", seed);
     fflush(NULL);
+    if (command.scenario)
+        execl("/proc/self/exe", "sim", "--scenario", command.scenario, "--seed", seed, (char *)NULL);
     execl("/proc/self/exe", "sim", "--seed", seed, (char *)NULL);
     _exit(1);
 }
@@ -76,9 +79,12 @@ static void run_seed(uint64_t seed)
 {
     struct scenario s = scenario_draw(seed);
     char replay[200];
+    if (command.scenario && !scenario_direct(&s, command.scenario))
+        exit(64);
     s.cluster.trace = command.one;
     s.cluster.trace_print = command.trace;
-    snprintf(replay, sizeof(replay), "%s --trace --seed", command.program);
+    snprintf(replay, sizeof(replay), "%s%s%s --trace --seed", command.program, command.scenario ? " --scenario " : "",
+             command.scenario ? command.scenario : "");
     cluster_set_replay(replay, seed);
     cluster_set_failed(command.one ? NULL : show_again);
     running = seed;
@@ -188,15 +194,11 @@ static void usage(void)
 static void read_command(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},
-        {"count", required_argument, NULL, 'n'},
-        {"from", required_argument, NULL, 'f'},
-        {"seconds", required_argument, NULL, 't'},
-        {"jobs", required_argument, NULL, 'j'},
-        {"seeds", required_argument, NULL, 'l'},
-        {"trace", no_argument, NULL, 'v'},
-        {"quiet", no_argument, NULL, 'q'},
-        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},     {"count", required_argument, NULL, 'n'},
+        {"from", required_argument, NULL, 'f'},     {"seconds", required_argument, NULL, 't'},
+        {"jobs", required_argument, NULL, 'j'},     {"seeds", required_argument, NULL, 'l'},
+        {"trace", no_argument, NULL, 'v'},          {"quiet", no_argument, NULL, 'q'},
+        {"scenario", required_argument, NULL, 'd'}, {NULL, 0, NULL, 0},
     };
     int c;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -226,6 +228,9 @@ static void read_command(int argc, char **argv)
             break;
         case 'v':
             command.trace = true;
+            break;
+        case 'd':
+            command.scenario = optarg;
             break;
         case 'q':
             command.quiet = true;

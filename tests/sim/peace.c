@@ -121,31 +121,35 @@ static uint32_t choose_core(struct cluster *c, uint32_t *ret_hub)
 }
 
 /* The majority can all reach one member; every other link, and who is not in it, stays as it is. */
-static uint64_t make_core_work(struct cluster *c)
+static uint64_t make_core_work(struct cluster *c, bool hung_leader)
 {
     struct network *n = &c->network;
+    const struct host *leader = hung_leader ? cluster_leader(c) : NULL;
     struct rest r = {0};
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         if (c->hosts[i].disk.identity.status != IDENTITY_VOTER && is_sound(&c->hosts[i]))
             return 0; /* a first start takes all of them */
     }
     r.set = choose_core(c, &r.hub);
-    if (r.set == 0)
+    if (r.set == 0 || (hung_leader && (!leader || r.set >> leader->index & 1)))
         return 0;
     cluster_trace(c, -1, "peace      for hosts %x around %u", r.set, r.hub);
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         for (uint32_t j = 0; j < c->options.n_hosts; j++) {
             bool healed = (r.set >> i & 1) && (r.set >> j & 1) && (i == r.hub || j == r.hub);
-            n->cut[i][j] = !healed && (n->cut[i][j] || cluster_chance(c, 300));
+            bool hung = leader && (i == leader->index || j == leader->index) && i != r.hub && j != r.hub;
+            n->cut[i][j] = !healed && !hung && (leader || n->cut[i][j] || cluster_chance(c, 300));
         }
         struct host *h = &c->hosts[i];
         if (!(r.set >> i & 1) && !host_is_usable(h))
             host_kill(h); /* what stands still stays so */
-        else if (!(r.set >> i & 1) && cluster_chance(c, 200))
+        else if (!(r.set >> i & 1) && (leader || cluster_chance(c, 200)))
             h->stalled_until_usec = c->now_usec + 3600 * SECOND;
     }
     memset(n->clogged_usec, 0, sizeof(n->clogged_usec));
     n->loss_permille = n->late_permille = n->corrupt_permille = 0;
+    if (leader)
+        clients_send(c, r.hub, 0, NULL);
     return settle(c, &r, CORE_LIMIT_S * SECOND);
 }
 
@@ -154,9 +158,18 @@ static void check_calm(struct cluster *c)
 {
     uint32_t i = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
     struct host *h = &c->hosts[i];
+    const struct host *leader = cluster_leader(c);
+    struct replica_status own, other;
     uint32_t n_others = 0;
-    for (uint32_t j = 0; j < c->options.n_hosts; j++)
-        n_others += j != i && is_sound(&c->hosts[j]);
+    if (!leader)
+        return;
+    replica_status(leader->replica, &own);
+    for (uint32_t j = 0; j < c->options.n_hosts; j++) { /* one that promised above it does not count for it */
+        if (j == i || !is_sound(&c->hosts[j]))
+            continue;
+        replica_status(c->hosts[j].replica, &other);
+        n_others += ballot_equal(own.promised, other.promised);
+    }
     if (2 * n_others <= c->options.n_hosts || !is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
         return;
     cluster_run(c, c->network.late_max_usec); /* a TRANSFER may still be on its way */
@@ -211,7 +224,7 @@ struct scenario_result scenario_run(const struct scenario *s)
     trouble.over = true;
     clients_stop(c);
     if (s->core_first)
-        r.core_usec = make_core_work(c);
+        r.core_usec = make_core_work(c, s->hung_leader);
     cluster_trace(c, -1, "peace      for all");
     network_heal(c);
     for (uint32_t i = 0; i < c->options.n_hosts; i++)

@@ -2,6 +2,8 @@
 #include "journal/journal.h"
 #include "tests/sim/fault.h"
 
+#include <string.h>
+
 static uint64_t draw(struct prng *p, uint64_t min, uint64_t max)
 {
     return min + prng_below(p, max - min + 1);
@@ -62,4 +64,25 @@ struct scenario scenario_draw(uint64_t seed)
         s.kinds |= (uint32_t)(prng_below(&p, 2) << i);
     s.core_first = chance(&p, 50);
     return s;
+}
+
+bool scenario_direct(struct scenario *s, const char *name)
+{
+    s->cluster.n_hosts = 3;
+    s->cluster.blank = false;
+    if (strcmp(name, "hung-leader") == 0) {
+        s->kinds = 1U << FAULT_SKIP | 1U << FAULT_SLOW;
+        s->core_first = s->hung_leader = true;
+        return true;
+    }
+    if (strcmp(name, "late-reads") == 0) { /* positions all the time, while confirmations are late and leaders fall */
+        s->kinds = 1U << FAULT_ISOLATE | 1U << FAULT_PAUSE | 1U << FAULT_CUT_ONE_WAY | 1U << FAULT_CLOG;
+        s->clients.position_permille = 300;
+        s->clients.n_clients = 4;
+        s->clients.pause_max_usec = 20 * MSEC;
+        s->fault_max_usec = 100 * MSEC;
+        s->duration_usec = 3 * SECOND;
+        return true;
+    }
+    return false;
 }
