@@ -12,7 +12,6 @@ enum { CORE_LIMIT_S = 30, PEACE_LIMIT_S = 60 };
 
 static void heal_host(struct cluster *c, struct host *h)
 {
-    bool stalled = h->stalled_until_usec > c->now_usec;
     h->stalled_until_usec = 0; /* a pause ends by itself, and what waits for its end with it */
     h->sync_min_usec = 100;
     h->sync_max_usec = 2 * MSEC;
@@ -27,7 +26,7 @@ static void heal_host(struct cluster *c, struct host *h)
     if (!h->up)
         host_start(h);
     world_enter(h);
-    if (h->up && stalled) {
+    if (h->up && h->disk.writing) { /* perhaps at the end of a stall */
         h->disk.writing = false;
         disk_kick(h);
     }
@@ -163,6 +162,10 @@ static void check_calm(struct cluster *c)
     uint32_t n_others = 0;
     if (!leader)
         return;
+    for (uint32_t j = 0; j < c->options.n_hosts; j++) {
+        if (c->hosts[j].up && c->hosts[j].driver->stopping)
+            return;
+    }
     replica_status(leader->replica, &own);
     for (uint32_t j = 0; j < c->options.n_hosts; j++) { /* one that promised above it does not count for it */
         if (j == i || !is_sound(&c->hosts[j]))
