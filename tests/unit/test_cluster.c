@@ -1,6 +1,6 @@
 /* Real cores in a simulated world: random trouble from a seed, every rule checked after each step (mpaxos(7)).
  *
- * test_cluster                 a fixed list of seeds, and some fresh ones
+ * test_cluster                 a fixed list of seeds
  * test_cluster --seeds N       N fresh ones, whose numbers are printed where one fails
  * test_cluster --from S N      N of them, from S on
  * test_cluster --seed N        one of them again, with its last events where it fails
@@ -20,7 +20,6 @@
 
 enum {
     FIXED_SEEDS = 150,
-    FRESH_SEEDS = 50,
     WATCHDOG_S = 120, /* one run that takes longer hangs */
 };
 
@@ -84,15 +83,6 @@ static uint64_t fresh_base(void)
     return ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) * 1000;
 }
 
-static void test_fresh_seeds(void **state)
-{
-    (void)state;
-    uint64_t base = fresh_base();
-    print_message("fresh seeds: %lu to %lu\n", (unsigned long)base, (unsigned long)base + FRESH_SEEDS - 1);
-    for (uint64_t i = 0; i < FRESH_SEEDS; i++)
-        run(base + i, false, false);
-}
-
 static void test_same_seed_same_run(void **state)
 {
     (void)state;
@@ -137,7 +127,6 @@ int main(int argc, char **argv)
         return run_many(strtoull(argv[2], NULL, 10), strtoull(argv[3], NULL, 10));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixed_seeds),
-        cmocka_unit_test(test_fresh_seeds),
         cmocka_unit_test(test_same_seed_same_run),
     };
     return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
