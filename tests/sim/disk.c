@@ -345,6 +345,22 @@ static int compare_names(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+/* In the last batches: a bit that leaves no byte zero, since zeros there are what a write leaves that was cut off. */
+static void rot_tail(struct host *h, const char *name)
+{
+    struct vfs_memory *m = h->disk.memory;
+    size_t size = 0;
+    const uint8_t *bytes = vfs_memory_bytes(m, name, &size);
+    while (size > 0 && bytes[size - 1] == 0)
+        size--;
+    if (size < 1024)
+        return;
+    size_t at = size - 1 - cluster_random(h->cluster, 16, 600);
+    uint8_t mask = (uint8_t)(1 << cluster_random(h->cluster, 0, 7));
+    vfs_memory_flip(m, name, at, bytes[at] == mask ? (uint8_t)(mask ^ 0xff) : mask);
+    cluster_trace(h->cluster, (int)h->index, "rot        %s at %zu, near its end", name, at);
+}
+
 /* Anywhere a bit; whole sectors only where a later segment tells that they were written: at the end of the last one,
  * zeros are what a write leaves that was cut off. */
 void disk_rot(struct host *h)
@@ -365,6 +381,13 @@ void disk_rot(struct host *h)
     if (size == 0)
         return;
     h->disk.n_rot++;
+    if (n_segments > 0 && cluster_chance(c, 300)) {
+        size_t last = names.n;
+        while (strncmp(names.items[last - 1], "segment-", 8) != 0)
+            last--;
+        rot_tail(h, names.items[last - 1]);
+        return;
+    }
     uint64_t at = cluster_random(c, 0, size - 1), sector = at / 512 * 512, kind = cluster_random(c, 0, 2);
     bool sealed = strncmp(name, "segment-", 8) == 0 && strcmp(name, names.items[names.n - 3]) < 0 && n_segments > 1;
     if (kind == 0 || !sealed || sector + 512 > size)

@@ -114,6 +114,16 @@ void observer_check_voter(struct host *h, const char *what)
         cluster_fail(h->cluster, "host %u: %s, but its disk says that it is no voter (trap 34)", h->index, what);
 }
 
+/* Who begins to lead has the promises of a majority: of disks as they are, or as they were before they were wiped. */
+static void check_promises(struct cluster *c, struct ballot b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->options.n_hosts; i++)
+        n += c->hosts[i].wiped || ballot_compare(c->hosts[i].disk.promised_durable, b) >= 0;
+    if (2 * n <= c->options.n_hosts)
+        cluster_fail(c, "ballot %lu.%u leads, but only %u disks promised it (trap 6)", b.round, b.id, n);
+}
+
 void observer_use_ballot(struct host *h, struct ballot b, bool leads)
 {
     struct cluster *c = h->cluster;
@@ -133,6 +143,8 @@ void observer_use_ballot(struct host *h, struct ballot b, bool leads)
     if (w->host != h->index || w->boot != h->boot)
         cluster_fail(c, "ballot %lu.%u is used by two lives: host %u boot %lu, host %u boot %lu (trap 1)", b.round,
                      b.id, w->host, w->boot, h->index, h->boot);
+    if (leads && !w->led)
+        check_promises(c, b);
     w->led |= leads;
 }
 

@@ -149,7 +149,12 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
     n->loss_permille = n->late_permille = n->corrupt_permille = 0;
     if (leader)
         clients_send(c, r.hub, 0, NULL);
-    return settle(c, &r, CORE_LIMIT_S * SECOND);
+    uint64_t usec = settle(c, &r, CORE_LIMIT_S * SECOND), before = observer_leaderships(c);
+    cluster_run(c, 60 * c->options.heartbeat_usec);
+    if (observer_leaderships(c) > before + 2)
+        cluster_fail(c, "the leader changed %lu times after the core was at rest (trap 13)",
+                     observer_leaderships(c) - before);
+    return usec;
 }
 
 /* In calm nobody deposes the leader, not even a replica that comes back (traps 13, 27). */

@@ -84,5 +84,17 @@ bool scenario_direct(struct scenario *s, const char *name)
         s->duration_usec = 3 * SECOND;
         return true;
     }
+    if (strcmp(name, "late-promises") == 0) { /* bids upon bids over one prefix, while answers are late */
+        s->cluster.n_hosts = 5;
+        s->kinds = 1U << FAULT_ISOLATE | 1U << FAULT_PARTITION | 1U << FAULT_CUT_ONE_WAY | 1U << FAULT_TRANSFER |
+                   1U << FAULT_CLOG | 1U << FAULT_WEATHER | 1U << FAULT_BRIDGE;
+        s->clients.n_clients = 1;
+        s->clients.pause_max_usec = 500 * MSEC;
+        s->cluster.heartbeat_usec = 10 * MSEC;
+        s->fault_max_usec = 40 * MSEC;
+        s->loss_max_permille = 300;
+        s->duration_usec = 4 * SECOND;
+        return true;
+    }
     return false;
 }
