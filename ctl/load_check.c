@@ -47,15 +47,28 @@ static bool read_text(const struct load_options *o, const char *text, uint32_t c
     return true;
 }
 
+/* The author of one of this load's clients, PREFIX_CLIENT, or "USER (as PREFIX_CLIENT)". */
+static bool read_author(const struct load_options *o, const char *author, uint64_t *ret_client)
+{
+    const char *as = strstr(author, " (as "), *own = as ? as + strlen(" (as ") : author;
+    size_t n = strlen(o->prefix), size = strlen(own);
+    char number[24];
+    if (as && size > 0 && own[size - 1] == ')')
+        size--;
+    if (strncmp(own, o->prefix, n) != 0 || own[n] != '_' || size - n - 1 >= sizeof(number))
+        return false;
+    memcpy(number, own + n + 1, size - n - 1);
+    number[size - n - 1] = 0;
+    return number_read(number, 0, o->n_clients - 1, ret_client);
+}
+
 void load_judge_message(struct load_judge *j, int64_t slot, const char *author, const char *text)
 {
     const struct load_options *o = j->o;
     struct load_verdict *v = j->verdict;
-    size_t n = strlen(o->prefix);
     uint64_t client;
     uint32_t i;
-    if (strncmp(author, o->prefix, n) != 0 || author[n] != '_' ||
-        !number_read(author + n + 1, 0, o->n_clients - 1, &client))
+    if (!read_author(o, author, &client))
         return; /* somebody else's */
     v->n_read++;
     if (!read_text(o, text, (uint32_t)client, &i)) {

@@ -205,6 +205,15 @@ static void moved(void *user, slot_t chosen)
     TAILQ_FOREACH(k, &c->followers, followers) connection_wake(k);
 }
 
+/* Whoever administers the host may give the socket to another group at any time. */
+gid_t control_group(struct control *c)
+{
+    struct stat st;
+    if (lstat(c->path, &st) == 0 && S_ISSOCK(st.st_mode))
+        c->group = st.st_gid;
+    return c->group;
+}
+
 const struct driver_status *control_view(struct control *c)
 {
     driver_status(c->driver, &c->view);
@@ -228,6 +237,7 @@ static int listen_on(struct control *c)
     r = uv_listen((uv_stream_t *)&c->listener, BACKLOG, incoming);
     if (r < 0)
         return complain("cannot listen", c->path, r, "raise the limit of open files");
+    c->group = getegid();
     uint32_t period = c->stall_ms / 4 < SWEEP_MS_MAX ? c->stall_ms / 4 + 1 : SWEEP_MS_MAX;
     uv_timer_start(&c->sweep, sweep, period, period);
     return 0;

@@ -229,7 +229,7 @@ static void begin_calls(struct connection *k)
         }
         if (k->tree == NULL && !take_call(k))
             return;
-        if (method_is_submit(&k->call) && submit_begin(k)) {
+        if (method_is_submit(&k->call) && k->level >= ACCESS_EVERYDAY && submit_begin(k)) {
             drop_call(k);
             continue;
         }
@@ -322,8 +322,6 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 
 void connection_open(struct control *c, struct connection *k)
 {
-    struct ucred credentials;
-    socklen_t size = sizeof(credentials);
     int fd = -1;
 
     k->control = c;
@@ -335,13 +333,10 @@ void connection_open(struct control *c, struct connection *k)
     varlink_framer_init(&k->in, 6 * (size_t)c->message_bytes_max + 4096);
     TAILQ_INSERT_TAIL(&c->connections, k, all);
     if (uv_accept((uv_stream_t *)&c->listener, (uv_stream_t *)&k->pipe) < 0 ||
-        uv_fileno((uv_handle_t *)&k->pipe, &fd) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) {
+        uv_fileno((uv_handle_t *)&k->pipe, &fd) < 0 || access_of_peer(fd, control_group(c), &k->uid, &k->level) < 0) {
         connection_close(k);
         return;
     }
     c->stats.connections++;
-    k->uid = credentials.uid;
-    k->is_operator = credentials.uid == 0 || credentials.uid == geteuid();
     update_reading(k);
 }

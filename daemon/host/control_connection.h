@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "host/access.h"
 #include "host/control.h"
 #include "wire/varlink.h"
 #include "wire/varlink_writer.h"
@@ -27,6 +28,7 @@ struct control {
     replica_id_t id;
     uint32_t stall_ms;
     char path[CONTROL_PATH_MAX + 1];
+    gid_t group; /* of the socket, as last seen */
 
     uv_pipe_t listener;
     uv_idle_t turn;   /* runs while some connection has work left */
@@ -82,9 +84,8 @@ struct connection {
     uint8_t n_handles;
 
     uid_t uid;
-    bool is_operator; /* root, or the daemon's own user */
-    uint8_t user_size;
-    char user[AUTHOR_BYTES_MAX]; /* the author where a Submit names none; size 0: not looked up yet */
+    enum access_level level;
+    char user[NAME_BYTES_MAX + 1]; /* empty: not looked up yet */
 
     struct varlink_framer in;
     cJSON *tree; /* of `call`, which is to begin next; NULL: none */
@@ -139,6 +140,7 @@ void reply_end(struct connection *k, bool continues);
 void connection_wake(struct connection *k);
 void control_forget(struct connection *k); /* its handles are closed: frees it */
 const struct driver_status *control_view(struct control *c);
+gid_t control_group(struct control *c); /* of the socket, as it stands now */
 
 /* --- control_submit.c --- */
 

@@ -1,14 +1,12 @@
 /* Submit: many of one connection in flight together, answered in their order. */
-#include <pwd.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/control_connection.h"
 #include "host/methods.h"
 
-enum { RING_MIN = 8, DRAWN_KEY_BYTES = 12, USER_RECORD_MAX = 4096 };
+enum { RING_MIN = 8, DRAWN_KEY_BYTES = 12 };
 
 struct submit_fault {
     const char *parameter; /* that is invalid                       */
@@ -21,18 +19,6 @@ struct submit_arguments {
     int64_t since, timeout_ms;
 };
 
-/* A name of 1 to 64 bytes without control characters. */
-static bool is_name(const char *s)
-{
-    size_t size = strlen(s);
-    if (size == 0 || size > AUTHOR_BYTES_MAX)
-        return false;
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-            return false;
-    return true;
-}
-
 static bool read_arguments(const struct connection *k, struct submit_arguments *ret, struct submit_fault *ret_fault)
 {
     static const char *const known[] = {"text", "author", "key", "since", "timeout_ms", NULL};
@@ -43,9 +29,9 @@ static bool read_arguments(const struct connection *k, struct submit_arguments *
         return false;
     if (!varlink_get_string(p, "text", &a.text) || a.text == NULL || a.text[0] == 0)
         ret_fault->parameter = "text";
-    else if (!varlink_get_string(p, "author", &a.author) || (a.author != NULL && !is_name(a.author)))
+    else if (!varlink_get_string(p, "author", &a.author) || (a.author != NULL && !name_is_valid(a.author)))
         ret_fault->parameter = "author";
-    else if (!varlink_get_string(p, "key", &a.key) || (a.key != NULL && !is_name(a.key)))
+    else if (!varlink_get_string(p, "key", &a.key) || (a.key != NULL && !name_is_valid(a.key)))
         ret_fault->parameter = "key";
     else if (!varlink_get_int(p, "since", 0, INT64_MAX, &a.since))
         ret_fault->parameter = "since";
@@ -60,20 +46,6 @@ static bool read_arguments(const struct connection *k, struct submit_arguments *
     }
     *ret = a;
     return true;
-}
-
-/* The caller's user name, or its number where it has no usable one. */
-static void look_up_user(struct connection *k)
-{
-    struct passwd record, *found = NULL;
-    char buffer[USER_RECORD_MAX], number[16];
-    snprintf(number, sizeof(number), "%u", (unsigned)k->uid);
-    const char *name = number;
-    if (getpwuid_r(k->uid, &record, buffer, sizeof(buffer), &found) == 0 && found != NULL && is_name(record.pw_name) &&
-        varlink_utf8_valid(record.pw_name, strlen(record.pw_name)))
-        name = record.pw_name;
-    k->user_size = (uint8_t)strlen(name);
-    memcpy(k->user, name, k->user_size);
 }
 
 /* --- the ring --- */
@@ -214,8 +186,9 @@ bool submit_begin(struct connection *k)
         k->session = driver_session_open(k->control->driver, settled, k);
     if (k->session == NULL)
         return false;
-    if (a.author == NULL && k->user_size == 0)
-        look_up_user(k);
+    char author[AUTHOR_BYTES_MAX + 1];
+    if (k->user[0] == 0)
+        user_name(k->uid, k->user);
 
     uint64_t tag = k->submits_end++;
     struct submit_call *s = at(k, tag);
@@ -231,8 +204,8 @@ bool submit_begin(struct connection *k)
         draw_key(s);
     }
     struct submit_request q = {
-        .author = a.author != NULL ? a.author : k->user,
-        .author_size = a.author != NULL ? strlen(a.author) : k->user_size,
+        .author = author,
+        .author_size = author_name(k->user, k->level, a.author, author),
         .key = s->key,
         .key_size = s->key_size,
         .text = a.text,

@@ -1,6 +1,8 @@
 # Everything of the daemon but main.c, so that tests link it too; the configuration apart, because mpaxosctl reads it.
 noinst_LIBRARIES += daemon/host/libhost.a daemon/host/libconfig.a
 daemon_host_libhost_a_SOURCES = \
+	daemon/host/access.c \
+	daemon/host/access.h \
 	daemon/host/chatlog.c \
 	daemon/host/chatlog.h \
 	daemon/host/chatlog_format.c \

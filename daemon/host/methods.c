@@ -265,29 +265,27 @@ void reply_not_implemented(struct connection *k, const struct varlink_call *call
     reply_named_error(k, INTERFACE_SERVICE ".MethodNotImplemented", "method", call->method);
 }
 
-enum access { ACCESS_ALL, ACCESS_OPERATOR };
-
 static const struct method {
     const char *name;
     void (*run)(struct connection *k, const struct varlink_call *call);
-    enum access access;
+    enum access_level level; /* that it takes */
 } methods[] = {
-    {INTERFACE_REPLICA ".Submit", method_submit, ACCESS_ALL},
-    {INTERFACE_REPLICA ".Position", method_position, ACCESS_ALL},
-    {INTERFACE_REPLICA ".Read", method_read, ACCESS_ALL},
-    {INTERFACE_REPLICA ".Status", method_status, ACCESS_ALL},
-    {INTERFACE_REPLICA ".Metrics", method_metrics, ACCESS_ALL},
-    {INTERFACE_REPLICA ".Flush", method_flush, ACCESS_ALL},
-    {INTERFACE_REPLICA ".SetDrop", method_set_drop, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".SkipSlots", method_skip_slots, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".Bootstrap", method_bootstrap, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".TransferLeadership", method_transfer, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".AddMember", reply_not_implemented, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".RemoveMember", reply_not_implemented, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".ReplaceMember", reply_not_implemented, ACCESS_OPERATOR},
-    {INTERFACE_REPLICA ".Reload", method_reload, ACCESS_OPERATOR},
-    {INTERFACE_SERVICE ".GetInfo", method_get_info, ACCESS_ALL},
-    {INTERFACE_SERVICE ".GetInterfaceDescription", method_get_description, ACCESS_ALL},
+    {INTERFACE_REPLICA ".Submit", method_submit, ACCESS_EVERYDAY},
+    {INTERFACE_REPLICA ".Position", method_position, ACCESS_EVERYDAY},
+    {INTERFACE_REPLICA ".Read", method_read, ACCESS_EVERYDAY},
+    {INTERFACE_REPLICA ".Status", method_status, ACCESS_EVERYDAY},
+    {INTERFACE_REPLICA ".Metrics", method_metrics, ACCESS_EVERYDAY},
+    {INTERFACE_REPLICA ".Flush", method_flush, ACCESS_EVERYDAY},
+    {INTERFACE_REPLICA ".SetDrop", method_set_drop, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".SkipSlots", method_skip_slots, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".Bootstrap", method_bootstrap, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".TransferLeadership", method_transfer, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".AddMember", reply_not_implemented, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".RemoveMember", reply_not_implemented, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".ReplaceMember", reply_not_implemented, ACCESS_ADMINISTRATION},
+    {INTERFACE_REPLICA ".Reload", method_reload, ACCESS_ADMINISTRATION},
+    {INTERFACE_SERVICE ".GetInfo", method_get_info, ACCESS_EVERYDAY},
+    {INTERFACE_SERVICE ".GetInterfaceDescription", method_get_description, ACCESS_EVERYDAY},
 };
 
 bool method_is_submit(const struct varlink_call *call)
@@ -311,7 +309,7 @@ void method_run(struct connection *k, const struct varlink_call *call)
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         if (strcmp(call->method, methods[i].name) != 0)
             continue;
-        if (methods[i].access == ACCESS_OPERATOR && !k->is_operator)
+        if (k->level < methods[i].level)
             reply_empty_error(k, INTERFACE_SERVICE ".PermissionDenied");
         else
             methods[i].run(k, call);

@@ -25,8 +25,8 @@ enum value_type {
 
 enum {
     VALUE_HEADER_SIZE = 40,
-    AUTHOR_BYTES_MAX = 64,
     KEY_BYTES_MAX = 64,
+    AUTHOR_BYTES_MAX = 134, /* two names of 64 bytes, the second one as "NAME (as NAME)" */
 };
 
 struct value {

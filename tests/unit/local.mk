@@ -1,5 +1,6 @@
 # cmocka programs, one a file; libunit.a is what several of them share.
 unit_tests = \
+	tests/unit/test_access \
 	tests/unit/test_assembly \
 	tests/unit/test_chatlog \
 	tests/unit/test_chatlog_rotation \
@@ -108,6 +109,7 @@ unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
 # Its clock is the test's.
 tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
+tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)

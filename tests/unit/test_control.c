@@ -2,15 +2,10 @@
 #include "tests/unit/control_client.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/faults.h"
@@ -465,63 +460,6 @@ static void test_skip_limit(void **state)
     }
 }
 
-/* What a member of the socket's group gets who is neither root nor the daemon: asks from a child of another user. */
-static void test_permissions(void **state)
-{
-    (void)state;
-    static const char *const denied[] = {"SetDrop", "SkipSlots", "Bootstrap", "TransferLeadership", "Reload"};
-    if (geteuid() != 0)
-        skip();
-    struct stat st;
-    assert_int_equal(stat(f->path, &st), 0);
-    assert_int_equal(st.st_mode & 07777, 0660);
-    assert_int_equal(chmod(f->path, 0666), 0);
-    assert_int_equal(chmod(f->dir, 0755), 0);
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        snprintf(address.sun_path, sizeof(address.sun_path), "%s", f->path);
-        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-        char go;
-        if (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0 ||
-            connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || read(ends[0], &go, 1) != 1)
-            _exit(1);
-        for (size_t i = 0; i < 5; i++) {
-            char call[128], reply[4096];
-            snprintf(call, sizeof(call), "{\"method\":\"" R "%s\"}", denied[i]);
-            if (send(fd, call, strlen(call) + 1, 0) < 0)
-                _exit(2);
-            ssize_t n = recv(fd, reply, sizeof(reply), 0);
-            if (n <= 0 || strcmp(reply, "{\"error\":\"" S "PermissionDenied\",\"parameters\":{}}") != 0)
-                _exit(3);
-        }
-        const char *call = CALL("Position", "");
-        char reply[4096];
-        if (send(fd, call, strlen(call) + 1, 0) < 0 || recv(fd, reply, sizeof(reply), 0) <= 0 ||
-            strcmp(reply, "{\"parameters\":{\"slot\":0}}") != 0)
-            _exit(4);
-        call = SUBMIT("\"text\":\"x\"");
-        if (send(fd, call, strlen(call) + 1, 0) < 0 || recv(fd, reply, sizeof(reply), 0) <= 0)
-            _exit(5);
-        _exit(0);
-    }
-    assert_int_equal(write(ends[1], "g", 1), 1);
-    int status = 0;
-    for (int i = 0; i < 5000 && waitpid(pid, &status, WNOHANG) == 0; i++) {
-        fixture_turn(f);
-        usleep(1000);
-    }
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    assert_int_equal(f->driver->n_bootstraps, 0);
-    /* Its own user name, not ours. */
-    assert_string_equal(f->driver->log[0].author, "nobody");
-    close(ends[0]);
-    close(ends[1]);
-}
-
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
@@ -542,7 +480,6 @@ int main(void)
         TEST(test_drops),
         TEST(test_skip_and_bootstrap),
         TEST(test_skip_limit),
-        TEST(test_permissions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

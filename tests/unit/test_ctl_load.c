@@ -65,6 +65,8 @@ static void test_good_log(void **state)
     load_judge_message(&b.judge, 9, "root", "message_0_0");
     load_judge_message(&b.judge, 9, "load_12_0", "message_0_0");
     load_judge_message(&b.judge, 9, "load_1_3", "message_3_0");
+    load_judge_message(&b.judge, 9, "ada (as ", "message_0_0");
+    load_judge_message(&b.judge, 9, "ada (as load_1_)", "message_0_0");
     show_all_but(&b, CLIENTS, 0);
     load_judge_end(&b.judge);
     assert_true(load_verdict_is_good(&b.verdict));
