@@ -68,8 +68,8 @@ struct peer {
 struct open_submission {
     struct value *value; /* NULL: free */
     uint64_t cookie;
-    uint64_t sent_usec;                 /* to the leader; 0: not to this one */
-    bool seen;                          /* the leader was seen to propose it */
+    uint64_t sent_usec;                              /* to the leader; 0: not to this one */
+    bool seen;                                       /* the leader was seen to propose it */
     uint32_t next_hash, next_cookie, next, previous; /* indexes + 1; 0: none */
 };
 
@@ -228,6 +228,7 @@ void outcome_push(struct replica *r, uint64_t cookie, enum outcome_type type, sl
 void value_unref(struct replica *r, struct value *v); /* NULL allowed */
 void cell_clear(struct replica *r, struct cell *c);
 struct cell *cell_take(struct replica *r, slot_t slot);
+void tail_drop(struct replica *r);
 /* init.c */
 void identity_install(struct replica *r);
 

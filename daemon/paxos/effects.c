@@ -71,7 +71,18 @@ void cell_clear(struct replica *r, struct cell *c)
     memset(c, 0, sizeof(*c));
 }
 
-/* The cell for a slot above the chosen prefix; takes the place of a chosen slot at the tail. */
+/* The lowest slot of the tail goes. */
+void tail_drop(struct replica *r)
+{
+    struct cell *c = window_find(&r->window, r->tail_first++);
+    if (c == NULL)
+        return;
+    r->tail_bytes -= c->value->size;
+    cell_clear(r, c);
+}
+
+/* The cell for a slot above the chosen prefix; takes the place of a chosen slot at the tail: where slots come
+ * out of order, what lies below goes with it, so that the tail has no holes. */
 struct cell *cell_take(struct replica *r, slot_t slot)
 {
     struct cell *c = window_place(&r->window, slot);
@@ -79,12 +90,9 @@ struct cell *cell_take(struct replica *r, slot_t slot)
         return c;
     invariant(slot > r->chosen && slot <= r->chosen + r->window.n_cells, slot, r->chosen);
     if (c->slot != 0) {
-        invariant(c->slot <= r->chosen, c->slot, r->chosen);
-        if (c->slot >= r->tail_first) {
-            r->tail_first = c->slot + 1;
-            r->tail_bytes -= c->value != NULL ? c->value->size : 0;
-        }
-        cell_clear(r, c);
+        invariant(c->slot >= r->tail_first && c->slot <= r->chosen, c->slot, r->chosen);
+        while (c->slot != 0)
+            tail_drop(r);
     }
     c->slot = slot;
     return c;

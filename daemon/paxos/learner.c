@@ -53,13 +53,8 @@ static bool apply_message(struct replica *r, const struct value *v)
 
 static void tail_trim(struct replica *r)
 {
-    for (; r->tail_bytes > TAIL_BYTES_MAX && r->tail_first < r->chosen; r->tail_first++) {
-        struct cell *c = window_find(&r->window, r->tail_first);
-        if (c == NULL)
-            continue;
-        r->tail_bytes -= c->value->size;
-        cell_clear(r, c);
-    }
+    while (r->tail_bytes > TAIL_BYTES_MAX && r->tail_first < r->chosen)
+        tail_drop(r);
 }
 
 static void apply(struct replica *r, struct cell *c)

@@ -7,8 +7,11 @@
 #include "host/faults.h"
 #include "journal/journal.h"
 #include "tests/sim/clients.h"
+#include "tests/sim/handed.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
+
+enum { MEMORY_CHECK_TURNS = 256 };
 
 uint64_t host_wall_usec(const struct host *h)
 {
@@ -54,6 +57,7 @@ struct replica *__wrap_replica_init(void *block, const struct replica_config *co
         small.promise_page_slots = o->promise_page_slots;
     if (o->proposal_bytes_max > 0)
         small.proposal_bytes_max = o->proposal_bytes_max;
+    memset(block, (int)(0xa5 + h->boot), replica_size(&small)); /* nothing may be read that init did not write */
     h->replica = __real_replica_init(block, &small);
     return h->replica;
 }
@@ -92,13 +96,17 @@ static void observe(struct host *h, const struct effects *e)
     for (size_t i = 0; i < e->n_applied; i++)
         observer_applied(h, &e->applied[i]);
     observer_notes(h, e);
+    handed_outcomes(h, e);
     clients_outcomes(h, e);
     for (size_t i = 0; i < e->n_outgoing; i++) {
         if (e->outgoing[i].after > h->seq)
             cluster_fail(h->cluster, "host %u: a message waits for record %lu of %lu", h->index, e->outgoing[i].after,
                          h->seq);
-        observer_made(h, &e->outgoing[i].message);
+        observer_made(h, e->outgoing[i].to, &e->outgoing[i].message);
     }
+    if (e->fetch.wanted && e->fetch.until > h->disk.commit)
+        cluster_fail(h->cluster, "host %u: fetches slot %lu, but its journal knows %lu", h->index, e->fetch.until,
+                     h->disk.commit);
     watch_prefix(h);
 }
 
@@ -119,8 +127,11 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
     c->steps++;
     if (event->now_usec != c->now_usec)
         cluster_fail(c, "host %u: its core is told another time than the monotonic one (trap 30)", h->index);
+    handed_event(h, event);
     if (event->type == EVENT_SUBMIT)
         clients_handed_over(h, event->submissions, event->n_submissions);
+    if (event->type == EVENT_SPACE)
+        h->told_space = event->space;
     memset(ret, 0xe5, sizeof(*ret));
     __real_replica_step(r, event, ret);
     observe(h, ret);
@@ -167,6 +178,8 @@ static void turn(struct host *h)
     h->turning = true;
     h->prepare_call(h->prepare);
     h->turning = false;
+    if (++h->turns % MEMORY_CHECK_TURNS == 0)
+        memory_check(h);
     run_closes(h);
     if (h->stopped) {
         end(h);
@@ -287,6 +300,7 @@ void host_start(struct host *h)
     h->boot++;
     h->seq = h->durable_seq = 0;
     h->chosen = h->applied = 0;
+    h->told_space = true;
     h->has_applied = h->idling = h->turn_due = h->stopped = false;
     h->disk.writing = false;
     h->disk.recovered = 0;
@@ -328,6 +342,7 @@ void host_start(struct host *h)
 static void end(struct host *h)
 {
     clients_host_down(h);
+    handed_forget(h);
     world_enter(h);
     h->up = false;
     h->replica = NULL;
@@ -338,6 +353,9 @@ static void end(struct host *h)
     h->paused_until_usec = h->stalled_until_usec = 0;
     h->disk.failing = false;
     vfs_memory_heal(h->disk.memory);
+    if (vfs_memory_handles(h->disk.memory) != 0)
+        cluster_fail(h->cluster, "host %u: %zu files stay open at its end (I7)", h->index,
+                     vfs_memory_handles(h->disk.memory));
 }
 
 void host_kill(struct host *h)
@@ -396,6 +414,7 @@ void host_free(struct host *h)
     if (h->up)
         end(h);
     disk_free(&h->disk);
+    free(h->handed.items);
 }
 
 bool host_is_leader(const struct host *h)

@@ -7,10 +7,13 @@ tests_sim_sim_SOURCES = \
 	tests/sim/disk.c \
 	tests/sim/fault.c \
 	tests/sim/fault.h \
+	tests/sim/handed.c \
+	tests/sim/handed.h \
 	tests/sim/history.c \
 	tests/sim/host.c \
 	tests/sim/load.c \
 	tests/sim/main.c \
+	tests/sim/memory.c \
 	tests/sim/model.c \
 	tests/sim/network.c \
 	tests/sim/observer.c \

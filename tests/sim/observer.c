@@ -213,6 +213,8 @@ void observer_durable(struct host *h, const struct disk_record *r)
 void observer_record(struct host *h, const struct disk_record *r)
 {
     struct cluster *c = h->cluster;
+    if (!h->told_space && (r->type == RECORD_ACCEPT || r->type == RECORD_PROMISE || r->type == RECORD_CHOSEN))
+        cluster_fail(c, "host %u: record %d, but the disk has no room (trap 40)", h->index, (int)r->type);
     switch (r->type) {
     case RECORD_PROMISE:
         cluster_trace(c, (int)h->index, "record     PROMISE %lu.%u", r->ballot.round, r->ballot.id);

@@ -5,7 +5,7 @@
  * proposals above a chosen slot carry its value, no accept below a promise, votes only from what is durable (as after a
  * power loss at this moment), votes only from lives of the configuration, proposals within alpha, chosen prefixes that
  * are chosen, equal applied log, times, visibility and chain, visibility as an independent model of keys and streams
- * has it, and journals whose COMMIT records and notes tell the truth. */
+ * has it, journals whose COMMIT records and notes tell the truth, and memory in which nothing is forgotten. */
 #ifndef TESTS_SIM_OBSERVER_H
 #define TESTS_SIM_OBSERVER_H
 
@@ -43,8 +43,8 @@ void observer_free(struct cluster *c);
 void observer_identity(struct cluster *c, uint32_t host, const struct identity *i);
 void observer_record(struct host *h, const struct disk_record *r); /* before it is appended */
 void observer_durable(struct host *h, const struct disk_record *r);
-void observer_made(struct host *h, const struct message *m);            /* by a step              */
-void observer_sent(struct host *h, const struct packet *p, bool again); /* leaves the host now    */
+void observer_made(struct host *h, replica_id_t to, const struct message *m); /* by a step        */
+void observer_sent(struct host *h, const struct packet *p, bool again);       /* leaves the host now    */
 void observer_applied(struct host *h, const struct applied *a);
 void observer_notes(struct host *h, const struct effects *e); /* after `applied`        */
 void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain);
@@ -61,6 +61,9 @@ void observer_check_voter(struct host *h, const char *what);
 void observer_use_ballot(struct host *h, struct ballot b, bool leads);
 struct proposal *observer_propose(struct host *h, slot_t slot, struct ballot b, const struct body *body);
 struct log_slot *observer_slot_at(struct cluster *c, slot_t slot);
+
+/* Memory, tables and queues (memory.c), between two turns. */
+void memory_check(struct host *h);
 
 /* An independent, naive model of what is visible (model.c). Slots in order. */
 struct model;

@@ -22,9 +22,41 @@ static void check_accept(struct host *h, const struct accept *a)
     }
 }
 
-void observer_made(struct host *h, const struct message *m)
+static void check_values(struct host *h, enum message_type type, const struct entry *entries, uint32_t n)
+{
+    if (n > MESSAGE_ENTRIES_MAX)
+        cluster_fail(h->cluster, "host %u: message %d has %u entries", h->index, (int)type, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!entries[i].value || entries[i].value->refs == 0)
+            cluster_fail(h->cluster, "host %u: message %d has a value that its host does not hold", h->index,
+                         (int)type);
+    }
+}
+
+static void check_entries(struct host *h, const struct message *m)
+{
+    if (m->type == MESSAGE_ACCEPT)
+        check_values(h, m->type, m->accept.entries, m->accept.n_entries);
+    else if (m->type == MESSAGE_CHOSEN)
+        check_values(h, m->type, m->chosen.entries, m->chosen.n_entries);
+    else if (m->type == MESSAGE_SUBMIT)
+        check_values(h, m->type, m->submit.entries, m->submit.n_entries);
+    else if (m->type == MESSAGE_BODY)
+        check_values(h, m->type, &m->body, 1);
+}
+
+void observer_made(struct host *h, replica_id_t to, const struct message *m)
 {
     struct cluster *c = h->cluster;
+    if (to != REPLICA_ID_NONE && (to == h->id || !cluster_host_by_id(c, to)))
+        cluster_fail(c, "host %u: message %d to %u", h->index, (int)m->type, to);
+    check_entries(h, m);
+    if (m->type == MESSAGE_PROMISE && ballot_compare(m->promise.ballot, h->disk.promised) < 0)
+        cluster_fail(c, "host %u: PROMISE %lu.%u below its own promise %lu.%u (trap 4)", h->index,
+                     m->promise.ballot.round, m->promise.ballot.id, h->disk.promised.round, h->disk.promised.id);
+    if (m->type == MESSAGE_CONFIRMED && ballot_compare(m->confirm.ballot, h->disk.promised) < 0)
+        cluster_fail(c, "host %u: confirms %lu.%u below its promise %lu.%u (trap 28)", h->index,
+                     m->confirm.ballot.round, m->confirm.ballot.id, h->disk.promised.round, h->disk.promised.id);
     if (m->type == MESSAGE_ACCEPT)
         check_accept(h, &m->accept);
     for (uint32_t i = 0; m->type == MESSAGE_CHOSEN && i < m->chosen.n_entries; i++) {

@@ -79,8 +79,13 @@ static bool is_settled(struct cluster *c, void *user)
 static uint64_t settle(struct cluster *c, struct rest *r, uint64_t limit_usec)
 {
     uint64_t begin_usec = c->now_usec;
-    if (cluster_run_until(c, limit_usec, is_settled, r))
+    if (cluster_run_until(c, limit_usec, is_settled, r)) {
+        for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+            if (host_is_usable(&c->hosts[i]))
+                memory_check(&c->hosts[i]);
+        }
         return c->now_usec - begin_usec;
+    }
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         struct replica_status s;
         if (!c->hosts[i].up)

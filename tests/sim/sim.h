@@ -104,6 +104,12 @@ struct host_close { /* one or the other */
     void *user;
 };
 
+/* What its core has and has not answered yet (handed.h). */
+struct handed_list {
+    struct handed *items;
+    size_t n, capacity;
+};
+
 struct host {
     struct cluster *cluster;
     uint32_t index;
@@ -133,7 +139,10 @@ struct host {
     uint64_t paused_until_usec, stalled_until_usec;
     int64_t wall_offset_usec;
     uint64_t sync_min_usec, sync_max_usec;
-    slot_t applied; /* last slot applied in this boot */
+    uint64_t turns;
+    struct handed_list handed;
+    bool told_space; /* what its core knows of the disk */
+    slot_t applied;  /* last slot applied in this boot */
     bool has_applied;
     slot_t chosen; /* replica_chosen() after the last step */
     slot_t noted;  /* COMMIT notes were checked up to here */

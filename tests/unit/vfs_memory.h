@@ -24,6 +24,9 @@ const struct vfs *vfs_memory_vfs(struct vfs_memory *m);
 /* A second disk with the same files, synced and not, and the same luck; no faults, no handles. */
 struct vfs_memory *vfs_memory_clone(const struct vfs_memory *m, uint64_t seed);
 
+/* Files that are open. */
+size_t vfs_memory_handles(const struct vfs_memory *m);
+
 /* --- power --- */
 
 void vfs_memory_power_cut(struct vfs_memory *m);

@@ -236,3 +236,11 @@ void inode_sweep(struct vfs_memory *m)
         inode_free(i);
     }
 }
+
+size_t vfs_memory_handles(const struct vfs_memory *m)
+{
+    size_t n = 0;
+    for (const struct inode *i = m->inodes; i != NULL; i = i->next)
+        n += i->n_handles;
+    return n;
+}
