@@ -37,7 +37,8 @@ static const char help[] = "Runs replicas of the cluster that the file CONFIG de
                            "      --version\n"
                            "               print the version\n"
                            "\n"
-                           "See mpaxosd(8) and replica_config.json(5).\n";
+                           "Exit status: 0 stopped as asked, 1 failed, 64 usage, 65 state refused, 74 disk,\n"
+                           "78 configuration. See mpaxosd(8) and replica_config.json(5).\n";
 
 struct arguments {
     const char *dir, *config_path;
