@@ -3,9 +3,14 @@
 
 #include "paxos/core.h"
 
+bool acceptor_is_silent(const struct replica *r)
+{
+    return r->identity.status != IDENTITY_VOTER || r->diverged || r->chosen < r->identity.silent_until;
+}
+
 bool acceptor_may_vote(const struct replica *r)
 {
-    return r->voter && r->space && !r->diverged;
+    return r->space && !acceptor_is_silent(r);
 }
 
 void acceptor_promise(struct replica *r, struct ballot b)

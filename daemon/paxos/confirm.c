@@ -29,9 +29,9 @@ static void drop(struct replica *r, struct open_position *p)
 
 void confirm_position(struct replica *r, uint64_t cookie)
 {
-    struct open_position *p = r->voter ? take(r) : NULL;
+    struct open_position *p = r->member ? take(r) : NULL;
     if (p == NULL) {
-        outcome_push(r, cookie, r->voter ? OUTCOME_OVERLOADED : OUTCOME_NOT_STARTED, 0);
+        outcome_push(r, cookie, r->member ? OUTCOME_OVERLOADED : OUTCOME_NOT_STARTED, 0);
         return;
     }
     p->cookie = cookie;

@@ -44,7 +44,7 @@ struct peer {
     uint64_t echoed_usec; /* when the own heartbeat that it last echoed had been sent  */
     uint64_t link_rtt_usec;
     struct ballot bid, followed;
-    bool leading, happy;
+    bool leading, happy, silent;
     slot_t chosen;
     uint64_t srtt_usec, rttvar_usec, rto_usec; /* of ACCEPT to ACCEPTED                */
     uint64_t rto_at_usec;                      /* UINT64_MAX: nothing is outstanding   */
@@ -105,7 +105,8 @@ struct replica {
     struct hash128 zero;
     uint64_t now_usec, election_usec;
     uint32_t me; /* own index in the configuration */
-    bool voter, space, diverged;
+    bool member; /* of a cluster that runs */
+    bool space, diverged;
     struct prng prng;
     struct replica_counters counters;
 
@@ -262,6 +263,8 @@ static inline bool ballot_is_owned_by(const struct replica *r, struct ballot b, 
 }
 
 /* acceptor.c */
+/* It takes part, but its votes are lost, or may be: it learns, and neither votes nor counts. */
+bool acceptor_is_silent(const struct replica *r);
 bool acceptor_may_vote(const struct replica *r);
 void acceptor_promise(struct replica *r, struct ballot b);
 void acceptor_prepare(struct replica *r, uint32_t from, const struct prepare *p);
@@ -284,7 +287,7 @@ uint64_t learner_timer(struct replica *r);
 
 /* election.c */
 bool peer_is_linked(const struct replica *r, uint32_t member);
-uint32_t linked_set(const struct replica *r); /* with self */
+uint32_t linked_voters(const struct replica *r); /* with self */
 void election_heartbeat(struct replica *r, uint32_t from, const struct heartbeat *h);
 void election_transfer(struct replica *r, uint32_t from, const struct transfer *m);
 void election_hand_over(struct replica *r, replica_id_t target);

@@ -24,18 +24,18 @@ bool peer_is_linked(const struct replica *r, uint32_t member)
     return is_fresh(r, p->heard_usec) && is_fresh(r, p->echoed_usec);
 }
 
-uint32_t linked_set(const struct replica *r)
+uint32_t linked_voters(const struct replica *r)
 {
-    uint32_t set = UINT32_C(1) << r->me;
+    uint32_t set = acceptor_is_silent(r) ? 0 : UINT32_C(1) << r->me;
     for (uint32_t i = 0; i < config_at(r)->n_members; i++)
-        if (i != r->me && peer_is_linked(r, i))
+        if (i != r->me && !r->peers[i].silent && peer_is_linked(r, i))
             set |= UINT32_C(1) << i;
     return set;
 }
 
 static bool is_able(const struct replica *r)
 {
-    return acceptor_may_vote(r) && configuration_is_majority(config_at(r), linked_set(r)) &&
+    return acceptor_may_vote(r) && configuration_is_majority(config_at(r), linked_voters(r)) &&
            r->now_usec >= r->muted_until_usec && r->now_usec >= r->unable_until_usec &&
            (r->undurable_since_usec == 0 ||
             r->now_usec - r->undurable_since_usec <= DISK_STALL_ELECTIONS * r->election_usec);
@@ -95,6 +95,7 @@ void election_beat(struct replica *r)
     h->followed = r->followed;
     h->leading = r->phase == PHASE_LEADING;
     h->happy = r->happy;
+    h->silent = acceptor_is_silent(r);
     h->seq = r->beat_seq;
     h->commit = r->chosen;
     h->chain = r->chain;
@@ -134,13 +135,15 @@ void election_heartbeat(struct replica *r, uint32_t from, const struct heartbeat
         r->counters.ignored_messages++;
         return;
     }
-    bool news = p->leading != h->leading || p->happy != h->happy || !ballot_equal(p->bid, h->ballot);
+    bool news =
+        p->leading != h->leading || p->happy != h->happy || p->silent != h->silent || !ballot_equal(p->bid, h->ballot);
     p->heard_usec = r->now_usec;
     p->heard_seq = h->seq;
     p->bid = h->ballot;
     p->followed = h->followed;
     p->leading = h->leading;
     p->happy = h->happy;
+    p->silent = h->silent;
     p->chosen = h->commit;
     take_echo(r, p, h);
     if (news)
@@ -206,7 +209,7 @@ static bool judge_happy(const struct replica *r, bool able)
         if (!own && r->followed.round != 0 && ballot_equal(p->bid, r->followed))
             return p->happy;
         if (ballot_compare(p->followed, r->followed) <= 0)
-            followers |= UINT32_C(1) << i;
+            followers |= p->silent ? 0 : UINT32_C(1) << i;
         else if (p->happy)
             higher_happy = true;
     }
@@ -219,7 +222,8 @@ static bool leads_in_name_only(const struct replica *r)
 {
     uint32_t followers = UINT32_C(1) << r->me;
     for (uint32_t i = 0; i < config_at(r)->n_members; i++)
-        if (i != r->me && peer_is_linked(r, i) && ballot_compare(r->peers[i].followed, r->bid) <= 0)
+        if (i != r->me && !r->peers[i].silent && peer_is_linked(r, i) &&
+            ballot_compare(r->peers[i].followed, r->bid) <= 0)
             followers |= UINT32_C(1) << i;
     return r->phase == PHASE_LEADING && r->happy && !configuration_is_majority(config_at(r), followers);
 }
@@ -345,7 +349,8 @@ void election_hand_over(struct replica *r, replica_id_t target)
         return;
     }
     for (uint32_t i = 0; i < config_at(r)->n_members && target == REPLICA_ID_NONE; i++)
-        if (i != r->me && peer_is_linked(r, i) && (best < 0 || r->peers[i].chosen > r->peers[best].chosen))
+        if (i != r->me && !r->peers[i].silent && peer_is_linked(r, i) &&
+            (best < 0 || r->peers[i].chosen > r->peers[best].chosen))
             best = (int)i;
     if (best < 0 || best == (int)r->me || !peer_is_linked(r, (uint32_t)best))
         return;

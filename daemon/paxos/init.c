@@ -86,7 +86,7 @@ void identity_install(struct replica *r)
     constant_value(r->noop, VALUE_NOOP, NULL, 0, key);
     constant_value(r->barrier, VALUE_BARRIER, NULL, 0, key);
     r->chain = hash_bytes(key, r->slot0->hash.bytes, sizeof(r->slot0->hash.bytes));
-    r->voter = r->identity.status == IDENTITY_VOTER;
+    r->member = r->identity.status >= IDENTITY_VOTER;
 }
 
 struct replica *replica_init(void *block, const struct replica_config *config)

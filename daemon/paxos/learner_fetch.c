@@ -140,7 +140,7 @@ void learner_fetch(struct replica *r, uint32_t from, const struct fetch *f)
 void learner_fetched(struct replica *r, const struct event *e)
 {
     struct entry *entries = entries_take(r, e->n_fetched);
-    if (entries == NULL || e->n_fetched == 0 || !r->voter)
+    if (entries == NULL || e->n_fetched == 0 || !r->member)
         return;
     for (size_t i = 0; i < e->n_fetched; i++)
         entries[i] = e->fetched[i];

@@ -47,6 +47,7 @@ struct heartbeat {
     struct ballot ballot;   /* own bid, round 0: none; never another's */
     struct ballot followed; /* L */
     bool leading, happy;
+    bool silent; /* does not vote: counts for no majority */
     uint64_t seq;
     slot_t commit;
     struct hash128 chain; /* of the prefix up to commit */

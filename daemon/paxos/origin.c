@@ -84,7 +84,7 @@ void origin_submit(struct replica *r, const struct submission *s, size_t n)
 {
     bool silent = !r->quorum && r->now_usec - r->quorum_since_usec > 2 * r->election_usec;
     for (size_t i = 0; i < n; i++) {
-        if (!r->voter)
+        if (!r->member)
             outcome_push(r, s[i].cookie, OUTCOME_NOT_STARTED, 0);
         else if (!r->space)
             outcome_push(r, s[i].cookie, OUTCOME_NO_SPACE, 0);

@@ -29,7 +29,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t step_timers(struct replica *r)
 {
     uint64_t wake = start_timer(r);
-    if (!r->voter)
+    if (!r->member)
         return wake;
     wake = earlier(wake, election_timer(r));
     wake = earlier(wake, phase1_timer(r));
@@ -41,7 +41,7 @@ static uint64_t step_timers(struct replica *r)
 
 static void step_pumps(struct replica *r)
 {
-    if (!r->voter)
+    if (!r->member)
         return;
     phase1_pump(r);
     origin_pump(r);
@@ -116,7 +116,7 @@ static void step_message(struct replica *r, const struct message *m)
         start_state(r, f, m->from_life, &m->state);
         return;
     }
-    if (!r->voter || !life_is_current(r, f, m)) {
+    if (!r->member || !life_is_current(r, f, m)) {
         r->counters.ignored_messages++;
         return;
     }
@@ -157,7 +157,7 @@ static void step_durable(struct replica *r, uint64_t seq)
         return;
     r->durable_seq = seq;
     r->undurable_since_usec = seq == r->seq ? 0 : r->now_usec;
-    if (!r->voter)
+    if (!r->member)
         return;
     acceptor_send_acks(r);
     proposer_durable(r);

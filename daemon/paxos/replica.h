@@ -113,7 +113,7 @@ enum outcome_type {
                           * from n = 1 on a new stream, same keys and since                      */
     OUTCOME_OVERLOADED,  /* not taken: certainly not chosen, uses up no number                   */
     OUTCOME_NO_QUORUM,   /* the same                                                             */
-    OUTCOME_NOT_STARTED, /* the same: this replica is no voter yet                               */
+    OUTCOME_NOT_STARTED, /* the same: this replica is not of a cluster that runs yet             */
     OUTCOME_NO_SPACE,    /* the same: the disk is full                                           */
     OUTCOME_POSITION,    /* the linearizable position is .slot                                   */
 };
@@ -170,6 +170,7 @@ struct peer_status {
     replica_id_t id;
     bool linked; /* heard of late, and hears us */
     bool leading;
+    bool silent; /* it learns and does not vote */
     slot_t chosen;
     uint64_t heard_usec; /* monotonic; 0: never         */
     uint64_t rtt_usec;   /* smoothed; 0: not known      */
@@ -195,6 +196,7 @@ struct replica_status {
     struct ballot promised;
     bool lagging;           /* far behind what a peer reports as chosen    */
     bool diverged;          /* a peer's log differs: this replica stopped voting */
+    slot_t silent_until;    /* a part of its journal is gone: it votes again from there on; 0: it is whole */
     uint32_t n_submissions; /* local ones, open                            */
     uint32_t n_skips;
     slot_t skips[SKIPS_MAX];

@@ -65,7 +65,7 @@ bool replica_restore(struct replica *r, const struct record *record, struct effe
     }
     *ret = (struct effects){
         .applied = r->applied, .n_applied = r->n_applied, .released = r->released, .wake_usec = UINT64_MAX};
-    return ok && r->voter;
+    return ok && r->member;
 }
 
 slot_t replica_chosen(const struct replica *r)
@@ -80,7 +80,7 @@ const struct identity *replica_identity(const struct replica *r)
 
 static enum replica_role role(const struct replica *r)
 {
-    if (!r->voter || r->diverged)
+    if (!r->member || acceptor_is_silent(r))
         return ROLE_LEARNER;
     if (r->phase == PHASE_LEADING)
         return ROLE_LEADER;
@@ -90,7 +90,7 @@ static enum replica_role role(const struct replica *r)
 void replica_status(const struct replica *r, struct replica_status *ret)
 {
     const struct configuration *c = config_at(r);
-    int leader = r->voter ? election_leader(r) : -1;
+    int leader = r->member ? election_leader(r) : -1;
     memset(ret, 0, sizeof(*ret));
     ret->identity = r->identity.status;
     ret->role = role(r);
@@ -100,7 +100,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
     ret->leader_since_usec = r->leader_since_usec;
     ret->quorum = r->quorum;
     ret->quorum_since_usec = r->quorum_since_usec;
-    ret->n_linked = set_count(linked_set(r));
+    ret->n_linked = set_count(linked_voters(r));
     ret->n_needed = c->n_members / 2 + 1;
     ret->chosen = r->chosen;
     ret->accepted = r->accepted_max > r->chosen ? r->accepted_max : r->chosen;
@@ -109,6 +109,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
     ret->promised = r->promised;
     ret->lagging = r->known_commit > r->chosen + alpha(r);
     ret->diverged = r->diverged;
+    ret->silent_until = r->chosen < r->identity.silent_until ? r->identity.silent_until : 0;
     ret->n_submissions = r->n_open;
     for (uint32_t i = 0; i < r->n_skips; i++)
         if (r->skips[i] > r->chosen)
@@ -121,6 +122,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
             .id = c->members[i].id,
             .linked = peer_is_linked(r, i),
             .leading = (int)i == leader,
+            .silent = p->silent,
             .chosen = p->chosen,
             .heard_usec = p->heard_usec,
             .rtt_usec = p->link_rtt_usec,

@@ -97,23 +97,23 @@ static void advance(struct replica *r)
         found_cluster(r);
     if (r->identity.status != IDENTITY_STARTING)
         return;
-    uint32_t ready = reporters(r, IDENTITY_STARTING, IDENTITY_VOTER, true) | own;
+    uint32_t ready = reporters(r, IDENTITY_STARTING, IDENTITY_QUARANTINED, true) | own;
     for (uint32_t i = 0; i < c->n_members; i++)
         if (c->members[i].life == 0)
             ready |= UINT32_C(1) << i; /* never started, so it has no say yet */
     /* Whoever is a voter saw that all of them, this one too, hold slot 0 on disk; one may have lost its disk since. */
-    if (ready == all || reporters(r, IDENTITY_VOTER, IDENTITY_VOTER, true) != 0)
+    if (ready == all || reporters(r, IDENTITY_VOTER, IDENTITY_QUARANTINED, true) != 0)
         identity_record(r, IDENTITY_VOTER);
-    if (r->voter)
+    if (r->member)
         r->beat_at_usec = r->tick_at_usec = r->now_usec;
 }
 
 void start_state(struct replica *r, uint32_t from, uint64_t from_life, const struct state *m)
 {
     struct peer *p = &r->peers[from];
-    if (!r->voter)
+    if (!r->member)
         p->heard_usec = r->now_usec;
-    if (m->answer != 0 && m->answer == r->state_nonce && !r->voter) {
+    if (m->answer != 0 && m->answer == r->state_nonce && !r->member) {
         p->reported = true;
         p->status = m->status;
         p->cluster = m->cluster;

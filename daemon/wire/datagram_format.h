@@ -91,6 +91,7 @@ _Static_assert(STATE_SIZE + PIECE_SIZE_MAX < BODY_ROOM_MIN, "STATE, the largest 
 enum frame_flag {
     HEARTBEAT_LEADING = 1,
     HEARTBEAT_HAPPY = 2,
+    HEARTBEAT_SILENT = 4,
     PROMISE_LAST = 1,
     FETCH_BY_HASH = 1,
     FLUSHED_OK = 1,

@@ -173,6 +173,7 @@ static void read_heartbeat(struct input *in, uint8_t flags, struct heartbeat *re
 {
     ret->leading = (flags & HEARTBEAT_LEADING) != 0;
     ret->happy = (flags & HEARTBEAT_HAPPY) != 0;
+    ret->silent = (flags & HEARTBEAT_SILENT) != 0;
     ret->ballot = take_ballot(in);
     ret->followed = take_ballot(in);
     ret->seq = take_u64(in);
@@ -379,7 +380,7 @@ static uint8_t flags_allowed(enum message_type type)
 {
     switch (type) {
     case MESSAGE_HEARTBEAT:
-        return HEARTBEAT_LEADING | HEARTBEAT_HAPPY;
+        return HEARTBEAT_LEADING | HEARTBEAT_HAPPY | HEARTBEAT_SILENT;
     case MESSAGE_PROMISE:
         return PROMISE_LAST;
     case MESSAGE_FETCH:

@@ -94,7 +94,8 @@ uint32_t datagram_promise_slots(size_t room)
 static uint8_t *append_heartbeat(uint8_t *p, const struct heartbeat *h, uint8_t *ret_flags)
 {
     invariant(h->n_echoes <= REPLICAS_MAX, h->n_echoes, 0);
-    *ret_flags = (uint8_t)((h->leading ? HEARTBEAT_LEADING : 0) | (h->happy ? HEARTBEAT_HAPPY : 0));
+    *ret_flags = (uint8_t)((h->leading ? HEARTBEAT_LEADING : 0) | (h->happy ? HEARTBEAT_HAPPY : 0) |
+                           (h->silent ? HEARTBEAT_SILENT : 0));
     p = append_ballot(p, h->ballot);
     p = append_ballot(p, h->followed);
     p = append_u64(p, h->seq);

@@ -154,8 +154,8 @@ static void print_heartbeat(FILE *out, const struct heartbeat *b)
     words_ballot(out, b->ballot);
     fputs(", follows ", out);
     words_ballot(out, b->followed);
-    fprintf(out, "%s%s, commit %lu, hears", b->leading ? ", leading" : "", b->happy ? ", happy" : ", not happy",
-            b->commit);
+    fprintf(out, "%s%s%s, commit %lu, hears", b->leading ? ", leading" : "", b->happy ? ", happy" : ", not happy",
+            b->silent ? ", silent" : "", b->commit);
     for (uint32_t i = 0; i < b->n_echoes; i++)
         fprintf(out, " %u", b->echoes[i].id);
 }

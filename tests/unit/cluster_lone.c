@@ -228,6 +228,7 @@ void lone_beat(struct lone *l)
                                          .followed = p->followed,
                                          .leading = p->leading,
                                          .happy = p->happy,
+                                         .silent = p->votes_not,
                                          .seq = ++p->seq,
                                          .commit = p->commit,
                                          .chain = p->commit ? p->chain : l->chain,

@@ -25,6 +25,7 @@ struct lone_applied {
 struct lone_peer {
     bool silent;
     bool deaf; /* echoes nothing: it does not hear the replica */
+    bool votes_not;
     struct ballot bid, followed;
     bool leading, happy;
     slot_t commit;

@@ -17,6 +17,7 @@ unit_tests = \
 	tests/unit/test_core_phase1 \
 	tests/unit/test_core_proposer \
 	tests/unit/test_core_route \
+	tests/unit/test_core_silent \
 	tests/unit/test_core_start \
 	tests/unit/test_crc32c \
 	tests/unit/test_ctl_config \
@@ -121,6 +122,7 @@ tests_unit_test_core_learner_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_phase1_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_route_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_silent_LDADD = tests/unit/libcluster.a $(unit_libraries)
 tests_unit_test_core_start_LDADD = tests/unit/libcluster.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \

@@ -87,6 +87,7 @@ static void fill_heartbeat(struct prng *p, struct heartbeat *h)
 {
     *h = (struct heartbeat){
         .ballot = ballot(p), .followed = ballot(p), .leading = prng_below(p, 2), .happy = prng_below(p, 2)};
+    h->silent = prng_below(p, 2);
     h->seq = prng_next(p);
     h->commit = number(p);
     h->chain = hash(p);

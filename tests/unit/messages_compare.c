@@ -27,6 +27,7 @@ static void same_heartbeat(const struct heartbeat *a, const struct heartbeat *b)
     same_ballot(a->followed, b->followed);
     SAME(leading);
     SAME(happy);
+    SAME(silent);
     SAME(seq);
     SAME(commit);
     same_hash(a->chain, b->chain);

@@ -258,7 +258,7 @@ static void test_flags_are_known_ones_and_nothing_trails(void **state)
 {
     (void)state;
     const uint8_t allowed[] = {
-        [MESSAGE_HEARTBEAT] = 3, [MESSAGE_PROMISE] = 1, [MESSAGE_FETCH] = 1, [MESSAGE_FLUSHED] = 1};
+        [MESSAGE_HEARTBEAT] = 7, [MESSAGE_PROMISE] = 1, [MESSAGE_FETCH] = 1, [MESSAGE_FLUSHED] = 1};
     struct prng p;
     prng_seed(&p, 41);
     for (size_t i = 0; i < MESSAGE_TYPES; i++) {
