@@ -96,10 +96,10 @@ enum replica_act {
 enum cluster_act {
     ACT_RUN,      /* so many events                                               */
     ACT_WAIT,     /* so many times 5 ms                                           */
-    ACT_LOSE,     /* the next so many messages                                    */
-    ACT_DEAFEN,   /* messages of this type are lost, or no longer                 */
-    ACT_DELAY,    /* the next message comes so many times 10 ms later             */
-    ACT_DOUBLE,   /* the next message comes again, so many times 10 ms later      */
+    ACT_LOSE,     /* the next so many datagrams                                   */
+    ACT_DEAFEN,   /* datagrams with a message of this type are lost, or no longer */
+    ACT_DELAY,    /* the next datagram comes so many times 10 ms later            */
+    ACT_DOUBLE,   /* the next datagram comes again, so many times 10 ms later     */
     ACT_CUT,      /* a one-way link, from and to; or no longer                    */
     ACT_ISOLATE,  /* a host                                                       */
     ACT_HEAL,     /* all links                                                    */
@@ -109,15 +109,23 @@ enum cluster_act {
     ACT_STALL,    /* a host's disk, for so long                                   */
     ACT_SPACE,    /* a host's disk is full, or no longer                          */
     ACT_WIPE,     /* a host's disk: a minority of them                            */
-    ACT_SUBMIT,   /* through a host, some on one session                          */
+    ACT_SUBMIT,   /* through a host, some on one connection                       */
     ACT_RETRY,    /* an earlier message through a host                            */
     ACT_CONFLICT, /* another text with an earlier message's key                   */
     ACT_POSITION, /* linearizable, through a host                                 */
-    ACT_CLOSE,    /* a host's session                                             */
+    ACT_CLOSE,    /* a host's connection                                          */
     ACT_SKIP,     /* a host, some slots                                           */
     ACT_TRANSFER, /* leadership, to a host                                        */
     ACT_WALL,     /* a host's wall clock jumps                                    */
-    ACT_WEATHER,  /* random loss                                                  */
+    ACT_WEATHER,  /* random loss, duplicates, delays, spoiled bytes               */
+    ACT_KILL,     /* a host's process alone; the high bit: and then its power     */
+    ACT_STOP,     /* a host, in an orderly way; it comes again                    */
+    ACT_CLOG,     /* a one-way link, from and to, for half a second               */
+    ACT_FAIL,     /* a host's disk fails soon                                     */
+    ACT_ROT,      /* a host's disk: a minority of them                            */
+    ACT_SLOW,     /* a host's disk: so many times 1 ms at most                    */
+    ACT_READ,     /* some of the log, of a host                                   */
+    ACT_FLUSH,    /* the chat log of a host, or of all                            */
     CLUSTER_ACTS,
 };
 

@@ -17,7 +17,8 @@ FUZZ_TESTS = $(fuzz_replays)
 endif
 fuzz_common = tests/fuzz/fuzz.h tests/fuzz/inputs.h tests/fuzz/replay.c
 tests_fuzz_fuzz_cluster_SOURCES = tests/fuzz/fuzz_cluster.c $(fuzz_common)
-tests_fuzz_fuzz_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_fuzz_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
+tests_fuzz_fuzz_cluster_LDADD = $(sim_libraries)
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_common)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
@@ -50,8 +51,8 @@ fuzz_daemon = $(call fuzz_of,$(daemon_paxos_libpaxos_a_SOURCES) $(daemon_wire_li
 	$(daemon_journal_libjournal_a_SOURCES) $(daemon_host_libconfig_a_SOURCES) $(daemon_host_libhost_a_SOURCES))
 fuzz_unit = $(call fuzz_of,$(tests_unit_libunit_a_SOURCES))
 fuzz_fake = $(call fuzz_of,$(tests_unit_libfake_a_SOURCES))
-fuzz_cluster = $(call fuzz_of,$(tests_unit_libcluster_a_SOURCES))
-fuzz_archives = fuzz-build/cluster.a fuzz-build/fake.a fuzz-build/unit.a fuzz-build/daemon.a
+fuzz_sim = $(call fuzz_of,$(tests_sim_libsim_a_SOURCES))
+fuzz_archives = fuzz-build/sim.a fuzz-build/fake.a fuzz-build/unit.a fuzz-build/daemon.a
 
 fuzz-build/%.o: %.c
 	@$(MKDIR_P) $(@D)
@@ -60,18 +61,18 @@ fuzz-build/%.o: %.c
 fuzz-build/daemon.a: $(fuzz_daemon)
 fuzz-build/unit.a: $(fuzz_unit)
 fuzz-build/fake.a: $(fuzz_fake)
-fuzz-build/cluster.a: $(fuzz_cluster)
+fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
 # What stands in the place of a part of the daemon goes before it.
-fuzz-build/fuzz_cluster: fuzz_first = fuzz-build/cluster.a
+fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
 fuzz-build/fuzz_replica: fuzz_first = fuzz-build/tests/fuzz/host.o
 fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o fuzz-build/tests/fuzz/host.o $(fuzz_archives)
 	$(AM_V_CCLD)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -pthread -o $@ $< $(fuzz_first) fuzz-build/unit.a \
 		fuzz-build/daemon.a $(CMOCKA_LIBS) $(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 .PRECIOUS: fuzz-build/%.o
--include $(patsubst %.o,%.d,$(fuzz_daemon) $(fuzz_unit) $(fuzz_fake) $(fuzz_cluster) \
+-include $(patsubst %.o,%.d,$(fuzz_daemon) $(fuzz_unit) $(fuzz_fake) $(fuzz_sim) \
 	$(fuzz_targets:%=fuzz-build/tests/fuzz/fuzz_%.o) fuzz-build/tests/fuzz/host.o)
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-build/fuzz_%)

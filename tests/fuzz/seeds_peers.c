@@ -161,6 +161,12 @@ static void make_cluster_acts(void)
          {ACT_SPACE, 1}, {ACT_START, 2}, {ACT_WALL, 9}, {ACT_SUBMIT, 11}, {ACT_CLOSE, 1});
     ACTS("operator", 0, {ACT_WAIT, 200}, {ACT_SKIP, 60}, {ACT_SUBMIT, 30}, {ACT_TRANSFER, 1}, {ACT_WEATHER, 0x4f},
          {ACT_SUBMIT, 31}, {ACT_WAIT, 200}, {ACT_SUBMIT, 32});
+    ACTS("process", 1, {ACT_WAIT, 200}, {ACT_SUBMIT, 20}, {ACT_KILL, 130}, {ACT_STOP, 0}, {ACT_CLOG, 7},
+         {ACT_SUBMIT, 21}, {ACT_WAIT, 100}, {ACT_START, 0}, {ACT_FLUSH, 8}, {ACT_READ, 1}, {ACT_WAIT, 100},
+         {ACT_WEATHER, 0x0f});
+    ACTS("bad-disk", 1, {ACT_WAIT, 200}, {ACT_SLOW, 41}, {ACT_SUBMIT, 35}, {ACT_ROT, 3}, {ACT_FAIL, 2},
+         {ACT_SUBMIT, 36}, {ACT_WAIT, 100}, {ACT_CRASH, 3}, {ACT_START, 3}, {ACT_START, 2}, {ACT_READ, 4},
+         {ACT_FLUSH, 5}, {ACT_WAIT, 50});
 }
 
 /* --- one core --- */

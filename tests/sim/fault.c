@@ -107,8 +107,7 @@ static void drop_some(struct cluster *c)
 
 /* --- disks --- */
 
-/* Wiped, or perhaps refused at the next start: no more of them than the cluster can do without. */
-static bool may_lose(struct cluster *c, struct trouble *t, uint32_t host)
+bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host)
 {
     if (t->is_lost[host])
         return true;
@@ -126,7 +125,7 @@ static bool may_lose(struct cluster *c, struct trouble *t, uint32_t host)
 static void wipe(struct cluster *c, struct trouble *t)
 {
     struct host *h = &c->hosts[pick(c)];
-    if (h->wiped || h->refused || h->disk.n_rot > 0 || !may_lose(c, t, h->index))
+    if (h->wiped || h->refused || h->disk.n_rot > 0 || !trouble_may_lose(c, t, h->index))
         return;
     host_wipe(h);
     host_start_later(h, cluster_random(c, 1 * MSEC, 500 * MSEC));
@@ -135,7 +134,7 @@ static void wipe(struct cluster *c, struct trouble *t)
 static void rot(struct cluster *c, struct trouble *t)
 {
     struct host *h = &c->hosts[pick(c)];
-    if (h->wiped || h->refused || !may_lose(c, t, h->index))
+    if (h->wiped || h->refused || !trouble_may_lose(c, t, h->index))
         return;
     for (uint64_t n = cluster_random(c, 1, 5); n > 0; n--)
         disk_rot(h);

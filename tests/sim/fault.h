@@ -66,8 +66,16 @@ struct trouble {
 };
 void trouble_begin(struct cluster *c, struct trouble *t);
 void trouble_set_space(struct cluster *c, uint32_t host, bool space);
+/* Whether this disk may be wiped or rot, so that its next start is perhaps refused: no more of them than the cluster
+ * can do without. Then it counts as lost. */
+bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 
+/* --- peace.c --- */
+void cluster_heal(struct cluster *c); /* every link, disk and host */
 /* Demands of a healed cluster that it comes to rest; answers how long that took. */
 uint64_t cluster_settle(struct cluster *c, uint64_t limit_usec);
+/* The same, and that it takes a message through every host and answers it, and that the clients' histories are right.
+ */
+uint64_t cluster_demand_rest(struct cluster *c);
 
 #endif

@@ -92,6 +92,7 @@ static void watch_prefix(struct host *h)
 
 static void observe(struct host *h, const struct effects *e)
 {
+    struct ballot promised = h->disk.promised; /* one step may answer a PREPARE, and then bid itself */
     disk_append(h, e->records, e->n_records, e->n_records ? e->records_seq : h->seq);
     for (size_t i = 0; i < e->n_applied; i++)
         observer_applied(h, &e->applied[i]);
@@ -102,7 +103,7 @@ static void observe(struct host *h, const struct effects *e)
         if (e->outgoing[i].after > h->seq)
             cluster_fail(h->cluster, "host %u: a message waits for record %lu of %lu", h->index, e->outgoing[i].after,
                          h->seq);
-        observer_made(h, e->outgoing[i].to, &e->outgoing[i].message);
+        observer_made(h, promised, e->outgoing[i].to, &e->outgoing[i].message);
     }
     if (e->fetch.wanted && e->fetch.until > h->disk.commit)
         cluster_fail(h->cluster, "host %u: fetches slot %lu, but its journal knows %lu", h->index, e->fetch.until,

@@ -1,5 +1,5 @@
 # The simulator (sim.h): everything of the daemon above the system's calls, over the world of world.c.
-tests_sim_sim_SOURCES = \
+tests_sim_libsim_a_SOURCES = \
 	tests/sim/client_reads.c \
 	tests/sim/clients.c \
 	tests/sim/clients.h \
@@ -12,7 +12,6 @@ tests_sim_sim_SOURCES = \
 	tests/sim/history.c \
 	tests/sim/host.c \
 	tests/sim/load.c \
-	tests/sim/main.c \
 	tests/sim/memory.c \
 	tests/sim/model.c \
 	tests/sim/network.c \
@@ -33,13 +32,29 @@ tests_sim_sim_SOURCES = \
 	tests/unit/vfs_memory_disk.c \
 	tests/unit/vfs_memory_private.h \
 	tests/unit/vfs_memory_rot.c
-tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_start,--wrap=replica_step,--wrap=config_identity
-tests_sim_sim_LDADD = daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a daemon/journal/libjournal.a \
-	daemon/paxos/libpaxos.a
+sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_start,--wrap=replica_step,--wrap=config_identity
+sim_libraries = tests/sim/libsim.a daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a \
+	daemon/journal/libjournal.a daemon/paxos/libpaxos.a
+tests_sim_sim_SOURCES = tests/sim/main.c
+tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
+tests_sim_sim_LDADD = $(sim_libraries)
+check_LIBRARIES += tests/sim/libsim.a
 check_PROGRAMS += tests/sim/sim
 EXTRA_DIST += tests/sim/check tests/sim/mutants tests/sim/seeds
 SIM_TESTS = tests/sim/check
+
+# cmocka programs over the same cluster: what clients, elections and a first start are promised.
+tests_sim_test_clients_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
+tests_sim_test_clients_LDADD = $(sim_libraries) $(CMOCKA_LIBS)
+tests_sim_test_election_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
+tests_sim_test_election_LDADD = $(sim_libraries) $(CMOCKA_LIBS)
+tests_sim_test_start_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
+tests_sim_test_start_LDADD = $(sim_libraries) $(CMOCKA_LIBS)
+if HAVE_CMOCKA
+sim_tests = tests/sim/test_clients tests/sim/test_election tests/sim/test_start
+check_PROGRAMS += $(sim_tests)
+SIM_TESTS += $(sim_tests)
+endif
 
 SIM_SECONDS = 60
 sim: tests/sim/sim

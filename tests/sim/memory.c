@@ -126,7 +126,8 @@ static void check_references(struct host *h, struct references *l)
     const struct value *constants[] = {h->replica->noop, h->replica->barrier, h->replica->slot0};
     uint64_t n_others = 0, n_tail = logread_messages(d->logread) + logread_noops(d->logread);
     size_t n_found = 0, n_calls = submissions_open(d->submissions);
-    qsort((void *)l->items, l->n, sizeof(*l->items), compare);
+    if (l->n > 0)
+        qsort((void *)l->items, l->n, sizeof(*l->items), compare);
     for (const struct value_link *i = d->values.all.next; i != &d->values.all; i = i->next) {
         const struct value *v = &((const struct pooled *)(const void *)i)->value;
         size_t n = count_references(l, v);

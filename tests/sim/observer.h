@@ -43,8 +43,9 @@ void observer_free(struct cluster *c);
 void observer_identity(struct cluster *c, uint32_t host, const struct identity *i);
 void observer_record(struct host *h, const struct disk_record *r); /* before it is appended */
 void observer_durable(struct host *h, const struct disk_record *r);
-void observer_made(struct host *h, replica_id_t to, const struct message *m); /* by a step        */
-void observer_sent(struct host *h, const struct packet *p, bool again);       /* leaves the host now    */
+/* By a step, before which `promised` was the promise. */
+void observer_made(struct host *h, struct ballot promised, replica_id_t to, const struct message *m);
+void observer_sent(struct host *h, const struct packet *p, bool again); /* leaves the host now    */
 void observer_applied(struct host *h, const struct applied *a);
 void observer_notes(struct host *h, const struct effects *e); /* after `applied`        */
 void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain);

@@ -45,18 +45,18 @@ static void check_entries(struct host *h, const struct message *m)
         check_values(h, m->type, &m->body, 1);
 }
 
-void observer_made(struct host *h, replica_id_t to, const struct message *m)
+void observer_made(struct host *h, struct ballot promised, replica_id_t to, const struct message *m)
 {
     struct cluster *c = h->cluster;
     if (to != REPLICA_ID_NONE && (to == h->id || !cluster_host_by_id(c, to)))
         cluster_fail(c, "host %u: message %d to %u", h->index, (int)m->type, to);
     check_entries(h, m);
-    if (m->type == MESSAGE_PROMISE && ballot_compare(m->promise.ballot, h->disk.promised) < 0)
+    if (m->type == MESSAGE_PROMISE && ballot_compare(m->promise.ballot, promised) < 0)
         cluster_fail(c, "host %u: PROMISE %lu.%u below its own promise %lu.%u (trap 4)", h->index,
-                     m->promise.ballot.round, m->promise.ballot.id, h->disk.promised.round, h->disk.promised.id);
-    if (m->type == MESSAGE_CONFIRMED && ballot_compare(m->confirm.ballot, h->disk.promised) < 0)
+                     m->promise.ballot.round, m->promise.ballot.id, promised.round, promised.id);
+    if (m->type == MESSAGE_CONFIRMED && ballot_compare(m->confirm.ballot, promised) < 0)
         cluster_fail(c, "host %u: confirms %lu.%u below its promise %lu.%u (trap 28)", h->index,
-                     m->confirm.ballot.round, m->confirm.ballot.id, h->disk.promised.round, h->disk.promised.id);
+                     m->confirm.ballot.round, m->confirm.ballot.id, promised.round, promised.id);
     if (m->type == MESSAGE_ACCEPT)
         check_accept(h, &m->accept);
     for (uint32_t i = 0; m->type == MESSAGE_CHOSEN && i < m->chosen.n_entries; i++) {

@@ -32,6 +32,13 @@ static void heal_host(struct cluster *c, struct host *h)
     }
 }
 
+void cluster_heal(struct cluster *c)
+{
+    network_heal(c);
+    for (uint32_t i = 0; i < c->options.n_hosts; i++)
+        heal_host(c, &c->hosts[i]);
+}
+
 static bool is_sound(const struct host *h)
 {
     return !h->wiped && !h->refused;
@@ -226,6 +233,13 @@ static void check_works(struct cluster *c)
     clients_check(c);
 }
 
+uint64_t cluster_demand_rest(struct cluster *c)
+{
+    uint64_t usec = cluster_settle(c, PEACE_LIMIT_S * SECOND);
+    check_works(c);
+    return usec;
+}
+
 struct scenario_result scenario_run(const struct scenario *s)
 {
     struct cluster *c = cluster_make(&s->cluster);
@@ -239,11 +253,8 @@ struct scenario_result scenario_run(const struct scenario *s)
     if (s->core_first)
         r.core_usec = make_core_work(c, s->hung_leader);
     cluster_trace(c, -1, "peace      for all");
-    network_heal(c);
-    for (uint32_t i = 0; i < c->options.n_hosts; i++)
-        heal_host(c, &c->hosts[i]);
-    r.heal_usec = cluster_settle(c, PEACE_LIMIT_S * SECOND);
-    check_works(c);
+    cluster_heal(c);
+    r.heal_usec = cluster_demand_rest(c);
     r.steps = c->steps;
     r.trace_hash = c->trace_hash;
     r.leaderships = observer_leaderships(c);

@@ -143,6 +143,7 @@ void cluster_free(struct cluster *c)
     observer_free(c);
     free(c->trace);
     free(c);
+    world_enter(NULL);
 }
 
 const struct body *cluster_body(struct cluster *c, const void *bytes, uint32_t size)

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "host/log.h"
 #include "host/notice.h"
@@ -34,9 +36,12 @@ uint64_t uv_hrtime(void)
     return running->cluster->now_usec * 1000;
 }
 
+/* Where no host runs, the test's own library asks. */
 int clock_gettime(clockid_t clock, struct timespec *t)
 {
-    uint64_t usec = !running ? 0 : clock == CLOCK_REALTIME ? host_wall_usec(running) : running->cluster->now_usec;
+    if (!running)
+        return (int)syscall(SYS_clock_gettime, clock, t);
+    uint64_t usec = clock == CLOCK_REALTIME ? host_wall_usec(running) : running->cluster->now_usec;
     t->tv_sec = (time_t)(usec / 1000000);
     t->tv_nsec = (long)(usec % 1000000 * 1000);
     return 0;
@@ -45,7 +50,8 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 {
     uint8_t *to = buffer;
-    (void)flags;
+    if (!running)
+        return syscall(SYS_getrandom, buffer, size, flags);
     for (size_t i = 0; i < size; i++)
         to[i] = (uint8_t)(prng_next(&running->random) >> 32);
     return (ssize_t)size;

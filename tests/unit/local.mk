@@ -4,21 +4,17 @@ unit_tests = \
 	tests/unit/test_assembly \
 	tests/unit/test_chatlog \
 	tests/unit/test_chatlog_rotation \
-	tests/unit/test_cluster \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_control_limits \
 	tests/unit/test_control_read \
 	tests/unit/test_control_status \
 	tests/unit/test_core_acceptor \
-	tests/unit/test_core_clients \
-	tests/unit/test_core_election \
 	tests/unit/test_core_learner \
 	tests/unit/test_core_phase1 \
 	tests/unit/test_core_proposer \
 	tests/unit/test_core_route \
 	tests/unit/test_core_silent \
-	tests/unit/test_core_start \
 	tests/unit/test_crc32c \
 	tests/unit/test_ctl_config \
 	tests/unit/test_ctl_failure \
@@ -77,37 +73,21 @@ tests_unit_libfake_a_SOURCES = \
 	tests/unit/fake_driver.c \
 	tests/unit/fake_driver.h
 
-# The cluster in memory that test_cluster* drive.
-tests_unit_libcluster_a_SOURCES = \
-	tests/unit/cluster.c \
-	tests/unit/cluster.h \
-	tests/unit/cluster_check.c \
-	tests/unit/cluster_check.h \
-	tests/unit/cluster_client.c \
-	tests/unit/cluster_client.h \
-	tests/unit/cluster_client_private.h \
-	tests/unit/cluster_disk.c \
-	tests/unit/cluster_fault.c \
-	tests/unit/cluster_fault.h \
-	tests/unit/cluster_history.c \
-	tests/unit/cluster_host.c \
-	tests/unit/cluster_load.c \
-	tests/unit/cluster_lone.c \
-	tests/unit/cluster_lone.h \
-	tests/unit/cluster_model.c \
-	tests/unit/cluster_net.c \
-	tests/unit/cluster_scenario.c \
-	tests/unit/cluster_trace.c
+# One replica whose peers a test plays.
+tests_unit_liblone_a_SOURCES = \
+	tests/unit/lone.c \
+	tests/unit/lone.h \
+	tests/unit/lone_peers.c \
+	tests/unit/lone_private.h
 
 if HAVE_CMOCKA
-check_LIBRARIES += tests/unit/libunit.a tests/unit/libfake.a tests/unit/libcluster.a
+check_LIBRARIES += tests/unit/libunit.a tests/unit/libfake.a tests/unit/liblone.a
 check_PROGRAMS += $(unit_tests)
 UNIT_TESTS = $(unit_tests)
 endif
 LDADD = tests/unit/libunit.a $(unit_libraries)
 unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
-tests_unit_test_cluster_LDADD = tests/unit/libcluster.a $(unit_libraries)
 # Its clock is the test's.
 tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
@@ -115,15 +95,12 @@ tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)
-tests_unit_test_core_acceptor_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_clients_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_election_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_learner_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_phase1_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_proposer_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_route_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_silent_LDADD = tests/unit/libcluster.a $(unit_libraries)
-tests_unit_test_core_start_LDADD = tests/unit/libcluster.a $(unit_libraries)
+tests_unit_test_core_acceptor_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_learner_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_phase1_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_proposer_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_route_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_silent_LDADD = tests/unit/liblone.a $(unit_libraries)
 
 AM_TESTS_ENVIRONMENT = MPAXOS_SOURCE='$(abs_top_srcdir)' MPAXOS_BUILD='$(abs_top_builddir)' CC='$(CC)'; \
 	export MPAXOS_SOURCE MPAXOS_BUILD CC;

@@ -5,14 +5,14 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_lone.h"
+#include "tests/unit/lone.h"
 
 /* Replica 0 of three; ballots of the others. */
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 
 static struct lone *make(void)
 {
-    struct cluster_options o = lone_defaults();
+    struct lone_options o = lone_defaults();
     o.promise_page_slots = 4;
     struct lone *l = lone_make(&o, 3, 0);
     lone_forget(l);
@@ -215,7 +215,7 @@ static void trap_15_only_the_slots_that_are_here_are_acknowledged(void **state)
 static void trap_34_a_blank_disk_never_votes(void **state)
 {
     (void)state;
-    struct cluster_options o = lone_defaults();
+    struct lone_options o = lone_defaults();
     o.blank = true;
     struct lone *l = lone_make(&o, 3, 0);
     lone_prepare(l, 1, BALLOT(5, 1), 1, 0);
@@ -224,7 +224,7 @@ static void trap_34_a_blank_disk_never_votes(void **state)
     lone_receive(l, 1, &confirm);
     lone_run(l, 5 * SECOND);
     lone_durable(l);
-    assert_int_equal(l->host->disk.n_records, 0);
+    assert_int_equal(l->n_records, 0);
     assert_int_equal(lone_count(l, MESSAGE_PROMISE) + lone_count(l, MESSAGE_ACCEPTED), 0);
     assert_int_equal(lone_count(l, MESSAGE_CONFIRMED) + lone_count(l, MESSAGE_HEARTBEAT), 0);
     assert_int_equal(lone_count(l, MESSAGE_PREPARE), 0);
@@ -239,7 +239,7 @@ static void a_ballot_that_is_not_the_senders_is_ignored(void **state)
     lone_accept(l, 1, BALLOT(5, 0), 0, 1, lone_noop(l));
     lone_accept(l, 1, ((struct ballot){.round = 5, .gen = 2, .id = 1}), 0, 1, lone_noop(l));
     lone_durable(l);
-    assert_int_equal(l->host->disk.n_records, 0);
+    assert_int_equal(l->n_records, 0);
     lone_free(l);
 }
 
@@ -287,7 +287,7 @@ static void a_full_disk_takes_no_vote(void **state)
     lone_prepare(l, 1, BALLOT(5, 1), 1, 0);
     lone_accept(l, 1, BALLOT(5, 1), 0, 1, lone_noop(l));
     lone_durable(l);
-    assert_int_equal(l->host->disk.n_records, 0);
+    assert_int_equal(l->n_records, 0);
     assert_int_equal(lone_count(l, MESSAGE_PROMISE) + lone_count(l, MESSAGE_ACCEPTED), 0);
     lone_event(l, (struct event){.type = EVENT_SPACE, .space = true});
     lone_accept(l, 1, BALLOT(5, 1), 0, 1, lone_noop(l));
@@ -304,12 +304,12 @@ static void a_slot_of_the_chosen_prefix_is_left_untouched(void **state)
     lone_accept(l, 1, BALLOT(5, 1), 1, 1, value);
     lone_durable(l);
     assert_int_equal(lone_chosen(l), 1);
-    size_t n = l->host->disk.n_records;
+    size_t n = l->n_records;
     lone_forget(l);
     lone_accept(l, 2, BALLOT(6, 2), 0, 1, value);
     lone_durable(l);
-    for (size_t i = n; i < l->host->disk.n_records; i++)
-        assert_true(l->host->disk.records[i].type != RECORD_ACCEPT);
+    for (size_t i = n; i < l->n_records; i++)
+        assert_true(l->records[i].type != RECORD_ACCEPT);
     lone_free(l);
 }
 

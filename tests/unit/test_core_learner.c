@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_lone.h"
+#include "tests/unit/lone.h"
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 
@@ -107,7 +107,7 @@ static const struct body *timed(struct lone *l, uint64_t n, const char *key, uin
     uint8_t bytes[128];
     memcpy(bytes, b->bytes, b->size);
     value_encoding_set_time(bytes, time_usec);
-    return cluster_body(l->cluster, bytes, b->size);
+    return lone_body(l, bytes, b->size);
 }
 
 static void trap_30_a_wall_clock_that_goes_back_is_clamped(void **state)
@@ -124,8 +124,8 @@ static void trap_30_a_wall_clock_that_goes_back_is_clamped(void **state)
     for (slot_t s = 1; s <= 5; s++)
         assert_int_equal(l->applied[s - 1].time_usec, clamped[s - 1]);
     uint32_t n_notes = 0;
-    for (size_t i = 0; i < l->host->disk.n_records; i++)
-        n_notes += l->host->disk.records[i].n_notes;
+    for (size_t i = 0; i < l->n_records; i++)
+        n_notes += l->records[i].n_notes;
     assert_int_equal(n_notes, 2);
     lone_free(l);
 }
@@ -144,8 +144,7 @@ static void a_restart_applies_the_same(void **state)
     struct lone_applied before[4];
     memcpy(before, l->applied, sizeof(before));
     lone_forget(l);
-    host_crash(l->host, true);
-    host_start(l->host);
+    lone_restart(l);
     assert_int_equal(lone_chosen(l), 4);
     assert_int_equal(l->n_applied, 4);
     for (int i = 0; i < 4; i++) {
@@ -210,7 +209,7 @@ static void a_log_that_differs_stops_the_votes(void **state)
     l->peers[1].chain.bytes[0] = 0x5a;
     lone_beat(l);
     struct replica_status s;
-    replica_status(l->host->replica, &s);
+    replica_status(l->replica, &s);
     assert_true(s.diverged);
     lone_forget(l);
     lone_accept(l, 1, BALLOT(5, 1), 1, 2, lone_noop(l));

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_lone.h"
+#include "tests/unit/lone.h"
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 
@@ -127,7 +127,7 @@ static void send_page(struct lone *l, const struct message *prepare, uint32_t pa
 static void trap_09_no_slot_is_free_before_the_last_page(void **state)
 {
     (void)state;
-    struct cluster_options o = lone_defaults();
+    struct lone_options o = lone_defaults();
     o.promise_page_slots = 4;
     for (uint32_t lost = 0; lost < 3; lost++) {
         struct lone *l = lone_make(&o, 3, 0);

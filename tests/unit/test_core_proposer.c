@@ -7,14 +7,14 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_lone.h"
+#include "tests/unit/lone.h"
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 
 /* Replica 0 of `n`, as the leader, with its barrier chosen. */
 static struct lone *make_leader(uint32_t n)
 {
-    struct cluster_options o = lone_defaults();
+    struct lone_options o = lone_defaults();
     o.alpha = 8;
     struct lone *l = lone_make(&o, n, 0);
     lone_lead(l);
@@ -355,7 +355,7 @@ static void trap_16_a_skipped_slot_stays_without_a_proposal(void **state)
 static void trap_16_skips_never_exhaust_alpha_nor_take_the_barrier(void **state)
 {
     (void)state;
-    struct cluster_options o = lone_defaults();
+    struct lone_options o = lone_defaults();
     o.alpha = 8;
     struct lone *l = lone_make(&o, 3, 0);
     slot_t slots[SKIPS_MAX];

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_lone.h"
+#include "tests/unit/lone.h"
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .id = (id_)})
 #define ELECTION_USEC       (6 * 50 * MSEC) /* E */

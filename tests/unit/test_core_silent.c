@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_lone.h"
+#include "tests/unit/lone.h"
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 #define E_USEC              (6 * 50 * MSEC)
@@ -14,8 +14,8 @@
 static struct lone *make(enum identity_status status, slot_t silent_until)
 {
     struct lone *l = lone_make(NULL, 3, 0);
-    l->host->disk.identity.status = status;
-    l->host->disk.identity.silent_until = silent_until;
+    l->identity.status = status;
+    l->identity.silent_until = silent_until;
     lone_restart(l);
     lone_forget(l);
     return l;
@@ -72,7 +72,7 @@ static void a_quarantined_replica_learns_and_never_votes(void **state)
     assert_int_equal(lone_chosen(l), 2);
     ask_for_votes(l, BALLOT(6, 1));
     assert_int_equal(votes(l), 0);
-    replica_status(l->host->replica, &s);
+    replica_status(l->replica, &s);
     assert_int_equal(s.role, ROLE_LEARNER);
     assert_int_equal(s.n_linked, 2);
     assert_int_equal(s.leader, 1);
@@ -103,7 +103,7 @@ static void one_that_lost_a_part_votes_once_it_has_learned_all_it_voted_on(void 
     for (slot_t slot = 1; slot <= 3; slot++) {
         ask_for_votes(l, BALLOT(5, 1));
         assert_int_equal(votes(l), 0);
-        replica_status(l->host->replica, &s);
+        replica_status(l->replica, &s);
         assert_int_equal(s.silent_until, 3);
         assert_int_equal(s.role, ROLE_LEARNER);
         tell_chosen(l, slot);
@@ -112,7 +112,7 @@ static void one_that_lost_a_part_votes_once_it_has_learned_all_it_voted_on(void 
     assert_int_equal(lone_count(l, MESSAGE_PROMISE), 1);
     assert_true(lone_acked(l, BALLOT(5, 1), 4));
     assert_int_equal(lone_count(l, MESSAGE_CONFIRMED), 1);
-    replica_status(l->host->replica, &s);
+    replica_status(l->replica, &s);
     assert_int_equal(s.silent_until, 0);
     assert_int_equal(s.role, ROLE_FOLLOWER);
     lone_run(l, E_USEC);
@@ -130,7 +130,7 @@ static void a_silent_peer_makes_no_majority(void **state)
         l->peers[1].votes_not = votes_not;
         l->peers[2].silent = true;
         lone_run(l, 10 * E_USEC);
-        replica_status(l->host->replica, &s);
+        replica_status(l->replica, &s);
         assert_int_equal(s.n_linked, votes_not ? 1 : 2);
         lone_durable(l);
         lone_run(l, E_USEC);

@@ -1,15 +1,57 @@
 /* One real replica among peers that a test plays by hand: nothing happens but what the test does.
  *
- * Its disk becomes durable by lone_durable() only, what it sends is kept for the test to look at, and its peers are
- * silent unless lone_beat() lets them send a heartbeat. Peers are named by member index, which here is the id too. */
-#ifndef TESTS_CLUSTER_LONE_H
-#define TESTS_CLUSTER_LONE_H
+ * Its disk becomes durable by lone_durable() only, what it sends is kept for the test to look at once it may leave, and
+ * its peers are silent unless lone_beat() lets them send a heartbeat. Peers are named by member index, which here is
+ * the id too. */
+#ifndef TESTS_UNIT_LONE_H
+#define TESTS_UNIT_LONE_H
 
-#include "tests/unit/cluster.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-enum { LONE_SENT_MAX = 4096, LONE_APPLIED_MAX = 4096, LONE_OUTCOMES_MAX = 4096 };
+#include "host/values.h"
+#include "paxos/replica.h"
+
+enum { LONE_PEERS_MAX = 7, LONE_SENT_MAX = 4096, LONE_APPLIED_MAX = 4096, LONE_OUTCOMES_MAX = 4096 };
+
+#define MSEC   UINT64_C(1000)
+#define SECOND UINT64_C(1000000)
+
+struct lone_options {
+    bool blank; /* no voter yet */
+    uint64_t heartbeat_usec;
+    uint32_t alpha, dedup_slots, streams_max;
+    uint32_t submissions_max, promise_page_slots, proposal_bytes_max, message_bytes_max, space_bytes;
+};
+
+/* The bytes of one value: equal bytes, equal pointer. */
+struct body {
+    struct body *next;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
+/* A message outside of the replica: its arrays are its own, its values are bodies. */
+struct packet {
+    struct message message;
+    struct entry *entries; /* values are NULL; bodies[] has them */
+    const struct body **bodies;
+    struct promised_entry *promised;
+};
+
+struct lone_record {
+    uint64_t seq; /* of the boot that wrote it */
+    enum record_type type;
+    slot_t slot;
+    struct ballot ballot;
+    const struct body *body;
+    struct note *notes;
+    uint32_t n_notes;
+};
 
 struct lone_sent {
+    uint64_t after;
     replica_id_t to;
     struct packet *packet;
 };
@@ -34,10 +76,22 @@ struct lone_peer {
 };
 
 struct lone {
-    struct cluster *cluster;
-    struct host *host;
+    struct lone_options options;
     uint32_t n, me;
-    struct lone_peer peers[CLUSTER_HOSTS_MAX];
+    uint64_t now_usec, timer_usec, fetch_usec; /* the last two: UINT64_MAX: none */
+    uint64_t boot;
+    struct identity identity;
+    void *block;
+    struct replica *replica;
+    struct values values; /* that the replica was given */
+    struct body *bodies;
+    struct lone_record *records; /* the disk */
+    size_t n_records, n_durable, records_capacity;
+    uint64_t seq, durable_seq; /* of this boot */
+    struct fetch_request fetch;
+    struct lone_peer peers[LONE_PEERS_MAX];
+    struct lone_sent gated[LONE_SENT_MAX]; /* waits for the disk */
+    size_t n_gated;
     struct lone_sent sent[LONE_SENT_MAX];
     size_t n_sent;
     struct lone_applied applied[LONE_APPLIED_MAX];
@@ -50,13 +104,14 @@ struct lone {
     struct ballot ballot; /* of lone_lead() */
 };
 
-struct cluster_options lone_defaults(void);
+struct lone_options lone_defaults(void);
 /* `o` NULL: lone_defaults(). The replica is member `me` of `n`. */
-struct lone *lone_make(const struct cluster_options *o, uint32_t n, uint32_t me);
+struct lone *lone_make(const struct lone_options *o, uint32_t n, uint32_t me);
 void lone_free(struct lone *l);
 void lone_restart(struct lone *l); /* power loss: keeps what is durable */
 
 /* --- values --- */
+const struct body *lone_body(struct lone *l, const void *bytes, uint32_t size);
 const struct body *lone_noop(struct lone *l);
 /* A message: one-letter key and text, e.g. lone_text(l, 7, 1, "k", "t"). */
 const struct body *lone_text(struct lone *l, uint64_t stream, uint64_t n, const char *key, const char *text);
@@ -78,7 +133,9 @@ void lone_durable(struct lone *l); /* all that was appended, and what follows fr
 void lone_event(struct lone *l, struct event e);
 /* Every peer that is not silent sends a heartbeat. */
 void lone_beat(struct lone *l);
-/* Time goes on, with heartbeats of the peers; the disk as it is. */
+/* Time goes on; the disk as it is. */
+void lone_wait(struct lone *l, uint64_t usec);
+/* The same, with heartbeats of the peers. */
 void lone_run(struct lone *l, uint64_t usec);
 
 /* --- what goes out --- */
@@ -99,9 +156,5 @@ slot_t lone_chosen(const struct lone *l);
 const struct message *lone_bid(struct lone *l);
 /* It leads: nothing was reported, the barrier is chosen (by a majority of ACCEPTED), and everything is durable. */
 void lone_lead(struct lone *l);
-
-/* For the hosts. */
-void lone_effects(struct host *h, const struct effects *e);
-void lone_sent(struct host *h, struct packet *p, replica_id_t to);
 
 #endif

@@ -1,5 +1,5 @@
-/* One replica by hand: see the header. */
-#include "tests/unit/cluster_lone.h"
+/* The replica's peers, played by hand: what comes in, and what went out. See the header. */
+#include "tests/unit/lone.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,85 +8,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster_check.h"
-
-struct cluster_options lone_defaults(void)
-{
-    struct cluster_options o = cluster_defaults(1);
-    o.alpha = 64;
-    o.dedup_slots = 256;
-    return o;
-}
-
-struct lone *lone_make(const struct cluster_options *options, uint32_t n, uint32_t me)
-{
-    struct lone *l = calloc(1, sizeof(*l));
-    struct cluster_options o = options ? *options : lone_defaults();
-    assert_non_null(l);
-    o.n_hosts = l->n = n;
-    o.id_stride = 1;
-    o.lone = l;
-    l->me = me;
-    l->cluster = cluster_make(&o);
-    l->host = &l->cluster->hosts[me];
-    host_start(l->host);
-    return l;
-}
-
-void lone_forget(struct lone *l)
-{
-    for (size_t i = 0; i < l->n_sent; i++)
-        packet_release(l->sent[i].packet);
-    l->n_sent = l->n_applied = l->n_outcomes = 0;
-}
-
-void lone_free(struct lone *l)
-{
-    lone_forget(l);
-    cluster_free(l->cluster);
-    free(l);
-}
-
-void lone_restart(struct lone *l)
-{
-    host_crash(l->host, true);
-    lone_forget(l);
-    host_start(l->host);
-}
-
-/* --- the host's side --- */
-
-void lone_effects(struct host *h, const struct effects *e)
-{
-    struct lone *l = h->cluster->lone;
-    for (size_t i = 0; i < e->n_applied; i++) {
-        const struct applied *a = &e->applied[i];
-        assert_true(l->n_applied < LONE_APPLIED_MAX);
-        l->applied[l->n_applied++] =
-            (struct lone_applied){.slot = a->slot,
-                                  .body = cluster_body(h->cluster, a->value->bytes, a->value->size),
-                                  .time_usec = a->time_usec,
-                                  .visible = a->visible};
-    }
-    for (size_t i = 0; i < e->n_outcomes; i++) {
-        assert_true(l->n_outcomes < LONE_OUTCOMES_MAX);
-        l->outcomes[l->n_outcomes++] = e->outcomes[i];
-    }
-}
-
-void lone_sent(struct host *h, struct packet *p, replica_id_t to)
-{
-    struct lone *l = h->cluster->lone;
-    if (p->message.type == MESSAGE_HEARTBEAT) {
-        l->beat_seq = p->message.heartbeat.seq;
-        if (p->message.heartbeat.commit == 0)
-            l->chain = p->message.heartbeat.chain;
-    }
-    if (l->n_sent == LONE_SENT_MAX)
-        lone_forget(l);
-    p->refs++;
-    l->sent[l->n_sent++] = (struct lone_sent){.to = to, .packet = p};
-}
+#include "tests/unit/lone_private.h"
 
 /* --- values --- */
 
@@ -96,7 +18,7 @@ static const struct body *make_body(struct lone *l, const struct value_fields *f
     size_t size = value_encoded_size(f);
     assert_true(size <= sizeof(bytes));
     value_encode(f, bytes);
-    return cluster_body(l->cluster, bytes, (uint32_t)size);
+    return lone_body(l, bytes, (uint32_t)size);
 }
 
 const struct body *lone_noop(struct lone *l)
@@ -121,34 +43,29 @@ const struct body *lone_text(struct lone *l, uint64_t stream, uint64_t n, const 
 
 struct hash128 lone_hash(const struct lone *l, const struct body *b)
 {
-    return hash_bytes(&replica_identity(l->host->replica)->cluster, b->bytes, b->size);
+    return hash_bytes(&l->identity.cluster, b->bytes, b->size);
 }
 
 /* --- what comes in --- */
 
-void lone_receive_values(struct lone *l, uint32_t from, const struct message *m, uint32_t n, const slot_t *slots,
+void lone_receive_values(struct lone *l, uint32_t from, const struct message *message, uint32_t n, const slot_t *slots,
                          const struct body *const *bodies)
 {
-    struct packet *p = calloc(1, sizeof(*p));
-    assert_non_null(p);
-    p->refs = 1;
-    p->from = from;
-    p->cluster = replica_identity(l->host->replica)->cluster;
-    p->message = *m;
-    p->message.from = l->cluster->hosts[from].id;
-    p->message.from_life = l->cluster->hosts[from].disk.identity.life;
-    if (n > 0) {
-        p->entries = calloc(n, sizeof(*p->entries));
-        p->bodies = calloc(n, sizeof(*p->bodies));
-        assert_true(p->entries && p->bodies);
-        for (uint32_t i = 0; i < n; i++) {
-            p->entries[i] = m->type == MESSAGE_BODY ? m->body : (struct entry){.slot = slots[i], .hops = 1};
-            p->bodies[i] = bodies[i];
-        }
+    struct message m = *message;
+    struct entry *entries = calloc(n + 1, sizeof(*entries));
+    assert_non_null(entries);
+    m.from = (replica_id_t)from;
+    m.from_life = lone_life(from);
+    for (uint32_t i = 0; i < n; i++) {
+        entries[i] = m.type == MESSAGE_BODY ? m.body : (struct entry){.slot = slots[i], .hops = 1};
+        entries[i].value = lone_value(l, &l->identity.cluster, bodies[i]);
     }
-    struct sim_event e = {.type = SIM_DELIVER, .host = l->me, .packet = p, .count = n};
-    network_deliver(l->host, &e);
-    packet_release(p);
+    if (n > 0)
+        lone_set_entries(&m, entries, n);
+    lone_event(l, (struct event){.type = EVENT_MESSAGE, .message = &m});
+    for (uint32_t i = 0; i < n; i++)
+        values_unref(entries[i].value);
+    free(entries);
 }
 
 void lone_receive(struct lone *l, uint32_t from, const struct message *m)
@@ -174,7 +91,7 @@ void lone_promise(struct lone *l, uint32_t from, const struct message *prepare, 
     struct message m = {.type = MESSAGE_PROMISE,
                         .promise = {.ballot = prepare->prepare.ballot,
                                     .from = prepare->prepare.from,
-                                    .page_slots = l->cluster->options.promise_page_slots,
+                                    .page_slots = l->options.promise_page_slots,
                                     .last = true,
                                     .chosen = chosen,
                                     .n_entries = n,
@@ -185,36 +102,22 @@ void lone_promise(struct lone *l, uint32_t from, const struct message *prepare, 
 void lone_accepted(struct lone *l, uint32_t from, struct ballot b, slot_t slot)
 {
     struct message m = {.type = MESSAGE_ACCEPTED, .accepted = {.ballot = b, .base = slot, .n_words = 1, .words = {1}}};
-    m.accepted.space_bytes = l->cluster->options.space_bytes;
+    m.accepted.space_bytes = l->options.space_bytes;
     lone_receive(l, from, &m);
-}
-
-void lone_event(struct lone *l, struct event e)
-{
-    host_step(l->host, &e);
 }
 
 void lone_submit(struct lone *l, uint64_t stream, uint64_t n, const char *key, const char *text)
 {
-    struct value *v =
-        host_value(l->host, &replica_identity(l->host->replica)->cluster, lone_text(l, stream, n, key, text));
+    struct value *v = lone_value(l, &l->identity.cluster, lone_text(l, stream, n, key, text));
     struct submission s = {.value = v, .cookie = ++l->cookie};
     lone_event(l, (struct event){.type = EVENT_SUBMIT, .submissions = &s, .n_submissions = 1});
-    host_value_release(l->host, v);
+    values_unref(v);
 }
 
 uint64_t lone_position(struct lone *l)
 {
     lone_event(l, (struct event){.type = EVENT_POSITION, .cookie = ++l->cookie});
     return l->cookie;
-}
-
-void lone_durable(struct lone *l)
-{
-    for (int i = 0; l->host->disk.syncing; i++) {
-        assert_true(i < 1000);
-        disk_synced(l->host);
-    }
 }
 
 void lone_beat(struct lone *l)
@@ -232,10 +135,10 @@ void lone_beat(struct lone *l)
                                          .seq = ++p->seq,
                                          .commit = p->commit,
                                          .chain = p->commit ? p->chain : l->chain,
-                                         .space_bytes = l->cluster->options.space_bytes};
+                                         .space_bytes = l->options.space_bytes};
         if (!p->deaf && l->beat_seq > 0) {
             m.heartbeat.n_echoes = 1;
-            m.heartbeat.echoes[0] = (struct echo){.id = l->host->id, .seq = l->beat_seq};
+            m.heartbeat.echoes[0] = (struct echo){.id = (replica_id_t)l->me, .seq = l->beat_seq};
         }
         lone_receive(l, i, &m);
     }
@@ -243,10 +146,10 @@ void lone_beat(struct lone *l)
 
 void lone_run(struct lone *l, uint64_t usec)
 {
-    uint64_t end_usec = l->cluster->now_usec + usec, beat_usec = l->cluster->options.heartbeat_usec;
-    while (l->cluster->now_usec < end_usec) {
-        uint64_t left_usec = end_usec - l->cluster->now_usec;
-        cluster_run(l->cluster, left_usec < beat_usec ? left_usec : beat_usec);
+    uint64_t end_usec = l->now_usec + usec, beat_usec = l->options.heartbeat_usec;
+    while (l->now_usec < end_usec) {
+        uint64_t left_usec = end_usec - l->now_usec;
+        lone_wait(l, left_usec < beat_usec ? left_usec : beat_usec);
         lone_beat(l);
     }
 }
@@ -331,18 +234,20 @@ const struct outcome *lone_outcome(const struct lone *l, uint64_t cookie)
 
 bool lone_is_leader(const struct lone *l)
 {
-    return host_is_leader(l->host);
+    struct replica_status s;
+    replica_status(l->replica, &s);
+    return s.role == ROLE_LEADER;
 }
 
 slot_t lone_chosen(const struct lone *l)
 {
-    return replica_chosen(l->host->replica);
+    return replica_chosen(l->replica);
 }
 
 const struct message *lone_bid(struct lone *l)
 {
     for (int i = 0; i < 100; i++) {
-        lone_run(l, l->cluster->options.heartbeat_usec);
+        lone_run(l, l->options.heartbeat_usec);
         lone_durable(l);
         const struct packet *p = lone_last(l, MESSAGE_PREPARE, REPLICA_ID_NONE);
         if (p)
@@ -375,6 +280,6 @@ void lone_lead(struct lone *l)
     assert_true(lone_is_leader(l));
     for (uint32_t i = 0; i < l->n; i++)
         l->peers[i].happy = true;
-    lone_run(l, 2 * l->cluster->options.heartbeat_usec);
+    lone_run(l, 2 * l->options.heartbeat_usec);
     lone_forget(l);
 }

@@ -6,10 +6,11 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/cluster.h"
-#include "tests/unit/cluster_check.h"
-#include "tests/unit/cluster_client.h"
-#include "tests/unit/cluster_fault.h"
+#include "journal/journal.h"
+#include "tests/sim/clients.h"
+#include "tests/sim/fault.h"
+#include "tests/sim/observer.h"
+#include "tests/sim/sim.h"
 
 #define ELECTION_USEC (6 * 50 * MSEC) /* E */
 
@@ -218,11 +219,11 @@ static void the_order_on_a_connection_holds_while_leaders_die(void **state)
     (void)state;
     struct cluster_options o = cluster_defaults(2);
     o.n_hosts = 5;
+    o.datagram_bytes = 512; /* so that parts of a message are lost */
     struct cluster *c = cluster_make(&o);
     cluster_settle(c, 4 * ELECTION_USEC);
     uint32_t session, n = 1;
     c->network.loss_permille = 200;
-    c->network.split_entries_max = 2;
     clients_send(c, 0, 0, &session);
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 50; i++, n++) {
@@ -286,6 +287,7 @@ static void without_a_quorum_a_message_is_refused_for_certain(void **state)
         network_isolate(c, i, true);
     cluster_run(c, 6 * ELECTION_USEC);
     uint64_t operation = clients_send(c, host, 0, NULL);
+    cluster_run(c, 1 * MSEC);
     assert_int_equal(clients_operation(c, operation).n_refused, 1);
     cluster_run(c, 2 * ELECTION_USEC);
     finish(c); /* it stands nowhere */
@@ -296,9 +298,12 @@ static void too_many_open_messages_are_refused_and_use_up_no_number(void **state
     (void)state;
     struct cluster *c = make_sized(4096, 256, 8);
     uint32_t session, host = follower(c), n_refused = 0;
-    clients_send(c, host, 0, &session);
+    uint64_t first = clients_send(c, host, 0, &session);
     for (int i = 1; i < 20; i++)
-        n_refused += clients_operation(c, clients_send(c, host, session, NULL)).n_refused;
+        clients_send(c, host, session, NULL);
+    cluster_run(c, 1 * MSEC);
+    for (uint64_t i = first; i < first + 20; i++)
+        n_refused += clients_operation(c, i).n_refused;
     assert_int_equal(n_refused, 12);
     cluster_settle(c, 10 * SECOND);
     settled(c, clients_send(c, host, session, NULL)); /* the next number is free */
@@ -306,21 +311,34 @@ static void too_many_open_messages_are_refused_and_use_up_no_number(void **state
     finish(c);
 }
 
+static bool knows_of_full_disk(struct cluster *c, void *user)
+{
+    (void)c;
+    return !((const struct host *)user)->told_space;
+}
+
 static void a_full_disk_refuses_and_loses_nothing(void **state)
 {
     (void)state;
-    struct cluster *c = make();
+    struct cluster_options o = cluster_defaults(3);
+    o.segment_bytes = JOURNAL_SEGMENT_BYTES_MIN;
+    struct cluster *c = cluster_make(&o);
+    cluster_settle(c, 4 * ELECTION_USEC);
     struct host *h = &c->hosts[follower(c)];
-    h->has_space = false;
-    host_step(h, &(struct event){.type = EVENT_SPACE, .space = false});
-    assert_int_equal(clients_operation(c, clients_send(c, h->index, 0, NULL)).n_refused, 1);
+    uint64_t n = 0;
+    trouble_set_space(c, h->index, false);
+    for (; !cluster_run_until(c, 20 * MSEC, knows_of_full_disk, h); n++)
+        clients_send(c, cluster_leader(c)->index, 0, NULL);
+    cluster_run(c, 2 * SECOND); /* what is only slow to get space waits */
+    uint64_t refused = clients_send(c, h->index, 0, NULL);
     clients_send(c, cluster_leader(c)->index, 0, NULL);
     cluster_run(c, 1 * SECOND);
-    assert_int_equal(clients_acked(c), 1);
-    h->has_space = true;
-    host_step(h, &(struct event){.type = EVENT_SPACE, .space = true});
+    assert_int_equal(clients_operation(c, refused).n_refused, 1);
+    assert_int_equal(clients_acked(c), n + 1);
+    trouble_set_space(c, h->index, true);
+    cluster_run(c, 2 * SECOND);
     settled(c, clients_send(c, h->index, 0, NULL));
-    assert_int_equal(clients_acked(c), 2);
+    assert_int_equal(clients_acked(c), n + 2);
     finish(c);
 }
 
@@ -343,5 +361,5 @@ int main(void)
         cmocka_unit_test(too_many_open_messages_are_refused_and_use_up_no_number),
         cmocka_unit_test(a_full_disk_refuses_and_loses_nothing),
     };
-    return cmocka_run_group_tests_name("core clients", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("clients", tests, NULL, NULL);
 }
