@@ -204,6 +204,8 @@ static void submit(struct cluster *c, struct connection *s, struct operation *o)
     *(struct attempt **)list_add(&k->attempts) = a;
     *a = (struct attempt){.next = o->attempts, .operation = o, .connection = s, .order = s->n_attempts};
     uint64_t tag = k->attempts.n;
+    c->happened[HAPPENED_PIPELINED] += s->n_open > 0;
+    c->happened[HAPPENED_RETRIED_ELSEWHERE] += o->attempts && o->attempts->connection->host != s->host;
     o->attempts = a;
     if (o->n_attempts++ == 0)
         o->acked_before = k->acked_max;
@@ -270,6 +272,7 @@ void connection_close(struct cluster *c, struct connection *s)
     struct host *h = &c->hosts[s->host];
     if (s->closed)
         return;
+    c->happened[HAPPENED_GIVEN_UP] += s->n_open;
     give_up(s);
     world_enter(h);
     driver_session_close(s->session);

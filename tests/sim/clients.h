@@ -56,6 +56,7 @@ bool clients_position_answer(const struct cluster *c, uint64_t number,
                              slot_t *ret);                      /* false: still open, or given up */
 bool clients_are_idle(const struct cluster *c, uint32_t hosts); /* every call on this set of hosts ended */
 uint64_t clients_acked(const struct cluster *c);
+uint64_t clients_count(const struct cluster *c, enum outcome_type type); /* of the cores' outcomes */
 /* A line for people: what the calls came to. */
 void clients_summary(const struct cluster *c, char *ret, size_t size);
 

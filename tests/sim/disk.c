@@ -142,12 +142,13 @@ void disk_kick(struct host *h)
 {
     if (h->disk.writing)
         return;
-    uint64_t usec = h->cluster->now_usec + cluster_random(h->cluster, h->sync_min_usec, h->sync_max_usec);
-    if (usec < h->stalled_until_usec)
-        usec = h->stalled_until_usec;
-    if (journal_is_pending(h->journal))
-        write_at(h, usec);
-    else if (!journal_has_space(h->journal))
+    uint64_t takes_usec = cluster_random(h->cluster, h->sync_min_usec, h->sync_max_usec);
+    uint64_t usec = h->cluster->now_usec + takes_usec;
+    if (journal_is_pending(h->journal)) {
+        h->cluster->happened[HAPPENED_SLOW] += takes_usec > 20 * MSEC;
+        h->cluster->happened[HAPPENED_STALLED] += usec < h->stalled_until_usec;
+        write_at(h, usec < h->stalled_until_usec ? h->stalled_until_usec : usec);
+    } else if (!journal_has_space(h->journal))
         write_at(h, h->cluster->now_usec + SPACE_RETRY_USEC);
 }
 
@@ -261,6 +262,7 @@ void disk_recovered_all(struct host *h)
     if (own->status < d->identity.status)
         cluster_fail(h->cluster, "host %u: its identity went back to %d", h->index, (int)own->status);
     make_durable(h, d->recovered);
+    h->cluster->happened[HAPPENED_TAIL_LOST] += d->n_records > d->recovered;
     while (d->n_records > d->recovered)
         free_record(&d->records[--d->n_records]);
     d->identity = *own;
@@ -357,6 +359,7 @@ static void rot_tail(struct host *h, const char *name)
         return;
     size_t at = size - 1 - cluster_random(h->cluster, 16, 600);
     uint8_t mask = (uint8_t)(1 << cluster_random(h->cluster, 0, 7));
+    h->cluster->happened[HAPPENED_TAIL_FLIPPED]++;
     vfs_memory_flip(m, name, at, bytes[at] == mask ? (uint8_t)(mask ^ 0xff) : mask);
     cluster_trace(h->cluster, (int)h->index, "rot        %s at %zu, near its end", name, at);
 }
@@ -390,22 +393,40 @@ void disk_rot(struct host *h)
     }
     uint64_t at = cluster_random(c, 0, size - 1), sector = at / 512 * 512, kind = cluster_random(c, 0, 2);
     bool sealed = strncmp(name, "segment-", 8) == 0 && strcmp(name, names.items[names.n - 3]) < 0 && n_segments > 1;
-    if (kind == 0 || !sealed || sector + 512 > size)
+    if (!sealed || sector + 512 > size)
+        kind = 0;
+    c->happened[kind == 0 ? HAPPENED_FLIPPED : kind == 1 ? HAPPENED_ZEROED : HAPPENED_MISDIRECTED]++;
+    if (kind == 0)
         vfs_memory_flip(m, name, at, (uint8_t)(1 << cluster_random(c, 0, 7)));
     else if (kind == 1)
         vfs_memory_zero(m, name, sector, 512);
     else
         vfs_memory_swap(m, name, sector, cluster_random(c, 0, size / 512 - 1) * 512, 512);
-    cluster_trace(c, (int)h->index, "rot        %s at %lu, kind %lu", name, at, sealed ? kind : 0);
+    cluster_trace(c, (int)h->index, "rot        %s at %lu, kind %lu", name, at, kind);
 }
 
 /* --- life --- */
+
+void disk_tally(struct host *h)
+{
+    uint64_t *n = h->cluster->happened;
+    if (!h->disk.memory)
+        return;
+    const struct vfs_memory_tally *t = vfs_memory_tally(h->disk.memory);
+    n[HAPPENED_SECTOR_LOST] += t->sectors_lost;
+    n[HAPPENED_SECTOR_TORN] += t->sectors_zeroed;
+    n[HAPPENED_NAME_LOST] += t->names_lost;
+    n[HAPPENED_FULL] += t->n_full;
+    n[HAPPENED_FAILED] += t->n_failed;
+    n[HAPPENED_ROTATED] += vfs_memory_count(h->disk.memory, VFS_MEMORY_RENAME);
+}
 
 void disk_format(struct host *h, const struct identity *identity)
 {
     char error[JOURNAL_ERROR_MAX + 1] = "";
     struct disk *d = &h->disk;
     struct journal *j;
+    disk_tally(h);
     disk_free(d);
     d->memory = vfs_memory_new(prng_next(&h->cluster->prng));
     d->identity = *identity;

@@ -42,6 +42,13 @@ static void pause_one(struct cluster *c, uint32_t host)
     cluster_trace(c, (int)host, "pause      %lu usec", c->hosts[host].paused_until_usec - c->now_usec);
 }
 
+static void step_wall(struct host *h)
+{
+    int64_t before = h->wall_offset_usec;
+    h->wall_offset_usec = (int64_t)cluster_random(h->cluster, 0, 7200 * SECOND) - 3600 * (int64_t)SECOND;
+    h->cluster->happened[h->wall_offset_usec < before ? HAPPENED_WALL_BACK : HAPPENED_WALL_FORWARD]++;
+}
+
 /* --- links --- */
 
 static void heal_links(struct cluster *c, void *user, uint64_t argument)
@@ -275,7 +282,7 @@ static void inject(struct cluster *c, struct trouble *t, enum fault_kind kind)
         transfer(c);
         break;
     case FAULT_WALL:
-        c->hosts[host].wall_offset_usec = (int64_t)cluster_random(c, 0, 7200 * SECOND) - 3600 * (int64_t)SECOND;
+        step_wall(&c->hosts[host]);
         break;
     case FAULT_WIPE:
         wipe(c, t);

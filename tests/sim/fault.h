@@ -51,6 +51,7 @@ struct scenario_result {
     uint64_t steps, trace_hash, leaderships;
     uint64_t core_usec, heal_usec; /* from the end of faults until the core, the cluster is at rest */
     slot_t chosen;
+    uint64_t happened[HAPPENED_KINDS];
     char summary[320];
 };
 

@@ -6,6 +6,7 @@
 #include "host/driver_internal.h"
 #include "host/faults.h"
 #include "journal/journal.h"
+#include "paxos/core.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/handed.h"
 #include "tests/sim/observer.h"
@@ -131,10 +132,15 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
     handed_event(h, event);
     if (event->type == EVENT_SUBMIT)
         clients_handed_over(h, event->submissions, event->n_submissions);
-    if (event->type == EVENT_SPACE)
+    if (event->type == EVENT_SPACE) {
         h->told_space = event->space;
+        c->happened[HAPPENED_FULL_TOLD] += !event->space;
+    }
+    uint32_t n_skipped = r->n_skipped_open;
     memset(ret, 0xe5, sizeof(*ret));
     __real_replica_step(r, event, ret);
+    c->happened[HAPPENED_SKIPPED] += r->n_skipped_open > n_skipped ? r->n_skipped_open - n_skipped : 0;
+    c->happened[HAPPENED_FETCHED] += ret->fetch.wanted;
     observe(h, ret);
     cluster_mix(c,
                 (ret->n_records << 40) + (ret->n_outgoing << 20) + replica_chosen(r) + ((uint64_t)event->type << 56));
@@ -184,6 +190,7 @@ static void turn(struct host *h)
     run_closes(h);
     if (h->stopped) {
         end(h);
+        c->happened[HAPPENED_STOPPED]++;
         cluster_trace(c, (int)h->index, "stopped");
         host_start_later(h, cluster_random(c, 1 * MSEC, 1000 * MSEC));
         return;
@@ -228,7 +235,7 @@ void host_handle(struct host *h, const struct sim_event *e)
     world_enter(h);
     switch (e->type) {
     case SIM_DELIVER:
-        network_deliver(h, e->packet);
+        network_deliver(h, e->packet, e->order);
         break;
     case SIM_TIMER:
         fire_timer(h, e->timer);
@@ -283,12 +290,14 @@ static void check_refusal(struct host *h, int status)
     cluster_trace(c, (int)h->index, "start      exit status %d", status);
     if (h->disk.cut_start > 0) {
         h->disk.cut_start = 0;
+        c->happened[HAPPENED_CUT_IN_START]++;
         /* Where it is full, the segment is rewritten in place: an overwritten sector is the old or the new one. */
         vfs_memory_set_mercy(h->disk.memory, h->disk.full ? MERCY_WHOLE_SECTORS : MERCY_BY_SEED);
         vfs_memory_power_cut(h->disk.memory);
         host_start_later(h, cluster_random(c, 1 * MSEC, 500 * MSEC));
     } else if (status == EXIT_REFUSED && h->disk.n_rot > 0) {
         h->refused = true;
+        c->happened[HAPPENED_REFUSED]++;
     } else if (status != EXIT_DISK || !h->disk.full || !ballot_is_none(h->disk.promised_durable))
         cluster_fail(c, "host %u does not start (exit status %d): %s", h->index, status, h->last_error);
 }
@@ -298,7 +307,7 @@ void host_start(struct host *h)
     struct cluster *c = h->cluster;
     if (h->refused || h->up)
         return;
-    h->boot++;
+    c->happened[HAPPENED_RESTARTED] += h->boot++ > 0;
     h->seq = h->durable_seq = 0;
     h->chosen = h->applied = 0;
     h->told_space = true;
@@ -364,6 +373,7 @@ void host_kill(struct host *h)
     if (!h->up)
         return;
     end(h);
+    h->cluster->happened[HAPPENED_KILLED]++;
     cluster_trace(h->cluster, (int)h->index, "killed");
 }
 
@@ -378,11 +388,12 @@ void host_crash(struct host *h, bool cut_all)
     world_enter(h);
     if (h->disk.writing && !cut_all && cluster_chance(c, 700)) { /* in the middle of it */
         vfs_memory_fail_at(m, VFS_MEMORY_CHANGES, cluster_random(c, 1, 6), -EIO, true);
-        journal_write(h->journal);
+        c->happened[HAPPENED_CUT_IN_WRITE] += journal_write(h->journal) != 0;
     }
     end(h);
     vfs_memory_set_mercy(m, cut_all ? MERCY_LOSE_ALL : mercies[cluster_random(c, 0, 4)]);
     vfs_memory_power_cut(m);
+    c->happened[HAPPENED_POWER_CUT]++;
     cluster_trace(c, (int)h->index, "crash      of %zu records %zu are durable", h->disk.n_records, h->disk.n_durable);
 }
 
@@ -399,6 +410,7 @@ void host_wipe(struct host *h)
     struct cluster *c = h->cluster;
     if (h->up)
         end(h);
+    c->happened[HAPPENED_WIPED]++;
     cluster_trace(c, (int)h->index, "wipe");
     struct identity i = h->disk.identity;
     i.status = IDENTITY_EMPTY;

@@ -246,9 +246,14 @@ bool clients_are_idle(const struct cluster *c, uint32_t hosts)
     return true;
 }
 
+uint64_t clients_count(const struct cluster *c, enum outcome_type type)
+{
+    return c->clients ? c->clients->n_outcomes[type] : 0;
+}
+
 uint64_t clients_acked(const struct cluster *c)
 {
-    return c->clients ? c->clients->n_outcomes[OUTCOME_CHOSEN] : 0;
+    return clients_count(c, OUTCOME_CHOSEN);
 }
 
 void clients_summary(const struct cluster *c, char *ret, size_t size)

@@ -9,6 +9,8 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/fault.h \
 	tests/sim/handed.c \
 	tests/sim/handed.h \
+	tests/sim/happened.c \
+	tests/sim/happened.h \
 	tests/sim/history.c \
 	tests/sim/host.c \
 	tests/sim/load.c \

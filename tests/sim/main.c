@@ -5,6 +5,7 @@
  *   sim --seconds S [--from SEED]  as many as fit into the time
  *   sim --seed N [--trace]         one, with its last events where it fails, or with every event
  *   --scenario NAME                a directed one: hung-leader, late-promises, late-reads
+ *   --faults                       how often each fault really happened; one that never did is a failure
  *   --jobs J                       processes at once; by default one a processor
  *   --quiet                        no line for each seed
  *
@@ -31,12 +32,13 @@ enum {
 /* What all jobs together did: shared memory. */
 struct tally {
     uint64_t next, runs, steps, failed;
+    uint64_t happened[HAPPENED_KINDS], seeds[HAPPENED_KINDS]; /* how often, in how many runs */
 };
 
 struct command {
     uint64_t from, count, jobs;
     double seconds;
-    bool trace, quiet, one;
+    bool trace, quiet, one, faults;
     const char *scenario; /* NULL: random */
     const char *program;
     uint64_t *seeds; /* of the list */
@@ -93,6 +95,10 @@ static void run_seed(uint64_t seed)
     alarm(0);
     __atomic_add_fetch(&command.tally->runs, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&command.tally->steps, r.steps, __ATOMIC_RELAXED);
+    for (int i = 0; i < HAPPENED_KINDS; i++) {
+        __atomic_add_fetch(&command.tally->happened[i], r.happened[i], __ATOMIC_RELAXED);
+        __atomic_add_fetch(&command.tally->seeds[i], r.happened[i] > 0, __ATOMIC_RELAXED);
+    }
     if (!command.quiet)
         printf("seed %" PRIu64 " trace %016" PRIx64 ": %u replicas, %" PRIu64 " steps, %" PRIu64 " slots, %" PRIu64
                " ballots led, core at rest after %" PRIu64 " ms, all after %" PRIu64 "; %s\n",
@@ -141,6 +147,19 @@ static int run_jobs(void)
     return failed;
 }
 
+static int show_faults(const struct tally *t)
+{
+    int n_missing = 0;
+    for (int i = 0; i < HAPPENED_KINDS; i++) {
+        printf("%12" PRIu64 " in %6" PRIu64 " runs  %s\n", t->happened[i], t->seeds[i],
+               happened_name((enum happened)i));
+        n_missing += t->happened[i] == 0;
+    }
+    if (n_missing > 0)
+        fprintf(stderr, "sim: %d kinds never happened\n", n_missing);
+    return n_missing > 0;
+}
+
 static int run_all(void)
 {
     if (command.one) {
@@ -154,7 +173,7 @@ static int run_all(void)
     printf("%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " steps in %.1f s: %.1f million a minute and process\n",
            t->runs, command.n_seeds > 0 ? command.seeds[0] : command.from, t->steps, seconds,
            (double)t->steps / 1e6 / seconds * 60 / (double)command.jobs);
-    return failed;
+    return command.faults && !failed ? show_faults(t) : failed;
 }
 
 static void read_list(const char *path)
@@ -185,20 +204,26 @@ static void read_list(const char *path)
 
 static void usage(void)
 {
-    fputs(
-        "usage: sim [--seeds FILE | --count N | --seconds S | --seed N [--trace]] [--from SEED] [--jobs J] [--quiet]\n",
-        stderr);
+    fputs("usage: sim [--seeds FILE | --count N | --seconds S | --seed N [--trace]] [--from SEED] [--jobs J] "
+          "[--faults] [--quiet]\n",
+          stderr);
     exit(64);
 }
 
 static void read_command(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},     {"count", required_argument, NULL, 'n'},
-        {"from", required_argument, NULL, 'f'},     {"seconds", required_argument, NULL, 't'},
-        {"jobs", required_argument, NULL, 'j'},     {"seeds", required_argument, NULL, 'l'},
-        {"trace", no_argument, NULL, 'v'},          {"quiet", no_argument, NULL, 'q'},
-        {"scenario", required_argument, NULL, 'd'}, {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"count", required_argument, NULL, 'n'},
+        {"from", required_argument, NULL, 'f'},
+        {"seconds", required_argument, NULL, 't'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"seeds", required_argument, NULL, 'l'},
+        {"trace", no_argument, NULL, 'v'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"faults", no_argument, NULL, 'a'},
+        {"scenario", required_argument, NULL, 'd'},
+        {NULL, 0, NULL, 0},
     };
     int c;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -231,6 +256,9 @@ static void read_command(int argc, char **argv)
             break;
         case 'd':
             command.scenario = optarg;
+            break;
+        case 'a':
+            command.faults = true;
             break;
         case 'q':
             command.quiet = true;

@@ -75,7 +75,9 @@ void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEA
     p->last_peer = peer;
     observer_sent(h, packet, again);
     cluster_trace_packet(h->cluster, (int)h->index, "send", p->ids[peer], packet);
-    if (!faults_drop(p->faults, FAULT_OUT, p->ids[peer], now_usec))
+    if (faults_drop(p->faults, FAULT_OUT, p->ids[peer], now_usec))
+        h->cluster->happened[HAPPENED_DROPPED]++;
+    else
         network_send(h, packet, p->indexes[peer]);
     packet_release(packet);
 }
@@ -124,6 +126,7 @@ static struct packet *spoil(struct cluster *c, const struct packet *p)
     struct packet *q = malloc(sizeof(*q) + p->size);
     if (!q)
         abort();
+    c->happened[HAPPENED_SPOILED]++;
     memcpy(q, p, sizeof(*q) + p->size);
     q->refs = 0;
     if (cluster_chance(c, 200))
@@ -139,16 +142,26 @@ void network_send(struct host *h, struct packet *p, uint32_t to)
     struct network *n = &c->network;
     uint32_t copies = 1;
     cluster_mix(c, get_u32(p->bytes + AT_CHECKSUM) + ((uint64_t)to << 32));
-    if (n->cut[h->index][to] || cluster_chance(c, n->loss_permille))
+    if (n->cut[h->index][to]) {
         copies = 0;
-    else if (cluster_chance(c, n->duplicate_permille))
+        c->happened[n->cut[to][h->index] ? HAPPENED_CUT : HAPPENED_CUT_ONE_WAY]++;
+    } else if (cluster_chance(c, n->loss_permille)) {
+        copies = 0;
+        c->happened[HAPPENED_LOST]++;
+    } else if (cluster_chance(c, n->duplicate_permille)) {
         copies = 2;
+        c->happened[HAPPENED_DOUBLED]++;
+    }
     for (uint32_t i = 0; i < copies; i++) {
         uint64_t delay_usec = cluster_random(c, n->delay_min_usec, n->delay_max_usec);
-        if (cluster_chance(c, n->late_permille))
+        if (cluster_chance(c, n->late_permille)) {
             delay_usec += cluster_random(c, 0, n->late_max_usec);
-        if (n->clogged_usec[h->index][to] > c->now_usec)
+            c->happened[HAPPENED_LATE]++;
+        }
+        if (n->clogged_usec[h->index][to] > c->now_usec) {
             delay_usec += n->clogged_usec[h->index][to] - c->now_usec;
+            c->happened[HAPPENED_CLOGGED]++;
+        }
         struct packet *sent = cluster_chance(c, n->corrupt_permille) ? spoil(c, p) : p;
         sent->refs++;
         cluster_push(c, (struct sim_event){
@@ -156,9 +169,12 @@ void network_send(struct host *h, struct packet *p, uint32_t to)
     }
 }
 
-void network_deliver(struct host *h, const struct packet *p)
+void network_deliver(struct host *h, const struct packet *p, uint64_t order)
 {
     struct cluster *c = h->cluster;
+    uint64_t *last = &c->network.delivered[p->from][h->index];
+    c->happened[HAPPENED_OVERTAKEN] += order < *last;
+    *last = order > *last ? order : *last;
     if (c->network.filter && c->network.filter(c, p->from, h->index, p))
         return;
     cluster_trace_packet(c, (int)h->index, "recv", (int)c->hosts[p->from].id, p);

@@ -18,6 +18,7 @@ static void check_accept(struct host *h, const struct accept *a)
         if (slot == 0 || slot > replica_chosen(h->replica) + c->options.alpha)
             cluster_fail(c, "host %u: proposes slot %lu, chosen are %lu, alpha is %u (trap 32)", h->index, slot,
                          replica_chosen(h->replica), c->options.alpha);
+        c->happened[HAPPENED_WINDOW_FULL] += slot == replica_chosen(h->replica) + c->options.alpha;
         observer_propose(h, slot, a->ballot, cluster_body(c, v->bytes, v->size));
     }
 }
@@ -136,6 +137,7 @@ static void check_message(struct host *h, const struct message *m)
     if (m->type == MESSAGE_NACK && ballot_compare(m->nack.promised, m->nack.rejected) <= 0)
         cluster_fail(h->cluster, "host %u refuses ballot %lu.%u, which is not below its promise (trap 5)", h->index,
                      m->nack.rejected.round, m->nack.rejected.id);
+    h->cluster->happened[HAPPENED_TRANSFERRED] += m->type == MESSAGE_TRANSFER;
     if (m->type == MESSAGE_PREPARE)
         observer_use_ballot(h, m->prepare.ballot, false);
     if (m->type == MESSAGE_CONFIRM)

@@ -240,6 +240,23 @@ uint64_t cluster_demand_rest(struct cluster *c)
     return usec;
 }
 
+static void count_happened(struct cluster *c, const struct scenario_result *r, uint64_t *ret)
+{
+    static const enum outcome_type outcomes[] = {
+        OUTCOME_DUPLICATE,  OUTCOME_CONFLICT,  OUTCOME_EXPIRED,  OUTCOME_RENUMBER,
+        OUTCOME_OVERLOADED, OUTCOME_NO_QUORUM, OUTCOME_NO_SPACE, OUTCOME_NOT_STARTED,
+    };
+    for (uint32_t i = 0; i < c->options.n_hosts; i++)
+        disk_tally(&c->hosts[i]);
+    for (uint32_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
+        c->happened[HAPPENED_DUPLICATE + i] = clients_count(c, outcomes[i]);
+    c->happened[HAPPENED_LED] = r->leaderships;
+    c->happened[HAPPENED_CORE_ONLY] = r->core_usec > 0;
+    c->happened[HAPPENED_BLANK] = c->options.blank;
+    c->happened[HAPPENED_1_REPLICA + c->options.n_hosts / 2] = 1;
+    memcpy(ret, c->happened, sizeof(c->happened));
+}
+
 struct scenario_result scenario_run(const struct scenario *s)
 {
     struct cluster *c = cluster_make(&s->cluster);
@@ -260,6 +277,7 @@ struct scenario_result scenario_run(const struct scenario *s)
     r.leaderships = observer_leaderships(c);
     r.chosen = observer_chosen(c);
     clients_summary(c, r.summary, sizeof(r.summary));
+    count_happened(c, &r, r.happened);
     cluster_free(c);
     return r;
 }

@@ -285,10 +285,13 @@ bool cluster_step(struct cluster *c)
     struct host *h = &c->hosts[e.host];
     if (!is_stale(c, &e)) {
         if (is_paused(h, &e)) {
+            c->happened[HAPPENED_PAUSED]++;
             wait_for_host(c, h, e);
             return true;
         }
         host_handle(h, &e);
+    } else if (e.type == SIM_DELIVER) {
+        c->happened[HAPPENED_UNHEARD]++;
     }
     if (e.type == SIM_DELIVER)
         packet_release(e.packet);

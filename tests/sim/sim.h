@@ -20,6 +20,7 @@
 #include "host/config.h"
 #include "paxos/prng.h"
 #include "paxos/replica.h"
+#include "tests/sim/happened.h"
 #include "tests/unit/vfs_memory.h"
 
 enum {
@@ -175,6 +176,7 @@ struct network {
     uint64_t delay_min_usec, delay_max_usec, late_max_usec;
     bool cut[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];              /* [from][to] */
     uint64_t clogged_usec[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX]; /* nothing arrives before, then all of it */
+    uint64_t delivered[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];    /* .order of what came last */
     /* May swallow (true) a datagram just before it is delivered. */
     bool (*filter)(struct cluster *c, uint32_t from, uint32_t to, const struct packet *p);
     void *filter_user;
@@ -205,6 +207,7 @@ struct cluster {
     struct prng prng;
     uint64_t now_usec, order, steps, steps_now, events;
     uint64_t trace_hash;
+    uint64_t happened[HAPPENED_KINDS];
     uint64_t wall_base_usec;
     struct host hosts[CLUSTER_HOSTS_MAX];
     struct network network;
@@ -267,6 +270,7 @@ void disk_stop(struct host *h);
 /* Recovers a copy as it would be after a power cut now, and compares. */
 void disk_check(struct host *h);
 void disk_rot(struct host *h);
+void disk_tally(struct host *h); /* adds what its files went through to what happened */
 void disk_format(struct host *h, const struct identity *identity);
 void disk_free(struct disk *d);
 struct disk_slot *disk_slot(struct disk *d, slot_t slot);
@@ -274,7 +278,7 @@ struct disk_slot *disk_slot(struct disk *d, slot_t slot);
 /* --- network (network.c) --- */
 void packet_release(struct packet *p);
 void network_send(struct host *h, struct packet *p, uint32_t to);
-void network_deliver(struct host *h, const struct packet *p);
+void network_deliver(struct host *h, const struct packet *p, uint64_t order);
 void network_isolate(struct cluster *c, uint32_t host, bool cut); /* both ways, from all others */
 void network_link(struct cluster *c, uint32_t a, uint32_t b, bool up);
 void network_heal(struct cluster *c);

@@ -22,6 +22,7 @@ static int step(struct vfs_memory *m, unsigned kind)
     if (m->fail_in == 0 || !(kind & m->fail_kinds) || --m->fail_in > 0)
         return 0;
     m->is_dead = m->fail_goes_on;
+    m->tally.n_failed += !m->fail_goes_on;
     return m->fail_error;
 }
 
@@ -84,6 +85,8 @@ void vfs_memory_power_cut(struct vfs_memory *m)
     for (size_t k = 0; k < m->n_changes; k++) {
         if (m->mercy == MERCY_KEEP_ALL || (m->mercy != MERCY_LOSE_ALL && vfs_memory_draw(m) % 2 == 0))
             change_apply(&m->disk, &m->changes[k]);
+        else
+            m->tally.names_lost++;
     }
     m->n_changes = 0;
     directory_copy(&m->now, &m->disk);
@@ -162,6 +165,7 @@ static int change_bytes(struct vfs_memory *m, struct vfs_file *f, unsigned kind,
         size_t most = f->inode->cache_size + (size_t)room;
         if (most > offset)
             inode_write(f->inode, offset, data, most - (size_t)offset);
+        m->tally.n_full++;
         return -ENOSPC;
     }
     inode_write(f->inode, offset, data, size);

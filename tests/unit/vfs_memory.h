@@ -24,6 +24,12 @@ const struct vfs *vfs_memory_vfs(struct vfs_memory *m);
 /* A second disk with the same files, synced and not, and the same luck; no faults, no handles. */
 struct vfs_memory *vfs_memory_clone(const struct vfs_memory *m, uint64_t seed);
 
+/* What befell it. */
+struct vfs_memory_tally {
+    uint64_t sectors_lost, sectors_zeroed, names_lost; /* by power cuts */
+    uint64_t n_full, n_failed;                         /* calls         */
+};
+const struct vfs_memory_tally *vfs_memory_tally(const struct vfs_memory *m);
 /* Files that are open. */
 size_t vfs_memory_handles(const struct vfs_memory *m);
 

@@ -175,6 +175,8 @@ void inode_power_cut(struct vfs_memory *m, struct inode *i)
             continue;
         if (fate == ZEROED && !(i->sectors[s] & SECTOR_WHOLE))
             fate = LOST;
+        m->tally.sectors_lost += fate == LOST;
+        m->tally.sectors_zeroed += fate == ZEROED;
         if (fate == LOST)
             continue;
         if (fate == KEPT)
@@ -235,6 +237,11 @@ void inode_sweep(struct vfs_memory *m)
         *p = i->next;
         inode_free(i);
     }
+}
+
+const struct vfs_memory_tally *vfs_memory_tally(const struct vfs_memory *m)
+{
+    return &m->tally;
 }
 
 size_t vfs_memory_handles(const struct vfs_memory *m)

@@ -48,6 +48,7 @@ struct vfs_memory {
     bool fail_goes_on, is_dead;
     uint64_t budget;
     bool budget_is_hidden;
+    struct vfs_memory_tally tally;
 };
 
 /* Aborts on NULL: a test that runs out of memory proves nothing. */
