@@ -75,7 +75,7 @@ struct operation *operation_make(struct cluster *c, uint32_t author)
     digits_put(o->key, o->id);
     memcpy(o->key + 8, "-key", 4);
     o->text_bytes = (uint32_t)cluster_random(c, 0, 40);
-    if (cluster_chance(c, 30))
+    if (cluster_chance(c, k->options.long_permille))
         o->text_bytes = (uint32_t)cluster_random(c, 0, k->options.text_bytes_max);
     if (o->text_bytes < CLIENT_TEXT_MIN)
         o->text_bytes = CLIENT_TEXT_MIN;

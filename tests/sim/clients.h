@@ -27,6 +27,7 @@ struct clients_options {
     uint32_t flush_permille;    /* of an act: the chat log, of one replica or of all                */
     uint32_t reuse_permille;    /* of an operation: takes the key of an earlier one                 */
     uint32_t old_since_permille;
+    uint32_t long_permille; /* of an operation: a text of up to text_bytes_max */
 };
 
 struct clients_options clients_defaults(void);

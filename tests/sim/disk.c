@@ -174,6 +174,12 @@ void disk_write(struct host *h)
         write_at(h, h->stalled_until_usec);
         return;
     }
+    if (h->disk.cut_write) {
+        h->disk.writing = true;
+        host_crash(h, false);
+        host_start_later(h, cluster_random(h->cluster, 1 * MSEC, 500 * MSEC));
+        return;
+    }
     if (!write_once(h)) {
         h->disk.failing = false;
         host_kill(h);
@@ -372,14 +378,17 @@ void disk_rot(struct host *h)
     struct vfs_memory *m = h->disk.memory;
     const struct vfs *vfs = vfs_memory_vfs(m);
     struct names names = {.n = 0};
-    size_t size = 0, n_segments = 0;
+    size_t size = 0, n_segments = 0, first_segment = 0;
     vfs->list(vfs->context, take_name, &names);
     qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
     for (size_t i = 0; i < names.n; i++)
-        n_segments += strncmp(names.items[i], "segment-", 8) == 0;
+        if (strncmp(names.items[i], "segment-", 8) == 0 && n_segments++ == 0)
+            first_segment = i;
     if (names.n == 0)
         return;
     const char *name = names.items[cluster_random(c, 0, names.n - 1)];
+    if (n_segments > 1 && cluster_chance(c, c->options.rot_sealed_permille))
+        name = names.items[first_segment + cluster_random(c, 0, n_segments - 2)];
     vfs_memory_bytes(m, name, &size);
     if (size == 0)
         return;

@@ -16,8 +16,12 @@ static uint32_t pick(struct cluster *c)
 
 /* --- processes --- */
 
-static void crash(struct cluster *c, uint32_t host)
+static void crash(struct cluster *c, const struct scenario *s, uint32_t host)
 {
+    if (c->hosts[host].up && cluster_chance(c, s->at_write_permille)) {
+        c->hosts[host].disk.cut_write = true;
+        return;
+    }
     host_crash(&c->hosts[host], cluster_chance(c, 400));
     host_start_later(&c->hosts[host], cluster_random(c, 1 * MSEC, 1500 * MSEC));
 }
@@ -230,14 +234,15 @@ static void transfer(struct cluster *c)
 
 static void inject(struct cluster *c, struct trouble *t, enum fault_kind kind)
 {
-    uint32_t host = pick(c);
+    const struct host *leader = cluster_chance(c, t->scenario->leader_permille) ? cluster_leader(c) : NULL;
+    uint32_t host = leader ? leader->index : pick(c);
     switch (kind) {
     case FAULT_CRASH:
-        crash(c, host);
+        crash(c, t->scenario, host);
         break;
     case FAULT_CRASH_ALL:
         for (uint32_t i = 0; i < c->options.n_hosts; i++)
-            crash(c, i);
+            crash(c, t->scenario, i);
         break;
     case FAULT_KILL:
         kill_one(c, host);

@@ -37,8 +37,10 @@ struct scenario {
     uint64_t duration_usec;  /* of trouble, before all is healed */
     uint64_t fault_max_usec; /* at most so long between two faults */
     uint32_t loss_max_permille, duplicate_max_permille, corrupt_permille;
-    uint32_t kinds;   /* set of enum fault_kind */
-    bool core_first;  /* heals a majority around one member first, and demands that it works */
+    uint32_t leader_permille;   /* of faults: they strike the leader                */
+    uint32_t at_write_permille; /* of power cuts: in the middle of the disk's next write */
+    uint32_t kinds;             /* set of enum fault_kind */
+    bool core_first;            /* heals a majority around one member first, and demands that it works */
     bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */
 };
 

@@ -361,7 +361,7 @@ static void end(struct host *h)
     faults_free(h->faults);
     h->faults = NULL;
     h->paused_until_usec = h->stalled_until_usec = 0;
-    h->disk.failing = false;
+    h->disk.failing = h->disk.cut_write = false;
     vfs_memory_heal(h->disk.memory);
     if (vfs_memory_handles(h->disk.memory) != 0)
         cluster_fail(h->cluster, "host %u: %zu files stay open at its end (I7)", h->index,

@@ -24,6 +24,7 @@ struct clients_options clients_defaults(void)
         .flush_permille = 5,
         .reuse_permille = 20,
         .old_since_permille = 20,
+        .long_permille = 30,
     };
 }
 

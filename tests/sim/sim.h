@@ -85,6 +85,7 @@ struct disk {
     struct identity identity; /* the durable one */
     struct ballot promised, promised_durable;
     slot_t flushed;     /* of the chat log */
+    bool cut_write;     /* the power goes in the middle of its next write */
     bool writing;       /* the journal's thread is at work */
     bool failing;       /* its next write or sync fails    */
     bool full;          /* nothing can grow                */
@@ -195,7 +196,8 @@ struct cluster_options {
     uint32_t proposal_bytes_max, message_bytes_max, space_bytes;
     uint32_t datagram_bytes;
     uint64_t segment_bytes;
-    uint32_t recover_permyriad; /* of steps: recover a disk as a power cut would leave it, and compare */
+    uint32_t rot_sealed_permille; /* of rot: in a segment that is written no more */
+    uint32_t recover_permyriad;   /* of steps: recover a disk as a power cut would leave it, and compare */
 };
 
 struct observer;
