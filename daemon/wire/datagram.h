@@ -1,12 +1,12 @@
 /* The replicas' datagrams: a header, then one message after the other. Pure; bytes to structs and back.
  *
- * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, flags u8 (bit 0: sealed), key id u8,
- * zero u8, cluster name hash u64 (so that clusters that do not know their id yet do not mix), cluster id 16 bytes (zero
- * while EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the whole datagram with this field
- * zero; a sealed datagram has its tag instead), sender life u64, boot u64 (random per process), seq u64, then 40 bytes
- * that sealing fills (salt and tag; zero without). Then messages: type u8, flags u8, size u16 of what follows
- * (datagrams are at most 65000 bytes), body. A receiver skips no unknown type: an unknown version or type, a size that
- * does not add up, a trailing byte make the datagram malformed as a whole.
+ * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, kind u8 (enum datagram_kind), zero u16,
+ * cluster name hash u64 (so that clusters that do not know their id yet do not mix), cluster id 16 bytes (zero while
+ * EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the whole datagram with this field zero; one
+ * that is not plain has its tag instead, and zero here), sender life u64, boot u64 (random per process), seq u64, then
+ * 40 bytes: key id 8, salt 16, tag 16 (wire/seal.h; zero in a plain one). Then messages: type u8, flags u8, size u16 of
+ * what follows (datagrams are at most 65000 bytes), body. A receiver skips no unknown type: an unknown version or type,
+ * a size that does not add up, a trailing byte make the datagram malformed as a whole.
  *
  * Values travel as pieces: hash, total size, offset, size, bytes; one that fits is one piece. Pieces are idempotent and
  * may come in any order, any number of times, in different cuts. Decoding copies nothing and allocates nothing: pieces
@@ -33,7 +33,15 @@ enum {
  * bounds a range, FETCH's until and FLUSH's upto, may be anything.) */
 #define DATAGRAM_NUMBER_MAX (UINT64_C(1) << 62)
 
+enum datagram_kind {
+    DATAGRAM_PLAIN = 0,
+    DATAGRAM_SEALED = 1,
+    DATAGRAM_HELLO = 2, /* of the sealing's handshake: no messages */
+    DATAGRAM_HELLO_ACK = 3,
+};
+
 struct datagram_header {
+    enum datagram_kind kind; /* read, not written */
     uint64_t cluster_name_hash;
     struct hash128 cluster;
     replica_id_t from, to;
@@ -107,10 +115,15 @@ struct datagram_reader {
     size_t size, at;
 };
 
-/* Checks the header (not the receiver, cluster or sender: the host knows those), the checksum, and that the messages'
- * types are known and their sizes add up. A sealed datagram is malformed here. *ret and *r are untouched on failure. */
+/* Reads the header, of any kind, whose checksum or tag is not checked yet. Who it is from and for, the host knows. *ret
+ * is untouched on failure. */
+enum datagram_error datagram_header_read(const uint8_t *bytes, size_t size, struct datagram_header *ret);
+/* Reads the header too, and checks a plain datagram's checksum, and that the messages' types are known and their sizes
+ * add up. One of another kind is malformed here. *ret and *r are untouched on failure. */
 enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size,
                                   struct datagram_header *ret);
+/* The same of a sealed one that seal_open() opened: there is no checksum. */
+enum datagram_error datagram_open_sealed(struct datagram_reader *r, const uint8_t *bytes, size_t size);
 /* 1: a message; 0: the end; DATAGRAM_MALFORMED, and again if asked again. Every field is range-checked: enums, booleans
  * of 0 or 1, counts, n_words, ids (REPLICA_ID_NONE only in a ballot of round 0, as a drop's peer and as TRANSFER's
  * target), DATAGRAM_NUMBER_MAX, page_slots >= 1, slots of ACCEPT ascending, total between VALUE_HEADER_SIZE and

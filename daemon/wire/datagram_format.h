@@ -33,9 +33,8 @@
 
 enum {
     AT_VERSION = 4, /* after the magic */
-    AT_FLAGS = 5,
-    AT_KEY_ID = 6,
-    AT_ZERO = 7,
+    AT_KIND = 5,
+    AT_ZERO = 6,
     AT_NAME_HASH = 8,
     AT_CLUSTER = 16,
     AT_FROM = 32,

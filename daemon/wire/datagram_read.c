@@ -133,8 +133,7 @@ static bool frames_add_up(const uint8_t *bytes, size_t size)
     return true;
 }
 
-enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size,
-                                  struct datagram_header *ret)
+enum datagram_error datagram_header_read(const uint8_t *bytes, size_t size, struct datagram_header *ret)
 {
     if (size <= AT_VERSION)
         return DATAGRAM_TRUNCATED;
@@ -144,17 +143,11 @@ enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *byte
         return DATAGRAM_VERSION_UNKNOWN;
     if (size < DATAGRAM_HEADER_SIZE)
         return DATAGRAM_TRUNCATED;
-    if (size > DATAGRAM_BYTES_MAX)
-        return DATAGRAM_MALFORMED;
-    if (bytes[AT_FLAGS] == 0 && !checksum_matches(bytes, size))
-        return DATAGRAM_CHECKSUM;
-    if (!is_zero(bytes + AT_FLAGS, AT_NAME_HASH - AT_FLAGS) || !is_zero(bytes + AT_ZERO2, AT_CHECKSUM - AT_ZERO2) ||
-        !is_zero(bytes + AT_SEAL, DATAGRAM_HEADER_SIZE - AT_SEAL))
-        return DATAGRAM_MALFORMED;
-    if (bytes[AT_FROM] > REPLICA_ID_MAX || !frames_add_up(bytes, size))
+    if (size > DATAGRAM_BYTES_MAX || bytes[AT_KIND] > DATAGRAM_HELLO_ACK || bytes[AT_FROM] > REPLICA_ID_MAX)
         return DATAGRAM_MALFORMED;
 
     *ret = (struct datagram_header){
+        .kind = (enum datagram_kind)bytes[AT_KIND],
         .cluster_name_hash = get_u64(bytes + AT_NAME_HASH),
         .from = bytes[AT_FROM],
         .to = bytes[AT_TO],
@@ -163,8 +156,45 @@ enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *byte
         .seq = get_u64(bytes + AT_SEQ),
     };
     memcpy(ret->cluster.bytes, bytes + AT_CLUSTER, sizeof ret->cluster.bytes);
+    return DATAGRAM_OK;
+}
+
+/* What every kind leaves zero. */
+static bool rest_is_zero(const uint8_t *bytes)
+{
+    return is_zero(bytes + AT_ZERO, AT_NAME_HASH - AT_ZERO) && is_zero(bytes + AT_ZERO2, AT_CHECKSUM - AT_ZERO2);
+}
+
+static enum datagram_error open_messages(struct datagram_reader *r, const uint8_t *bytes, size_t size)
+{
+    if (!rest_is_zero(bytes) || !frames_add_up(bytes, size))
+        return DATAGRAM_MALFORMED;
     *r = (struct datagram_reader){.bytes = bytes, .size = size, .at = DATAGRAM_HEADER_SIZE};
     return DATAGRAM_OK;
+}
+
+enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size,
+                                  struct datagram_header *ret)
+{
+    struct datagram_header h;
+    enum datagram_error error = datagram_header_read(bytes, size, &h);
+    if (error != DATAGRAM_OK)
+        return error;
+    if (h.kind != DATAGRAM_PLAIN)
+        return DATAGRAM_MALFORMED;
+    if (!checksum_matches(bytes, size))
+        return DATAGRAM_CHECKSUM;
+    if (!is_zero(bytes + AT_SEAL, DATAGRAM_HEADER_SIZE - AT_SEAL))
+        return DATAGRAM_MALFORMED;
+    error = open_messages(r, bytes, size);
+    if (error == DATAGRAM_OK)
+        *ret = h;
+    return error;
+}
+
+enum datagram_error datagram_open_sealed(struct datagram_reader *r, const uint8_t *bytes, size_t size)
+{
+    return is_zero(bytes + AT_CHECKSUM, AT_LIFE - AT_CHECKSUM) ? open_messages(r, bytes, size) : DATAGRAM_MALFORMED;
 }
 
 /* --- messages that go whole --- */

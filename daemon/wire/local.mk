@@ -6,7 +6,11 @@ daemon_wire_libwire_a_SOURCES = \
 	daemon/wire/datagram.h \
 	daemon/wire/datagram_format.h \
 	daemon/wire/datagram_read.c \
-	daemon/wire/datagram_write.c
+	daemon/wire/datagram_write.c \
+	daemon/wire/seal.c \
+	daemon/wire/seal.h \
+	daemon/wire/seal_session.c \
+	daemon/wire/seal_session.h
 # The control socket's codec, and the interfaces' texts.
 daemon_wire_libvarlink_a_SOURCES = \
 	daemon/wire/varlink.c \

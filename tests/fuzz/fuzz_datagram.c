@@ -160,7 +160,7 @@ static void mend(uint8_t *bytes, size_t size, uint8_t choices)
     if (choices & DATAGRAM_MEND_HEADER) {
         memcpy(bytes, DATAGRAM_MAGIC, sizeof DATAGRAM_MAGIC);
         bytes[AT_VERSION] = DATAGRAM_VERSION;
-        memset(bytes + AT_FLAGS, 0, AT_NAME_HASH - AT_FLAGS);
+        memset(bytes + AT_KIND, 0, AT_NAME_HASH - AT_KIND);
         memset(bytes + AT_ZERO2, 0, AT_CHECKSUM - AT_ZERO2);
         memset(bytes + AT_SEAL, 0, DATAGRAM_HEADER_SIZE - AT_SEAL);
     }

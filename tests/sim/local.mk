@@ -36,7 +36,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/unit/vfs_memory_rot.c
 sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_start,--wrap=replica_step,--wrap=config_identity
 sim_libraries = tests/sim/libsim.a daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a \
-	daemon/journal/libjournal.a daemon/paxos/libpaxos.a
+	daemon/journal/libjournal.a daemon/paxos/libpaxos.a $(SODIUM_LIBS)
 tests_sim_sim_SOURCES = tests/sim/main.c
 tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_sim_sim_LDADD = $(sim_libraries)

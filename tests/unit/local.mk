@@ -45,6 +45,8 @@ unit_tests = \
 	tests/unit/test_paths \
 	tests/unit/test_peers \
 	tests/unit/test_reload \
+	tests/unit/test_seal \
+	tests/unit/test_seal_hostile \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
 	tests/unit/test_value \
@@ -60,6 +62,8 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/messages.c \
 	tests/unit/messages.h \
 	tests/unit/messages_compare.c \
+	tests/unit/seal_ends.c \
+	tests/unit/seal_ends.h \
 	tests/unit/vfs_memory.c \
 	tests/unit/vfs_memory.h \
 	tests/unit/vfs_memory_disk.c \
