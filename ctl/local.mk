@@ -36,6 +36,7 @@ ctl_libctl_a_SOURCES = \
 	ctl/verb_config_generate.c \
 	ctl/verb_faults.c \
 	ctl/verb_flush.c \
+	ctl/verb_keygen.c \
 	ctl/verb_load.c \
 	ctl/verb_log.c \
 	ctl/verb_position.c \
@@ -47,9 +48,10 @@ ctl_libctl_a_SOURCES = \
 bin_PROGRAMS += ctl/mpaxosctl
 ctl_mpaxosctl_SOURCES = ctl/main.c
 ctl_mpaxosctl_LDADD = $(ctl_libraries) \
-	$(UV_LIBS) $(CJSON_LIBS)
+	$(UV_LIBS) $(CJSON_LIBS) $(SODIUM_LIBS)
 
-ctl_libraries = ctl/libctl.a daemon/host/libconfig.a daemon/wire/libvarlink.a daemon/paxos/libpaxos.a
+ctl_libraries = ctl/libctl.a daemon/host/libconfig.a daemon/wire/libvarlink.a daemon/wire/libwire.a \
+	daemon/paxos/libpaxos.a
 
 bashcompletiondir = $(datadir)/bash-completion/completions
 dist_bashcompletion_DATA = ctl/completion/mpaxosctl

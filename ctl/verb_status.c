@@ -114,6 +114,25 @@ static void add_drops(struct buffer *b, const cJSON *drops)
     }
 }
 
+static bool has_text(const cJSON *list, const char *text)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) if (cJSON_IsString(item) && !strcmp(item->valuestring, text)) return true;
+    return false;
+}
+
+/* "seals with 618b77fb, has no key 00c1d2e3": where a peer's keys are not this replica's, as while they are changed. */
+static void add_keys(struct buffer *b, const cJSON *own, const cJSON *theirs)
+{
+    const cJSON *key, *first = theirs ? theirs->child : NULL;
+    if (!own || !own->child || !cJSON_IsString(own->child) || !cJSON_IsString(first))
+        return;
+    if (strcmp(own->child->valuestring, first->valuestring) != 0)
+        buffer_addf(b, "%sseals with %s", b->size ? ", " : "", first->valuestring);
+    cJSON_ArrayForEach(key, own) if (cJSON_IsString(key) && !has_text(theirs, key->valuestring))
+        buffer_addf(b, "%shas no key %s", b->size ? ", " : "", key->valuestring);
+}
+
 static void number_cell(char cell[24], int64_t n)
 {
     if (n < 0)
@@ -145,8 +164,11 @@ static void add_peer(const struct view *w, const cJSON *peer, struct table *t, i
     if (more)
         buffer_addf(&note, "%s%s", note.size ? ", " : "", more);
     const cJSON *drops = cJSON_GetObjectItemCaseSensitive(self ? w->p : peer, "drops");
+    const size_t before = note.size;
+    if (!self)
+        add_keys(&note, cJSON_GetObjectItemCaseSensitive(w->p, "keys"), cJSON_GetObjectItemCaseSensitive(peer, "keys"));
     add_drops(&note, drops);
-    bool odd = is_absent(peer) || more || (drops && drops->child);
+    bool odd = is_absent(peer) || more || note.size != before;
     const char *mark = self ? "*" : odd ? "!" : "+";
     snprintf(id, sizeof(id), "%s %lld", mark, (long long)number);
     table_add(t, (const char *[]){id, get_text(peer, "address", "-"), role, chosen, lag, self ? "-" : rtt,
@@ -231,6 +253,22 @@ static void print_texts(const struct view *w, const char *key, const char *lead,
         putchar('\n');
 }
 
+static void print_keys(const struct view *w)
+{
+    const cJSON *keys = cJSON_GetObjectItemCaseSensitive(w->p, "keys"), *key;
+    if (!keys || !keys->child)
+        return;
+    fputs(keys->child->next ? "  Keys" : "  Key", stdout);
+    cJSON_ArrayForEach(key, keys)
+    {
+        if (cJSON_IsString(key)) {
+            putchar(' ');
+            text_print(stdout, key->valuestring);
+        }
+    }
+    puts(keys->child->next ? " (seals with the first)" : "");
+}
+
 static void print_skips(const struct view *w)
 {
     const cJSON *skips = cJSON_GetObjectItemCaseSensitive(w->p, "skip_slots"), *skip;
@@ -257,6 +295,7 @@ static void print_status(const struct view *w)
     } else {
         print_missing(w);
     }
+    print_keys(w);
     print_skips(w);
     print_texts(w, "warnings", "  Note: ", "\n  Note: ");
     print_texts(w, "remedies", "  Try: ", "; ");

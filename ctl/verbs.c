@@ -135,8 +135,8 @@ const struct verb verbs[] = {
     {"bootstrap", "", "lets a first start go on with a majority",
      "For a cluster that has never run and where some replicas cannot be started. Refused once any state exists.\n",
      no_options, 0, 0, verb_bootstrap},
-    {"reload", "", "has the daemon read its configuration again",
-     "Prints what changed. Some keys cannot change while it runs; status names those where the file says otherwise. "
+    {"reload", "", "has the daemon read its configuration and its cluster keys again",
+     "Prints what changed. Some things cannot change while it runs; status names those where the file says otherwise. "
      "A file that\nis wrong changes nothing: the exit status is 78 then.\n",
      no_options, 0, 0, verb_reload},
     {"metrics", "", "counters and gauges as OpenMetrics text", NULL, no_options, 0, 0, verb_metrics},
@@ -144,6 +144,10 @@ const struct verb verbs[] = {
      "Writes replica_config.json for script mode on localhost.\n", generate_options, 1, 1, verb_config_generate},
     {"config check", "[FILE]", "says what is wrong with a configuration, or what the daemon would use",
      "Without FILE replica_config.json, or else the packaged place's.\n", no_options, 0, 1, verb_config_check},
+    {"keygen", "[FILE]", "makes a new cluster key",
+     "Writes cluster.key, or FILE, for its owner only, and never over another file; `-' is standard output. The same "
+     "file goes to every\nhost of the cluster.\n",
+     no_options, 0, 1, verb_keygen},
     {"version", "", "versions of this tool and of the local daemons", NULL, no_options, 0, 0, verb_version},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

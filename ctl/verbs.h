@@ -109,6 +109,7 @@ int verb_reload(const struct invocation *v);
 int verb_metrics(const struct invocation *v);
 int verb_config_generate(const struct invocation *v);
 int verb_config_check(const struct invocation *v);
+int verb_keygen(const struct invocation *v);
 int verb_version(const struct invocation *v);
 
 #endif

@@ -31,6 +31,16 @@ uint64_t driver_random(void)
     return random;
 }
 
+void driver_draw(void *user, uint8_t *ret, size_t size)
+{
+    (void)user;
+    for (size_t done = 0; done < size;) {
+        ssize_t n = getrandom(ret + done, size - done, 0);
+        invariant(n > 0 || errno == EINTR, (uint64_t)errno, 0); /* what keys are made of cannot be had otherwise */
+        done += n > 0 ? (size_t)n : 0;
+    }
+}
+
 void driver_send(struct driver *d, replica_id_t to, const struct message *m)
 {
     outbox_put(&d->outbox, 0, to, m, driver_now());
@@ -239,7 +249,9 @@ static void on_timer(uv_timer_t *timer)
  */
 static void arm_timer(struct driver *d, uint64_t now_usec)
 {
-    uint64_t wake_usec = d->wake_usec;
+    uint64_t wake_usec = d->wake_usec, handshake_usec = outbox_wake_usec(&d->outbox);
+    if (handshake_usec < wake_usec)
+        wake_usec = handshake_usec;
     if (!d->space && wake_usec > now_usec + SPACE_RECHECK_USEC)
         wake_usec = now_usec + SPACE_RECHECK_USEC;
     if (wake_usec == d->armed_usec)

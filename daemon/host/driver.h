@@ -15,6 +15,7 @@
 #include "host/config.h"
 #include "journal/journal.h"
 #include "paxos/replica.h"
+#include "wire/seal.h"
 
 struct driver;
 struct faults;
@@ -24,7 +25,8 @@ struct peers;
 
 struct driver_options {
     uv_loop_t *loop;
-    const struct config *config; /* outlives the driver; may change before driver_reload(), as reload.h says */
+    const struct config *config;  /* outlives the driver; may change before driver_reload(), as reload.h says */
+    const struct seal_keys *keys; /* NULL: datagrams are plain; needed until driver_start() returns */
     replica_id_t id;
     const char *state_dir;
     uint64_t segment_bytes; /* 0: the default */
@@ -118,17 +120,39 @@ void driver_skip(struct driver *d, const slot_t *slots, size_t n);
 /* Carries out what options.config says now. `r` tells what changed in it, and what not, although `file`, which was
  * read, says so: that shows in the status. */
 void driver_reload(struct driver *d, const struct config *file, const struct reload *r);
+/* Other keys from now on, where there were some at the start. */
+void driver_set_keys(struct driver *d, const struct seal_keys *keys);
 /* Asks the leader, this replica or another, to hand over to `target`, or to its best follower (REPLICA_ID_NONE).
  * Whether it did shows in the status; a lost datagram may take the request with it. -EINVAL: no such member. */
 int driver_transfer(struct driver *d, replica_id_t target);
+
+/* Why a datagram that came in was dropped. */
+enum drop_reason {
+    DROP_TRUNCATED,
+    DROP_MALFORMED,
+    DROP_NO_MAGIC,
+    DROP_VERSION,
+    DROP_CHECKSUM,
+    DROP_UNKNOWN_PEER, /* of none of the members, or for another replica */
+    DROP_KEY,          /* sealed under another key, or with a key where here is none, or the other way */
+    DROP_FORGED,       /* its seal is wrong                                                            */
+    DROP_STALE,        /* of a session that is over                                                    */
+    DROP_REPLAYED,
+    DROP_FOREIGN, /* of another cluster or life */
+    DROP_INJECTED,
+    DROP_REASONS
+};
+enum { DROPPED_TEXT_MAX = 255 };
 
 struct driver_peer {
     char address[280];
     char version[INFO_VERSION_MAX + 1]; /* "": not known */
     uint32_t n_drops;
     struct info_drop drops[INFO_DROPS_MAX];
-    bool refused;   /* it sends, but not as a member: another cluster, life or version */
-    char note[160]; /* "": none */
+    bool refused;     /* it sends, but not as a member: another key, cluster, life or version */
+    bool refused_key; /* and that is for its key                                              */
+    char note[160];   /* "": none                                                             */
+    struct seal_peer_status seal;
 };
 struct driver_status {
     struct replica_status replica;
@@ -143,9 +167,11 @@ struct driver_status {
     bool has_space;
     struct driver_peer peers[REPLICAS_MAX]; /* as replica.peers */
     uint64_t datagrams_sent, datagrams_received, bytes_sent, bytes_received;
-    uint64_t datagrams_dropped_injected;
-    uint64_t datagrams_malformed, datagrams_foreign, datagrams_version, datagrams_checksum, datagrams_unknown_peer,
-        send_errors;
+    uint64_t datagrams_dropped[DROP_REASONS]; /* of those that were received                      */
+    uint64_t datagrams_unsealed, send_errors;
+    uint64_t hostile_usec;              /* when the last one came that no member stands for; 0: never          */
+    char dropped[DROPPED_TEXT_MAX + 1]; /* "12 forged, 3 replayed", since the start; "": none lately */
+    struct seal_peer_status seal;       /* of this replica: n_keys 0 where there is no key                    */
 };
 void driver_status(struct driver *d, struct driver_status *ret);
 struct faults *driver_faults(struct driver *d);

@@ -1,8 +1,8 @@
 /* The inside of the driver: shared by driver*.c, seen by nobody else.
  *
  * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
- * datagrams into events; driver_outbox.c messages into datagrams; driver_status.c tells, to people and to peers;
- * driver_reload.c compares with the file. */
+ * datagrams into events; driver_refuse.c says why not; driver_outbox.c messages into datagrams; driver_status.c tells,
+ * to people and to peers; driver_reload.c compares with the file. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
@@ -12,6 +12,7 @@
 #include "host/faults.h"
 #include "host/flushes.h"
 #include "host/logread.h"
+#include "host/notice.h"
 #include "host/peers.h"
 #include "host/submissions.h"
 #include "host/values.h"
@@ -26,6 +27,7 @@ enum {
     SPACE_RECHECK_USEC = 10000,
     AHEAD_PATIENCE_USEC = 3000000, /* longer than a first start takes */
     PEER_NOTE_USEC = 5000000,      /* a refusal is told so long after the last datagram that was refused             */
+    HOSTILE_NOTE_USEC = 60000000,  /* the same of datagrams that nobody stands for; and told once in so long         */
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
 };
@@ -48,13 +50,11 @@ struct driver_member { /* another one */
     struct peer_address address;
     struct info info;
     bool informed;
+    uint64_t opened_usec;  /* the last sealed one that was opened; 0: none                             */
     uint64_t refused_usec; /* the last datagram of it that was refused; 0: none                        */
+    bool refused_key;      /* for its key                                                              */
     uint64_t ahead_usec;   /* since when it is of a cluster that runs, while this replica is blank; 0: not */
     char note[160];        /* why                                                                      */
-};
-
-struct driver_counters {
-    uint64_t malformed, foreign, version, checksum, unknown_peer, dropped_in;
 };
 
 struct driver {
@@ -69,6 +69,8 @@ struct driver {
     struct journal_thread *thread;
     struct chatlog *chatlog;
     struct peers *peers;
+    struct seal *seal; /* NULL: datagrams are plain */
+    uint8_t *opened;   /* a datagram that was       */
     struct outbox outbox;
     struct values values;
     struct logread *logread;
@@ -82,7 +84,9 @@ struct driver {
     uint32_t value_bytes_max;
     struct datagram_message *incoming;
     struct entry entries[MESSAGE_ENTRIES_MAX];
-    struct driver_counters counters;
+    uint64_t dropped[DROP_REASONS], dropped_told[DROP_REASONS];
+    uint64_t hostile_usec, hostile_told_usec; /* the last one that nobody stands for, and when of such was told */
+    bool hostile_told;
 
     uv_prepare_t prepare;
     uv_check_t check;
@@ -120,6 +124,7 @@ struct driver {
 uint64_t driver_now(void);  /* monotonic microseconds */
 uint64_t driver_time(void); /* wall clock, for stamps */
 uint64_t driver_random(void);
+void driver_draw(void *user, uint8_t *ret, size_t size); /* the same, as many bytes; `user` is ignored */
 
 /* driver.c */
 void driver_step(struct driver *d, const struct event *e);
@@ -135,7 +140,23 @@ void driver_compare_config(struct driver *d, const struct identity *own, const s
 void driver_finish_stop(struct driver *d);
 
 /* driver_receive.c */
-void driver_received(void *user, const uint8_t *bytes, size_t size);
+void driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
+
+/* driver_refuse.c */
+/* Notes and tells, once, what is wrong with a member. */
+void driver_note_member(struct driver_member *m, enum notice_kind kind, const char *why);
+/* Counts a datagram of it that is none of a member's, and says so. */
+void driver_refuse_member(struct driver *d, size_t member, const char *why);
+/* Counts a datagram that nobody stands for. */
+void driver_drop(struct driver *d, enum drop_reason reason);
+void driver_drop_unread(struct driver *d, enum datagram_error error);
+/* One whose header names this member, and which cannot be opened. `kind`: its own; `bytes`: its header. */
+void driver_drop_unopened(struct driver *d, size_t member, const struct sockaddr_storage *from, const uint8_t *bytes,
+                          enum datagram_kind kind, enum seal_result result);
+/* What was dropped since the start. */
+void driver_describe_dropped(const struct driver *d, char *ret, size_t size);
+/* On a tick: tells, in sum, what was dropped that nobody stands for. */
+void driver_tell_dropped(struct driver *d, uint64_t now_usec);
 
 /* driver_status.c */
 void driver_on_tick(struct driver *d);

@@ -14,11 +14,12 @@ struct waiting_head {
     uint32_t writer;
 };
 
-int outbox_init(struct outbox *o, struct peers *peers, const replica_id_t *ids, size_t n,
+int outbox_init(struct outbox *o, struct peers *peers, struct seal *seal, const replica_id_t *ids, size_t n,
                 const struct datagram_header *header, size_t datagram_bytes)
 {
     memset(o, 0, sizeof(*o));
     o->peers = peers;
+    o->seal = seal;
     o->n_peers = n;
     memcpy(o->ids, ids, n * sizeof(*ids));
     o->header = *header;
@@ -51,37 +52,83 @@ static void send_queued(struct outbox *o)
 }
 
 /* Of the buffers at most one per writer is not queued, so sending always frees some. */
-static void begin_datagram(struct outbox *o, struct datagram_writer *w)
+static uint8_t *take_buffer(struct outbox *o)
 {
     if (o->n_free == 0)
         send_queued(o);
-    datagram_begin(w, o->free[--o->n_free], o->room, &o->header);
+    return o->free[--o->n_free];
+}
+
+static void queue(struct outbox *o, size_t peer, const uint8_t *bytes, size_t size, uint64_t now_usec)
+{
+    peers_queue(o->peers, peer, bytes, bytes + DATAGRAM_HEADER_SIZE, size - DATAGRAM_HEADER_SIZE, now_usec);
+}
+
+static void queue_plain(struct outbox *o, struct datagram_writer *w, size_t first, size_t end, uint64_t now_usec)
+{
+    for (size_t i = first; i < end; i++) {
+        datagram_finish(w, o->ids[i], ++o->seqs[i]);
+        queue(o, i, w->bytes, w->size, now_usec);
+    }
+    o->queued[o->n_queued++] = w->bytes;
+}
+
+/* The last receiver's in place, the others' each in a buffer of its own. */
+static void queue_sealed(struct outbox *o, struct datagram_writer *w, size_t first, size_t end, uint64_t now_usec)
+{
+    for (size_t i = first; i < end; i++) {
+        uint8_t *bytes = i + 1 < end ? take_buffer(o) : w->bytes;
+        if (seal_datagram(o->seal, i, w->bytes, w->size, bytes))
+            queue(o, i, bytes, w->size, now_usec);
+        else
+            o->unsealed++;
+        o->queued[o->n_queued++] = bytes;
+    }
 }
 
 static void finish_datagram(struct outbox *o, size_t writer, uint64_t now_usec)
 {
     struct datagram_writer *w = &o->writers[writer];
     size_t first = writer == EVERYBODY ? 0 : writer, end = writer == EVERYBODY ? o->n_peers : writer + 1;
-    if (datagram_is_empty(w))
-        end = first;
-    for (size_t i = first; i < end; i++) {
-        datagram_finish(w, o->ids[i], ++o->seqs[i]);
-        peers_queue(o->peers, i, w->bytes, w->bytes + DATAGRAM_HEADER_SIZE, w->size - DATAGRAM_HEADER_SIZE, now_usec);
-    }
-    if (first < end)
-        o->queued[o->n_queued++] = w->bytes;
-    else
+    if (datagram_is_empty(w) || first == end)
         o->free[o->n_free++] = w->bytes;
+    else if (o->seal != NULL)
+        queue_sealed(o, w, first, end, now_usec);
+    else
+        queue_plain(o, w, first, end, now_usec);
     w->bytes = NULL;
+}
+
+static void queue_handshakes(struct outbox *o, uint64_t now_usec)
+{
+    for (;;) {
+        struct datagram_writer w;
+        size_t peer;
+        datagram_begin(&w, take_buffer(o), o->room, &o->header);
+        size_t size = seal_next(o->seal, now_usec, &peer, w.bytes);
+        if (size == 0) {
+            o->free[o->n_free++] = w.bytes;
+            return;
+        }
+        queue(o, peer, w.bytes, size, now_usec);
+        o->queued[o->n_queued++] = w.bytes;
+    }
 }
 
 void outbox_flush(struct outbox *o, uint64_t now_usec)
 {
+    if (o->seal != NULL)
+        queue_handshakes(o, now_usec);
     for (size_t i = 0; i <= EVERYBODY; i++) {
         if (o->writers[i].bytes != NULL)
             finish_datagram(o, i, now_usec);
     }
     send_queued(o);
+}
+
+uint64_t outbox_wake_usec(const struct outbox *o)
+{
+    return o->seal != NULL ? seal_wake_usec(o->seal) : UINT64_MAX;
 }
 
 static size_t find_writer(const struct outbox *o, replica_id_t to)
@@ -101,7 +148,7 @@ static void put_now(struct outbox *o, size_t writer, const struct message *m, ui
     struct datagram_cursor c = {0};
     for (;;) {
         if (w->bytes == NULL)
-            begin_datagram(o, w);
+            datagram_begin(w, take_buffer(o), o->room, &o->header);
         bool was_empty = datagram_is_empty(w);
         struct datagram_cursor before = c;
         if (datagram_put(w, m, &c))
@@ -188,7 +235,7 @@ static void put_bytes(struct outbox *o, size_t writer, const uint8_t *bytes, siz
     if (w->bytes != NULL && w->size + size > w->room)
         finish_datagram(o, writer, now_usec);
     if (w->bytes == NULL)
-        begin_datagram(o, w);
+        datagram_begin(w, take_buffer(o), o->room, &o->header);
     invariant(w->bytes != NULL && size <= w->room - w->size, size, w->size);
     memcpy(w->bytes + w->size, bytes, size);
     w->size += size;

@@ -8,46 +8,6 @@
 #include "host/log.h"
 #include "host/notice.h"
 
-static void count_error(struct driver *d, enum datagram_error error)
-{
-    switch (error) {
-    case DATAGRAM_OK:
-        break;
-    case DATAGRAM_FOREIGN:
-        d->counters.foreign++;
-        break;
-    case DATAGRAM_VERSION_UNKNOWN:
-        d->counters.version++;
-        log_limited(LOG_KIND_FOREIGN, LOG_LEVEL_WARNING,
-                    "a datagram of an unknown format version came in; compare mpaxosctl version on all replicas");
-        break;
-    case DATAGRAM_CHECKSUM:
-        d->counters.checksum++;
-        break;
-    case DATAGRAM_TRUNCATED:
-    case DATAGRAM_MALFORMED:
-        d->counters.malformed++;
-        break;
-    }
-}
-
-static void note_member(struct driver_member *m, enum notice_kind kind, const char *why)
-{
-    if (strcmp(m->note, why) == 0)
-        return;
-    snprintf(m->note, sizeof(m->note), "%s", why);
-    notice(kind, &(struct notice_about){.peer = &m->address.id}, "replica %u (%s port %u)%s: %s", m->address.id,
-           m->address.host, m->address.port, kind == NOTICE_REPLICA_REFUSED ? " is refused" : "", why);
-}
-
-static void refuse_member(struct driver *d, size_t member, const char *why)
-{
-    struct driver_member *m = &d->members[member];
-    d->counters.foreign++;
-    m->refused_usec = driver_now();
-    note_member(m, NOTICE_REPLICA_REFUSED, why);
-}
-
 /* The other side of it: this replica is the blank one. In a first start that lasts a moment only. */
 static void note_ahead(struct driver_member *m)
 {
@@ -55,9 +15,9 @@ static void note_ahead(struct driver_member *m)
     if (m->ahead_usec == 0)
         m->ahead_usec = now_usec;
     else if (now_usec - m->ahead_usec > AHEAD_PATIENCE_USEC)
-        note_member(m, NOTICE_REPLICA_BLANK,
-                    "its cluster ran before, and this replica's disk is blank: it may not vote. Put its state "
-                    "directory back, or admit it again (member replace)");
+        driver_note_member(m, NOTICE_REPLICA_BLANK,
+                           "its cluster ran before, and this replica's disk is blank: it may not vote. Put its state "
+                           "directory back, or admit it again (member replace)");
 }
 
 /* The name keeps clusters apart that have no id yet; afterwards the id alone counts, and the file may say what it
@@ -75,7 +35,8 @@ static bool is_trusted(struct driver *d, size_t member, const struct datagram_he
     const struct identity *own = replica_identity(d->replica);
     bool same = hash_equal(&h->cluster, &own->cluster);
     if (!names_this_cluster(d, h)) {
-        refuse_member(d, member, "its configuration names another cluster; compare \"cluster\" in the configurations");
+        driver_refuse_member(d, member,
+                             "its configuration names another cluster; compare \"cluster\" in the configurations");
         return false;
     }
     if (!same && own->status == IDENTITY_EMPTY)
@@ -83,20 +44,20 @@ static bool is_trusted(struct driver *d, size_t member, const struct datagram_he
     if (!same && own->status != IDENTITY_VOTER)
         return false; /* one of the two is still starting */
     if (!same && !hash_is_zero(&h->cluster)) {
-        refuse_member(d, member, "it is of another cluster; is it the right state directory?");
+        driver_refuse_member(d, member, "it is of another cluster; is it the right state directory?");
         return false;
     }
     int i = configuration_find(&own->configuration, h->from);
     if (own->status == IDENTITY_VOTER && (i < 0 || own->configuration.members[i].life != h->from_life)) {
-        refuse_member(d, member,
-                      "its disk is blank or another one: it may not vote until it is admitted again (member replace)");
+        driver_refuse_member(
+            d, member, "its disk is blank or another one: it may not vote until it is admitted again (member replace)");
         return false;
     }
     return same;
 }
 
 /* A SUBMIT's time is set here, since it may be proposed here. Then its hash is another than the announced one, which is
- * checked first where the bytes came in several pieces; else the datagram's checksum stands for it. */
+ * checked first where the bytes came in several pieces; else the datagram's checksum or seal stands for it. */
 static struct value *take_submit(struct driver *d, const struct piece *p, const uint8_t *bytes)
 {
     const struct hash128 *key = &replica_identity(d->replica)->cluster;
@@ -132,7 +93,7 @@ static struct value *take_piece(struct driver *d, size_t member, const struct me
         return NULL;
     if (hash_equal(&v->hash, &p->hash))
         return v;
-    d->counters.malformed++;
+    driver_drop(d, DROP_MALFORMED);
     values_unref(v);
     return NULL;
 }
@@ -202,33 +163,75 @@ static void take_message(struct driver *d, size_t member, struct datagram_messag
         values_unref(d->entries[i].value);
 }
 
-void driver_received(void *user, const uint8_t *bytes, size_t size)
+/* False: it is not for this replica, or from none of the members. */
+static bool find_sender(struct driver *d, const struct datagram_header *h, size_t *ret)
+{
+    int member = driver_find_member(d, h->from);
+    if (h->to != d->options.id || member < 0) {
+        driver_drop(d, DROP_UNKNOWN_PEER);
+        return false;
+    }
+    *ret = (size_t)member;
+    if (!faults_drop(d->options.faults, FAULT_IN, h->from, driver_now()))
+        return true;
+    d->dropped[DROP_INJECTED]++;
+    return false;
+}
+
+static bool open_sealed(struct driver *d, size_t member, const struct sockaddr_storage *from,
+                        const struct datagram_header *h, const uint8_t *bytes, size_t size, struct datagram_reader *ret)
+{
+    enum seal_result result = SEAL_MALFORMED;
+    uint64_t now_usec = driver_now();
+    if (d->seal != NULL)
+        result = seal_open(d->seal, member, bytes, size, now_usec, d->opened);
+    if (result == SEAL_OPENED || result == SEAL_EMPTY)
+        d->members[member].opened_usec = now_usec;
+    if (result == SEAL_EMPTY)
+        d->dirty = true; /* the handshake may owe an answer */
+    if (result != SEAL_OPENED) {
+        driver_drop_unopened(d, member, from, bytes, h->kind, result);
+        return false;
+    }
+    enum datagram_error error = datagram_open_sealed(ret, d->opened, size);
+    driver_drop_unread(d, error);
+    return error == DATAGRAM_OK;
+}
+
+static bool open_plain(struct driver *d, size_t member, const struct sockaddr_storage *from, const uint8_t *bytes,
+                       size_t size, struct datagram_reader *ret)
+{
+    struct datagram_header h;
+    if (d->seal != NULL) {
+        driver_drop_unopened(d, member, from, bytes, DATAGRAM_PLAIN, SEAL_MALFORMED);
+        return false;
+    }
+    enum datagram_error error = datagram_open(ret, bytes, size, &h);
+    driver_drop_unread(d, error);
+    return error == DATAGRAM_OK;
+}
+
+void driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
 {
     struct driver *d = user;
     struct datagram_reader reader;
     struct datagram_header h;
-    enum datagram_error error = datagram_open(&reader, bytes, size, &h);
+    size_t member;
     if (d->closing)
         return;
-    if (error != DATAGRAM_OK) {
-        count_error(d, error);
+    enum datagram_error error = datagram_header_read(bytes, size, &h);
+    driver_drop_unread(d, error);
+    if (error != DATAGRAM_OK || !find_sender(d, &h, &member))
         return;
-    }
-    int member = driver_find_member(d, h.from);
-    if (h.to != d->options.id || member < 0) {
-        d->counters.unknown_peer++;
+    if (h.kind == DATAGRAM_PLAIN ? !open_plain(d, member, from, bytes, size, &reader)
+                                 : !open_sealed(d, member, from, &h, bytes, size, &reader))
         return;
-    }
-    if (faults_drop(d->options.faults, FAULT_IN, h.from, driver_now())) {
-        d->counters.dropped_in++;
-        return;
-    }
-    bool named = names_this_cluster(d, &h), trusted = is_trusted(d, (size_t)member, &h);
+    bool named = names_this_cluster(d, &h), trusted = is_trusted(d, member, &h);
     int result;
     while ((result = datagram_next(&reader, &h, d->value_bytes_max, d->incoming)) > 0) {
         if (trusted || (named && d->incoming->message.type == MESSAGE_STATE))
-            take_message(d, (size_t)member, d->incoming);
+            take_message(d, member, d->incoming);
     }
     if (result < 0)
-        d->counters.malformed++;
+        driver_drop(d, DROP_MALFORMED);
 }

@@ -50,6 +50,12 @@ static void carry_out(struct driver *d, const char *key)
     }
 }
 
+void driver_set_keys(struct driver *d, const struct seal_keys *keys)
+{
+    seal_set_keys(d->seal, keys);
+    d->dirty = true;
+}
+
 void driver_reload(struct driver *d, const struct config *file, const struct reload *r)
 {
     for (uint32_t i = 0; i < r->n_changed; i++)

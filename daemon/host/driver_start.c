@@ -1,6 +1,7 @@
 /* The driver's beginning, from what stands on the disk. */
 #include <errno.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,24 @@ static void find_members(struct driver *d, const struct configuration *c)
     }
 }
 
+/* In memory that is locked, left out of core dumps, and wiped. */
+static bool make_seal(struct driver *d, const replica_id_t *ids)
+{
+    const struct seal_options o = {
+        .self = d->options.id, .peers = ids, .n_peers = (uint32_t)d->n_members, .draw = driver_draw};
+    if (d->options.keys == NULL)
+        return true;
+    void *block = sodium_init() < 0 ? NULL : sodium_malloc(seal_size(o.n_peers));
+    d->opened = malloc(DATAGRAM_BYTES_MAX);
+    if (block == NULL || d->opened == NULL) {
+        sodium_free(block);
+        return false;
+    }
+    d->seal = seal_init(block, &o);
+    seal_set_keys(d->seal, d->options.keys);
+    return true;
+}
+
 static int open_network(struct driver *d, const struct identity *own)
 {
     struct peer_address others[REPLICAS_MAX];
@@ -126,13 +145,16 @@ static int open_network(struct driver *d, const struct identity *own)
     memcpy(o.self.host, self->host, sizeof(o.self.host));
     if (peers_open(&o, &d->peers) < 0)
         return EXIT_FAILURE;
+    if (!make_seal(d, ids))
+        return out_of_memory();
     struct datagram_header h = {.cluster_name_hash = d->cluster_name_hash,
                                 .cluster = own->cluster,
                                 .from = own->id,
                                 .from_life = own->life,
                                 .boot = driver_random()};
-    return outbox_init(&d->outbox, d->peers, ids, d->n_members, &h, d->config->datagram_bytes) < 0 ? out_of_memory()
-                                                                                                   : 0;
+    return outbox_init(&d->outbox, d->peers, d->seal, ids, d->n_members, &h, d->config->datagram_bytes) < 0
+               ? out_of_memory()
+               : 0;
 }
 
 /* --- the core and its journal --- */

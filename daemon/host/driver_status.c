@@ -110,6 +110,7 @@ void driver_on_tick(struct driver *d)
     if (d->closing)
         return;
     tell_changes(d);
+    driver_tell_dropped(d, now_usec);
     if (now_usec >= d->info_usec) {
         d->info_usec = now_usec + INFO_USEC;
         send_info(d, now_usec);
@@ -134,6 +135,9 @@ static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct
         memcpy(ret->drops, m->info.drops, sizeof(ret->drops));
     }
     ret->refused = m->refused_usec != 0 && now_usec - m->refused_usec < PEER_NOTE_USEC;
+    ret->refused_key = ret->refused && m->refused_key;
+    if (d->seal != NULL)
+        seal_peer_status(d->seal, member, &ret->seal);
     bool ahead = m->ahead_usec != 0 && replica_identity(d->replica)->status == IDENTITY_EMPTY;
     snprintf(ret->note, sizeof(ret->note), "%s", ret->refused || ahead ? m->note : peers_note(d->peers, member));
 }
@@ -163,11 +167,13 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->datagrams_received = c->received;
     ret->bytes_sent = c->bytes_sent;
     ret->bytes_received = c->bytes_received;
-    ret->datagrams_dropped_injected = c->dropped_injected + d->counters.dropped_in;
-    ret->datagrams_malformed = d->counters.malformed;
-    ret->datagrams_foreign = d->counters.foreign;
-    ret->datagrams_version = d->counters.version;
-    ret->datagrams_checksum = d->counters.checksum;
-    ret->datagrams_unknown_peer = d->counters.unknown_peer;
+    memcpy(ret->datagrams_dropped, d->dropped, sizeof(d->dropped));
+    ret->datagrams_dropped[DROP_INJECTED] += c->dropped_injected;
+    ret->datagrams_unsealed = d->outbox.unsealed;
+    ret->hostile_usec = d->hostile_usec;
+    if (d->hostile_usec != 0 && now_usec - d->hostile_usec < HOSTILE_NOTE_USEC)
+        driver_describe_dropped(d, ret->dropped, sizeof(ret->dropped));
+    if (d->seal != NULL)
+        seal_status(d->seal, &ret->seal);
     ret->send_errors = c->send_errors + c->receive_errors + d->outbox.lost;
 }

@@ -1,4 +1,5 @@
 /* The driver's end: leadership is handed over, the journal finishes, the loop lets go. */
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "host/driver_internal.h"
@@ -65,6 +66,8 @@ void driver_free(struct driver *d)
     logread_free(d->logread);
     outbox_done(&d->outbox);
     peers_free(d->peers);
+    sodium_free(d->seal);
+    free(d->opened);
     if (d->journal != NULL)
         journal_close(d->journal);
     if (d->vfs != NULL)

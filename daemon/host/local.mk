@@ -19,6 +19,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver_outbox.c \
 	daemon/host/driver_outbox.h \
 	daemon/host/driver_receive.c \
+	daemon/host/driver_refuse.c \
 	daemon/host/driver_reload.c \
 	daemon/host/driver_start.c \
 	daemon/host/driver_status.c \
@@ -65,4 +66,6 @@ daemon_host_libconfig_a_SOURCES = \
 	daemon/host/config.h \
 	daemon/host/config_identity.c \
 	daemon/host/config_json.c \
-	daemon/host/config_json.h
+	daemon/host/config_json.h \
+	daemon/host/keyfile.c \
+	daemon/host/keyfile.h

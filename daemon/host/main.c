@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sysexits.h>
 
 #include "host/config.h"
+#include "host/keyfile.h"
 #include "host/local.h"
 #include "host/log.h"
 #include "host/notice.h"
@@ -21,7 +23,7 @@
 #define MPAXOS_VERSION "unversioned"
 #endif
 
-static const char usage[] = "Usage: mpaxosd [--dir DIR] CONFIG [-i N]\n"
+static const char usage[] = "Usage: mpaxosd [--dir DIR] [--key-file FILE] CONFIG [-i N]\n"
                             "       mpaxosd --is-local CONFIG -i N\n";
 
 static const char help[] = "Runs replicas of the cluster that the file CONFIG describes.\n"
@@ -31,6 +33,9 @@ static const char help[] = "Runs replicas of the cluster that the file CONFIG de
                            "  -i N         run replica N alone, in the foreground\n"
                            "      --dir DIR\n"
                            "               keep state, control sockets and chat log files under DIR\n"
+                           "      --key-file FILE\n"
+                           "               the cluster key, of which mpaxosctl keygen makes one; not needed while all\n"
+                           "               addresses are loopback ones\n"
                            "      --is-local\n"
                            "               run nothing: exit with 0 if replica N's address is this host's, 1 if not\n"
                            "  -h, --help   print this\n"
@@ -41,12 +46,12 @@ static const char help[] = "Runs replicas of the cluster that the file CONFIG de
                            "78 configuration. See mpaxosd(8) and replica_config.json(5).\n";
 
 struct arguments {
-    const char *dir, *config_path;
+    const char *dir, *config_path, *key_path;
     int id; /* -1: not given */
     bool is_local;
 };
 
-enum { OPTION_DIR = 256, OPTION_IS_LOCAL, OPTION_VERSION };
+enum { OPTION_DIR = 256, OPTION_IS_LOCAL, OPTION_KEY_FILE, OPTION_VERSION };
 enum { EXIT_UNKNOWN = 255 }; /* of --is-local; to a systemd unit's ExecCondition= it is a failure */
 
 static int complain_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -67,11 +72,9 @@ static int complain_usage(const char *format, ...)
 static int read_arguments(int argc, char **argv, struct arguments *ret)
 {
     static const struct option options[] = {
-        {"dir", required_argument, NULL, OPTION_DIR},
-        {"help", no_argument, NULL, 'h'},
-        {"is-local", no_argument, NULL, OPTION_IS_LOCAL},
-        {"version", no_argument, NULL, OPTION_VERSION},
-        {NULL, 0, NULL, 0},
+        {"dir", required_argument, NULL, OPTION_DIR},     {"help", no_argument, NULL, 'h'},
+        {"is-local", no_argument, NULL, OPTION_IS_LOCAL}, {"key-file", required_argument, NULL, OPTION_KEY_FILE},
+        {"version", no_argument, NULL, OPTION_VERSION},   {NULL, 0, NULL, 0},
     };
     char *end;
     long id;
@@ -88,6 +91,9 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             break;
         case OPTION_DIR:
             ret->dir = optarg;
+            break;
+        case OPTION_KEY_FILE:
+            ret->key_path = optarg;
             break;
         case OPTION_IS_LOCAL:
             ret->is_local = true;
@@ -137,6 +143,13 @@ static int refuse_config(const struct arguments *a, const char *error)
     return EX_CONFIG;
 }
 
+static int refuse_key(const struct arguments *a, const char *error)
+{
+    log_start(a->id);
+    notice(NOTICE_KEY_REFUSED, &(struct notice_about){.path = a->key_path}, "%s", error);
+    return EX_CONFIG;
+}
+
 /* A configuration that is wrong is a yes: so the start that follows says what is wrong, and fails, where a unit whose
  * condition does not hold would be passed over in silence. */
 static int answer_is_local(const struct config *c, replica_id_t id)
@@ -156,7 +169,8 @@ static int answer_is_local(const struct config *c, replica_id_t id)
 int main(int argc, char **argv)
 {
     static struct config config; /* large; the driver keeps pointing to it */
-    char error[CONFIG_ERROR_MAX + 1];
+    char error[KEYFILE_ERROR_MAX + 1];
+    struct serve_options o = {.config = &config, .version = MPAXOS_VERSION};
     struct arguments a;
     int status = read_arguments(argc, argv, &a);
 
@@ -174,10 +188,19 @@ int main(int argc, char **argv)
             return found ? answer_is_local(&config, (replica_id_t)a.id) : EXIT_SUCCESS;
         if (!found)
             return complain_id(&a, &config);
-        return serve_replica(&config, a.config_path, (replica_id_t)a.id, a.dir, MPAXOS_VERSION);
-    }
-    if (!config.script)
+    } else if (!config.script) {
         return complain_usage("%s is in manual mode, where each replica is started by itself; add -i N", a.config_path);
-    log_start(-1);
-    return supervisor_run(&config, a.config_path, a.dir);
+    }
+    if (keyfile_load(a.key_path, &config, &o.keys, error) < 0)
+        return refuse_key(&a, error);
+    if (a.id < 0) {
+        sodium_free(o.keys); /* each replica reads its own */
+        log_start(-1);
+        return supervisor_run(&config, a.config_path, a.dir, a.key_path);
+    }
+    o.config_path = a.config_path;
+    o.key_path = a.key_path;
+    o.id = (replica_id_t)a.id;
+    o.dir = a.dir;
+    return serve_replica(&o);
 }

@@ -107,17 +107,17 @@ static void print_network(struct varlink_writer *w, const struct driver_status *
     counter(w, "sent_bytes", "bytes", s->bytes_sent, "Bytes sent to peers.");
     counter(w, "received_bytes", "bytes", s->bytes_received, "Bytes received from peers.");
     counter(w, "send_errors", NULL, s->send_errors, "Datagrams that the system did not take.");
-    const struct {
-        const char *reason;
-        uint64_t n;
-    } drops[] = {
-        {"injected", s->datagrams_dropped_injected}, {"malformed", s->datagrams_malformed},
-        {"foreign", s->datagrams_foreign},           {"version", s->datagrams_version},
-        {"checksum", s->datagrams_checksum},         {"unknown_peer", s->datagrams_unknown_peer},
+    static const char *const reasons[DROP_REASONS] = {
+        [DROP_TRUNCATED] = "truncated", [DROP_MALFORMED] = "malformed", [DROP_NO_MAGIC] = "no_magic",
+        [DROP_VERSION] = "version",     [DROP_CHECKSUM] = "checksum",   [DROP_UNKNOWN_PEER] = "unknown_peer",
+        [DROP_KEY] = "wrong_key",       [DROP_FORGED] = "forged",       [DROP_STALE] = "stale",
+        [DROP_REPLAYED] = "replayed",   [DROP_FOREIGN] = "foreign",     [DROP_INJECTED] = "injected",
     };
+    counter(w, "datagrams_unsealed", NULL, s->datagrams_unsealed,
+            "Datagrams not sent because there was no session with the peer yet.");
     head(w, "datagrams_dropped", "counter", NULL, "Datagrams dropped, by reason.");
-    for (size_t i = 0; i < sizeof(drops) / sizeof(drops[0]); i++)
-        print(w, "mpaxos_datagrams_dropped_total{reason=\"%s\"} %" PRIu64 "\n", drops[i].reason, drops[i].n);
+    for (size_t i = 0; i < DROP_REASONS; i++)
+        print(w, "mpaxos_datagrams_dropped_total{reason=\"%s\"} %" PRIu64 "\n", reasons[i], s->datagrams_dropped[i]);
 }
 
 static void print_peers(struct varlink_writer *w, const struct driver_status *s)

@@ -121,7 +121,10 @@ static void advise_peer(const struct advice *a, uint32_t i)
     char text[32];
     if (d->refused) {
         say(a, false, "replica %u (%s) refused: %s", p->id, d->address, d->note[0] != 0 ? d->note : "it is no member");
-        say(a, true, "compare the configuration and the state of replica %u with this one's", p->id);
+        if (d->refused_key)
+            say(a, true, "compare the key files of %u and %u", p->id, a->c->id);
+        else
+            say(a, true, "compare the configuration and the state of replica %u with this one's", p->id);
     } else if (p->heard_usec == 0) {
         say(a, false, "replica %u (%s) has never been heard", p->id, d->address);
         say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u, and that UDP reaches %s", p->id, p->id,
@@ -193,12 +196,14 @@ static void advise_host(const struct advice *a)
         say(a, false, "%s", a->s->reload_warning);
         say(a, true, "restart the replicas one after the other: systemctl restart mpaxosd@%u", a->c->id);
     }
-    if (config_is_loopback(a->s->config)) {
+    if (a->s->seal.n_keys == 0)
         say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
-    } else {
-        say(a, false,
-            "datagrams are not authenticated (no cluster key): whoever can send to this port can forge votes");
-        say(a, true, "keep the replicas' UDP ports within a trusted network");
+    if (a->s->dropped[0] != 0) {
+        char text[32];
+        say(a, false, "datagrams refused since the start, the last one %s ago: %s",
+            duration(now_usec() - a->s->hostile_usec, text), a->s->dropped);
+        say(a, true, "see who sends to this replica's port: tcpdump udp port %u, and close it to all but the replicas",
+            config_find(a->s->config, a->c->id)->port);
     }
 }
 
@@ -247,6 +252,16 @@ static void write_peer_drops(struct varlink_writer *w, const struct driver_peer 
     varlink_write_close(w, ']');
 }
 
+static void write_keys(struct varlink_writer *w, const struct seal_peer_status *seal)
+{
+    if (seal->n_keys == 0)
+        return;
+    varlink_write_open(w, "keys", '[');
+    for (uint32_t i = 0; i < seal->n_keys; i++)
+        varlink_write_string(w, NULL, seal->keys[i]);
+    varlink_write_close(w, ']');
+}
+
 static void write_peer(struct varlink_writer *w, const struct driver_status *s, uint32_t i)
 {
     const struct peer_status *p = &s->replica.peers[i];
@@ -266,6 +281,7 @@ static void write_peer(struct varlink_writer *w, const struct driver_status *s, 
     write_peer_drops(w, d);
     if (d->note[0] != 0)
         varlink_write_string(w, "note", d->note);
+    write_keys(w, &d->seal);
     varlink_write_close(w, '}');
 }
 
@@ -354,5 +370,6 @@ void method_status(struct connection *k, const struct varlink_call *call)
     if (r->quorum_since_usec != 0)
         varlink_write_uint(w, "quorum_since_usec", epoch_usec(r->quorum_since_usec));
     write_advice(w, c, s);
+    write_keys(w, &s->seal);
     reply_end(k, false);
 }

@@ -21,9 +21,12 @@ enum notice_kind {
     NOTICE_DISK_FULL,
     NOTICE_DISK_SPACE, /* again                                                    */
     NOTICE_DISK_FAILED,
-    NOTICE_DISK_SLOW,       /* so slow that the watchdog is not answered                */
-    NOTICE_REPLICA_REFUSED, /* a peer                                                   */
-    NOTICE_REPLICA_BLANK,   /* this one, in a cluster that ran before                   */
+    NOTICE_DISK_SLOW,         /* so slow that the watchdog is not answered                */
+    NOTICE_REPLICA_REFUSED,   /* a peer                                                   */
+    NOTICE_REPLICA_BLANK,     /* this one, in a cluster that ran before                   */
+    NOTICE_DATAGRAMS_REFUSED, /* that no member stands for                              */
+    NOTICE_NO_KEY,            /* datagrams are neither encrypted nor authenticated      */
+    NOTICE_KEY_REFUSED,       /* the file of the cluster key                            */
     NOTICE_FAULTS_INJECTED,
     NOTICE_FAULTS_LIFTED,
     NOTICE_CONFIG_REFUSED,

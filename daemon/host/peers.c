@@ -48,6 +48,7 @@ struct peers {
 
     struct mmsghdr in[PEERS_RECEIVE_BATCH];
     struct iovec in_parts[PEERS_RECEIVE_BATCH];
+    struct sockaddr_storage in_from[PEERS_RECEIVE_BATCH];
     uint8_t *in_buffers;
 
     size_t n;
@@ -237,7 +238,10 @@ static void prepare_buffers(struct peers *p)
     for (size_t i = 0; i < PEERS_RECEIVE_BATCH; i++) {
         p->in_parts[i] =
             (struct iovec){.iov_base = p->in_buffers + i * RECEIVE_BUFFER_SIZE, .iov_len = RECEIVE_BUFFER_SIZE};
-        p->in[i].msg_hdr = (struct msghdr){.msg_iov = &p->in_parts[i], .msg_iovlen = 1};
+        p->in[i].msg_hdr = (struct msghdr){.msg_name = &p->in_from[i],
+                                           .msg_namelen = sizeof(p->in_from[i]),
+                                           .msg_iov = &p->in_parts[i],
+                                           .msg_iovlen = 1};
     }
     for (size_t i = 0; i < PEERS_SEND_BATCH; i++) {
         p->parts[i][0] = (struct iovec){.iov_base = p->headers[i], .iov_len = DATAGRAM_HEADER_SIZE};
@@ -289,7 +293,7 @@ static void readable(uv_poll_t *poll, int status, int events)
         for (int i = 0; i < n; i++) {
             p->counters.received++;
             p->counters.bytes_received += p->in[i].msg_len;
-            p->options.received(p->options.user, p->in_parts[i].iov_base, p->in[i].msg_len);
+            p->options.received(p->options.user, &p->in_from[i], p->in_parts[i].iov_base, p->in[i].msg_len);
         }
         if (n < PEERS_RECEIVE_BATCH)
             break;
@@ -374,6 +378,19 @@ uint32_t peers_receive_bytes(const struct peers *p)
 const struct peers_counters *peers_counters(const struct peers *p)
 {
     return &p->counters;
+}
+
+bool peers_is_from(const struct peers *p, size_t peer, const struct sockaddr_storage *from)
+{
+    const struct address *a = &p->addresses[peer];
+    if (a->socket_size == 0 || a->socket.ss_family != from->ss_family)
+        return false;
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *x = (const struct sockaddr_in *)&a->socket, *y = (const struct sockaddr_in *)from;
+        return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
+    }
+    const struct sockaddr_in6 *x = (const struct sockaddr_in6 *)&a->socket, *y = (const struct sockaddr_in6 *)from;
+    return x->sin6_port == y->sin6_port && IN6_ARE_ADDR_EQUAL(&x->sin6_addr, &y->sin6_addr);
 }
 
 const char *peers_note(const struct peers *p, size_t peer)

@@ -3,8 +3,9 @@
  * One socket, bound to this replica's own address. It is read and written by recvmmsg and sendmmsg directly, with libuv
  * only watching it (uv_poll): libuv 1.44's uv_udp_send allocates a request for each datagram and loses a whole batch to
  * a hard error on its first one, and its own recvmmsg takes 20 at most. Sending never blocks and is never repeated:
- * what fails is a lost datagram, and counted. A peer is named by its index in the options; datagrams that come in are
- * told without their source, since the header names the sender and addresses may be translated.
+ * what fails is a lost datagram, and counted. A peer is named by its index in the options. Who sent what comes in, its
+ * header says, and a seal or the checksum stands for that: the source is told, but need not be the peer's address,
+ * since addresses may be translated and names have several. What goes out goes to a peer's address, never to a source.
  *
  * Names are looked up again every 30 s, and when a host turns out unreachable; until a first answer, what goes to that
  * peer is lost. The socket has one address family: the own address's, IPv4 where a name has both. */
@@ -13,6 +14,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "host/config.h"
@@ -42,7 +44,7 @@ struct peers_options {
     const struct peer_address *others; /* copied */
     size_t n_others;
     struct faults *faults; /* decides about datagrams out; the reader about those in */
-    void (*received)(void *user, const uint8_t *bytes, size_t size);
+    void (*received)(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
     void *user;
 };
 
@@ -67,6 +69,8 @@ struct peers_counters {
     uint64_t sent, received, bytes_sent, bytes_received, dropped_injected, send_errors, receive_errors;
 };
 const struct peers_counters *peers_counters(const struct peers *p);
+/* Whether a datagram from there has the peer's address for its source. */
+bool peers_is_from(const struct peers *p, size_t peer, const struct sockaddr_storage *from);
 /* Why the peer's address is not known, "" where it is. */
 const char *peers_note(const struct peers *p, size_t peer);
 

@@ -1,6 +1,7 @@
 #include "host/reload.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ static bool fail(struct reload *r, uint32_t line, const char *reason)
     return false;
 }
 
-/* config_read() answers one line, "FILE:LINE: KEY: ...", which may have cut a long FILE. */
+/* config_read() answers one line, "FILE:LINE: KEY: ...", which may have cut a long FILE, keyfile_load() "FILE: ...". */
 static bool fail_as_read(struct reload *r, const char *error)
 {
     size_t same = 0;
@@ -27,6 +28,8 @@ static bool fail_as_read(struct reload *r, const char *error)
         line = (uint32_t)strtoul(error + same + 1, &end, 10);
         if (strncmp(end, ": ", 2) == 0)
             error = end + 2;
+        else if (error[same + 1] == ' ')
+            error += same + 2;
     }
     return fail(r, line, error);
 }
@@ -104,6 +107,35 @@ void reload_apply(struct config *running, const struct config *file, replica_id_
     running->log_format = file->log_format;
     running->flush_interval_s = file->flush_interval_s;
     running->retain_mb = file->retain_mb;
+}
+
+bool reload_read_keys(const char *path, const struct config *running, const struct seal_keys *in_force,
+                      struct seal_keys **ret_keys, struct reload *ret)
+{
+    char error[KEYFILE_ERROR_MAX + 1];
+    int result = keyfile_load(path, running, ret_keys, error);
+
+    if (result == 0 && (*ret_keys || !in_force))
+        return true;
+    ret->path = path;
+    if (result < 0)
+        return fail_as_read(ret, error);
+    return fail(ret, 0, "the cluster key is not there any more; put it back, or stop the replica");
+}
+
+bool reload_apply_keys(struct seal_keys **running, struct seal_keys *file, struct reload *ret)
+{
+    bool changed = *running && !keyfile_equal(*running, file);
+
+    add_changed(ret, changed, "keys");
+    add_kept(ret, !*running && file, "cluster key");
+    if (!changed) {
+        sodium_free(file);
+        return false;
+    }
+    sodium_free(*running);
+    *running = file;
+    return true;
 }
 
 const char *reload_list_changed(const struct reload *r, char *ret, size_t size)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,9 @@ enum {
 struct server {
     struct config *config; /* what is in force */
     struct config *file;   /* what was read last, by a reload */
-    const char *config_path;
-    struct reload reload; /* what came of it */
+    const char *config_path, *key_path;
+    struct seal_keys *keys; /* NULL: there were none at the start */
+    struct reload reload;   /* what came of it                    */
     replica_id_t id;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hang_up;
@@ -181,15 +183,15 @@ static void set_flush_timer(struct server *s)
 static void tell_reload(const struct server *s)
 {
     const struct reload *r = &s->reload;
-    const struct notice_about about = {.path = s->config_path};
+    const struct notice_about about = {.path = r->path};
     char changed[RELOAD_KEPT_MAX];
 
     reload_list_changed(r, changed, sizeof changed);
     if (r->failed && r->line > 0)
-        notice(NOTICE_CONFIG_REFUSED, &about, "%s:%u: %s. What was in force stays in force", s->config_path, r->line,
+        notice(NOTICE_CONFIG_REFUSED, &about, "%s:%u: %s. What was in force stays in force", r->path, r->line,
                r->reason);
     else if (r->failed)
-        notice(NOTICE_CONFIG_REFUSED, &about, "%s: %s. What was in force stays in force", s->config_path, r->reason);
+        notice(NOTICE_CONFIG_REFUSED, &about, "%s: %s. What was in force stays in force", r->path, r->reason);
     else
         notice(NOTICE_CONFIG_RELOADED, &about, "configuration read again: %s%s%s%s",
                changed[0] ? "changed " : "nothing changed", changed, r->kept[0] ? "; left alone until a restart: " : "",
@@ -198,9 +200,14 @@ static void tell_reload(const struct server *s)
 
 static void reload_now(struct server *s)
 {
+    struct seal_keys *keys = NULL;
+
     service_reloading();
-    if (reload_read(s->config_path, s->id, s->file, &s->reload)) {
+    if (reload_read(s->config_path, s->id, s->file, &s->reload) &&
+        reload_read_keys(s->key_path, s->config, s->keys, &keys, &s->reload)) {
         reload_apply(s->config, s->file, s->id, &s->reload);
+        if (reload_apply_keys(&s->keys, keys, &s->reload))
+            driver_set_keys(s->driver, s->keys);
         driver_reload(s->driver, s->file, &s->reload);
         set_flush_timer(s);
     }
@@ -310,6 +317,7 @@ static int start_driver(struct server *s, const struct paths *paths, const char 
     const struct driver_options options = {
         .loop = &s->loop,
         .config = s->config,
+        .keys = s->keys,
         .id = s->id,
         .state_dir = paths->state,
         .faults = s->faults,
@@ -336,45 +344,45 @@ static int find_places(const struct server *s, const char *dir, struct paths *re
 
 static void tell_start(const struct server *s, const struct paths *paths, const char *version)
 {
-    const struct config_replica *self = config_find(s->config, s->id);
-
     log_line(LOG_LEVEL_INFO, "mpaxosd %s, replica %u of %u of cluster %s, state in %s", version, s->id,
              s->config->n_replicas, s->config->cluster, paths->state);
-    if (!config_is_loopback(s->config))
-        log_line(LOG_LEVEL_WARNING,
-                 "datagrams are not authenticated: whoever can send to port %u can forge votes; use a network "
-                 "that only trusted hosts can send into",
-                 self->port);
+    if (!s->keys)
+        notice(NOTICE_NO_KEY, NULL,
+               "there is no cluster key%s%s: datagrams are neither encrypted nor authenticated, which is allowed "
+               "because all addresses are loopback ones",
+               s->key_path ? " in " : "", s->key_path ? s->key_path : "");
 }
 
-int serve_replica(struct config *c, const char *config_path, replica_id_t id, const char *dir, const char *version)
+int serve_replica(const struct serve_options *o)
 {
     struct server *s = calloc(1, sizeof *s);
     struct paths *paths = malloc(sizeof *paths);
     uint64_t seed = 0;
     int status = EXIT_FAILURE;
 
-    log_start(id);
+    log_start(o->id);
     if (s && paths) {
-        s->config = c;
-        s->config_path = config_path;
+        s->config = o->config;
+        s->config_path = o->config_path;
+        s->key_path = o->key_path;
+        s->keys = o->keys;
         s->file = malloc(sizeof *s->file);
-        s->id = id;
+        s->id = o->id;
         /* Which datagrams are dropped is no secret: the clock will do where the system has no randomness yet. */
         if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
             seed = uv_hrtime();
-        s->faults = faults_new(config_find(c, id)->drop_rate, seed);
+        s->faults = faults_new(config_find(o->config, o->id)->drop_rate, seed);
     }
     if (!s || !paths || !s->faults || !s->file || uv_loop_init(&s->loop) < 0) {
         log_line(LOG_LEVEL_ERROR, "out of memory or of open files at the start; raise the limits");
     } else {
-        status = find_places(s, dir, paths);
+        status = find_places(s, o->dir, paths);
         if (status == 0) {
-            tell_start(s, paths, version);
-            status = start_driver(s, paths, version);
+            tell_start(s, paths, o->version);
+            status = start_driver(s, paths, o->version);
         }
         if (status == 0) {
-            run(s, paths, version);
+            run(s, paths, o->version);
             status = s->exit_status;
             driver_free(s->driver);
         }
@@ -386,6 +394,7 @@ int serve_replica(struct config *c, const char *config_path, replica_id_t id, co
         signal(SIGINT, SIG_IGN);
     }
     if (s) {
+        sodium_free(s->keys);
         faults_free(s->faults);
         free(s->file);
     }

@@ -3,11 +3,21 @@
 #define HOST_SERVE_H
 
 #include "host/config.h"
+#include "wire/seal.h"
 
-/* Runs replica `id` (which is in the configuration) until SIGTERM, SIGINT or a failure. Answers the exit status, after
- * having logged why where it is not 0. `dir`: of --dir, or NULL. Ready, as sd_notify(3) says it, once the journal is
- * read and the control socket answers; not when there is a quorum. `c` was read from `config_path`, and is changed by a
- * reload of it: on SIGHUP or by the control socket. */
-int serve_replica(struct config *c, const char *config_path, replica_id_t id, const char *dir, const char *version);
+struct serve_options {
+    struct config *config; /* read from `config_path`, and changed by a reload of it: on SIGHUP or by the socket */
+    const char *config_path;
+    struct seal_keys *keys; /* of `key_path`, NULL: none; taken over, and read again by a reload, too */
+    const char *key_path;   /* of --key-file, or NULL                                                 */
+    replica_id_t id;        /* is in the configuration */
+    const char *dir;        /* of --dir, or NULL       */
+    const char *version;
+};
+
+/* Runs one replica until SIGTERM, SIGINT or a failure. Answers the exit status, after having logged why where it is not
+ * 0. Ready, as sd_notify(3) says it, once the journal is read and the control socket answers; not when there is a
+ * quorum. */
+int serve_replica(const struct serve_options *o);
 
 #endif

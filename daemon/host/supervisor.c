@@ -24,7 +24,7 @@ struct child {
 };
 
 struct supervisor {
-    const char *config_path, *dir;
+    const char *config_path, *dir, *key_path;
     sigset_t signals, inherited;
     uint32_t n;
     struct child children[REPLICAS_MAX];
@@ -43,7 +43,7 @@ static uint64_t now_msec(void)
 /* In the child, which has no threads to share anything with. */
 _Noreturn static void become_replica(const struct supervisor *s, const struct child *c, pid_t parent)
 {
-    char id[8], *arguments[8], **next = arguments;
+    char id[8], *arguments[10], **next = arguments;
 
     /* 1. The parent dies. 2. prctl() asks to be told. Hence the question who the parent is, after it. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
@@ -55,6 +55,10 @@ _Noreturn static void become_replica(const struct supervisor *s, const struct ch
     if (s->dir) {
         *next++ = "--dir";
         *next++ = (char *)s->dir;
+    }
+    if (s->key_path) {
+        *next++ = "--key-file";
+        *next++ = (char *)s->key_path;
     }
     *next++ = "-i";
     *next++ = id;
@@ -199,9 +203,9 @@ static int first_refusal(const struct supervisor *s)
     return EXIT_FAILURE;
 }
 
-int supervisor_run(const struct config *c, const char *config_path, const char *dir)
+int supervisor_run(const struct config *c, const char *config_path, const char *dir, const char *key_path)
 {
-    struct supervisor s = {.config_path = config_path, .dir = dir, .n = c->n_replicas};
+    struct supervisor s = {.config_path = config_path, .dir = dir, .key_path = key_path, .n = c->n_replicas};
     int64_t wait_msec;
 
     /* Under systemd they name one replica's own places, which are not for all. */

@@ -15,8 +15,8 @@ enum {
     SUPERVISOR_STOP_MS = 10000, /* from SIGTERM to SIGKILL                                 */
 };
 
-/* Runs until SIGINT or SIGTERM, or until no replica is left that it may start. Answers the exit status. `dir`: of
- * --dir, or NULL. */
-int supervisor_run(const struct config *c, const char *config_path, const char *dir);
+/* Runs until SIGINT or SIGTERM, or until no replica is left that it may start. Answers the exit status. `dir` and
+ * `key_path`: of --dir and --key-file, or NULL. */
+int supervisor_run(const struct config *c, const char *config_path, const char *dir, const char *key_path);
 
 #endif

@@ -66,7 +66,7 @@ struct journal {
     /* Under the mutex. `writing` changes hands: the writer fills headers in there, which no reader looks at. */
     struct group gather, writing;
     bool is_writing;
-    bool is_stuck;       /* what is being written waits for room on the disk */
+    bool is_stuck; /* what is being written waits for room on the disk */
     struct index index;
     slot_t commit_until; /* one past the last COMMIT that was appended */
     slot_t first_kept;

@@ -6,6 +6,7 @@ from box import Boxes
 from harness import wait_until
 
 CONFIG = "/etc/mpaxosd/replica_config.json"
+KEY = "/etc/mpaxosd/cluster.key"
 
 
 class Installed(harness.Replica):
@@ -73,6 +74,12 @@ class InstalledCluster(harness.Cluster):
         path.write_text(json.dumps(config, indent=1))
 
 
+def install_key(box, text):
+    """As the manual says."""
+    box.write("/root/cluster.key", text)
+    box.run("install", "-m", "0400", "-o", "mpaxosd", "-g", "mpaxosd", "/root/cluster.key", KEY)
+
+
 def install_three(context, suite="bookworm", **options):
     """Three boxes with the package, configured and not started."""
     boxes = context.boxes(3, suite=suite, **options)
@@ -80,8 +87,10 @@ def install_three(context, suite="bookworm", **options):
     for box in boxes:
         box.install(context.deb)
     config = boxes[0].run("mpaxosctl", "config", "generate", 1, "-m", "--host", hosts, "-o", "-")
+    key = boxes[0].run("mpaxosctl", "keygen", "-")
     for box in boxes:
         box.write(CONFIG, config)
+        install_key(box, key + "\n")
     return InstalledCluster([Installed(box, i) for i, box in enumerate(boxes)])
 
 
@@ -125,4 +134,4 @@ class BoxContext:
             s.close()
 
 
-__all__ = ["CONFIG", "BoxContext", "Installed", "InstalledCluster", "install_three", "start_three", "wait_until"]
+__all__ = ["CONFIG", "KEY", "BoxContext", "Installed", "InstalledCluster", "install_key", "install_three", "start_three", "wait_until"]

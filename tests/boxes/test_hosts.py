@@ -2,7 +2,7 @@
 import json
 import time
 
-from cluster import CONFIG, install_three, start_three
+from cluster import CONFIG, KEY, install_three, start_three
 from harness import Failed, History, wait_until
 
 # --- the package ---
@@ -116,6 +116,69 @@ def test_reload(context):
     r.systemctl("reload")
     assert r.status()["drops"] == []
     assert r.main_pid() == pid
+
+
+# --- the cluster key ---
+
+
+def keys_of(replica):
+    return replica.status().get("keys")
+
+
+def peers_keys(replica):
+    return [p.get("keys") for p in replica.status()["peers"] if p["role"] != "self"]
+
+
+def test_key_change_under_load(context):
+    """The three steps of mpaxosd(8), with its own commands: nothing stands still."""
+    cluster = start_three(context)
+    old, = keys_of(cluster[0])
+    assert cluster[0].box.run("stat", "-c", "%U %a", KEY) == "mpaxosd 400"
+    history = History(cluster, 3, 8)
+    wait_until("load", lambda: history.acknowledged() > 200)
+
+    def step(command, after):
+        for r in cluster:
+            r.box.sh(command)
+            r.systemctl("reload")
+            assert keys_of(r) == after(r), (keys_of(r), after(r))
+            assert r.box.run("stat", "-c", "%U %a", KEY) == "mpaxosd 400"
+        for r in cluster:
+            wait_until(f"all have taken the step, says {r.number}",
+                       lambda r=r: all(k and k[0] == keys_of(r)[0] and set(k) == set(keys_of(r)) for k in peers_keys(r)))
+
+    new_line = cluster[0].box.run("mpaxosctl", "keygen", "-")
+    step(f"echo {new_line} >>{KEY}", lambda r: [old, keys_of(r)[1]])
+    new = keys_of(cluster[0])[1]
+    assert new != old
+    step("sed -i '1{h;d};2G' " + KEY, lambda r: [new, old])
+    step(f"sed -i 2d {KEY}", lambda r: [new])
+    done = history.acknowledged()
+    wait_until("load goes on", lambda: history.acknowledged() > done + 100)
+    history.stop()
+    context.measure(f"longest gap {1000 * history.longest_gap():.0f} ms over a change of keys")
+    assert history.longest_gap() < 0.25, "the load stood still"
+    history.check(cluster.check_identical())
+    for r in cluster:
+        assert "refused" not in r.said(), r.said()
+
+
+def test_no_start_without_the_key(context):
+    cluster = install_three(context)
+    r = cluster[0]
+    key = r.box.path(KEY).read_text()
+    for what, command in (("there is no cluster key", f"rm {KEY}"),
+                          ("chmod 0400", f"install -m 0440 -o mpaxosd -g mpaxosd /root/cluster.key {KEY}"),
+                          ("chown", f"install -m 0400 -o nobody /root/cluster.key {KEY}"),
+                          ("cannot be read", f"install -m 0400 -o root /root/cluster.key {KEY}"),
+                          ("64 hexadecimal", f"install -m 0400 -o mpaxosd /etc/hostname {KEY}")):
+        r.box.sh(command)
+        r.box.execute("systemctl", "start", r.unit)
+        wait_until(f"refused: {what}", lambda what=what: what in r.said())
+        assert r.box.property(r.unit, "ExecMainStatus") == "78"
+        time.sleep(1.5)
+        assert r.box.property(r.unit, "NRestarts") == "0", "another try cannot help"
+        assert key.strip() not in r.said()
 
 
 # --- the journal ---
@@ -294,9 +357,8 @@ def test_rolling_upgrade(context):
         now = r.status()["version"]
         assert now != version, f"replica {r.number} still runs {now}"
     messages = history.check(cluster.check_identical())
-    returned = sorted(call[2] for s in history.senders for call in s.calls if call[4] is not None)
-    gap = max(b - a for a, b in zip(returned, returned[1:]))
-    longest = max(call[2] - call[1] for s in history.senders for call in s.calls if call[4] is not None)
-    context.measure(f"{version} to {now}: {messages} messages, all {len(returned)} acknowledged ones stand; longest gap between "
-                    f"two acknowledgements {1000 * gap:.0f} ms, longest wait of one client {1000 * longest:.0f} ms")
+    gap = history.longest_gap()
+    context.measure(f"{version} to {now}: {messages} messages, all {history.acknowledged()} acknowledged ones stand; longest gap "
+                    f"between two acknowledgements {1000 * gap:.0f} ms, longest wait of one client "
+                    f"{1000 * history.longest_wait():.0f} ms")
     assert gap < 1.0, f"nothing was acknowledged for {gap:.2f} s"

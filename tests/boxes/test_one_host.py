@@ -1,7 +1,7 @@
 """Three replicas on one host: script mode and its generator, the target, and what keeps replicas apart."""
 import time
 
-from cluster import CONFIG, Installed, InstalledCluster
+from cluster import CONFIG, Installed, InstalledCluster, install_key
 from harness import History, wait_until
 
 
@@ -49,11 +49,13 @@ def test_script_mode(context):
 def test_script_mode_runs_only_this_hosts(context):
     boxes = context.boxes(2)
     hosts = f"{boxes[0].address},{boxes[0].address},{boxes[1].address}"
-    config = None
+    config = key = None
     for box in boxes:
         box.install(context.deb)
         config = config or box.run("mpaxosctl", "config", "generate", 1, "--host", hosts, "-o", "-")
+        key = key or box.run("mpaxosctl", "keygen", "-")
         box.write(CONFIG, config)
+        install_key(box, key + "\n")
         box.run("systemctl", "enable", "--now", "mpaxosd.target")
     cluster = InstalledCluster([Installed(boxes[0], 0), Installed(boxes[0], 1), Installed(boxes[1], 2)])
     cluster.wait_quorum()

@@ -13,7 +13,7 @@ enum { AT_CHECKSUM = 36 };
 
 struct peers {
     struct host *host;
-    void (*received)(void *user, const uint8_t *bytes, size_t size);
+    void (*received)(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
     void *user;
     struct faults *faults;
     size_t n;
@@ -102,6 +102,12 @@ const struct peers_counters *peers_counters(const struct peers *p)
     return &p->counters;
 }
 
+bool peers_is_from(const struct peers *p, size_t peer, const struct sockaddr_storage *from)
+{
+    (void)p, (void)peer, (void)from;
+    return true;
+}
+
 const char *peers_note(const struct peers *p, size_t peer)
 {
     (void)p, (void)peer;
@@ -178,7 +184,7 @@ void network_deliver(struct host *h, const struct packet *p, uint64_t order)
     if (c->network.filter && c->network.filter(c, p->from, h->index, p))
         return;
     cluster_trace_packet(c, (int)h->index, "recv", (int)c->hosts[p->from].id, p);
-    h->peers->received(h->peers->user, p->bytes, p->size);
+    h->peers->received(h->peers->user, NULL, p->bytes, p->size);
 }
 
 /* --- links --- */

@@ -125,7 +125,8 @@ class Replica:
     def start(self, wait=True, wrapper=()):
         with open(self.stderr, "ab") as err:
             self.process = subprocess.Popen(
-                [*wrapper, self.cluster.context.mpaxosd, "--dir", self.cluster.dir, self.cluster.config_path, "-i", str(self.number)],
+                [*wrapper, self.cluster.context.mpaxosd, "--dir", self.cluster.dir, *self.cluster.key_options,
+                 self.cluster.config_path, "-i", str(self.number)],
                 stdout=err, stderr=err, stdin=subprocess.DEVNULL)
         if wait:
             wait_until(f"replica {self.number} answers", self.answers)
@@ -184,9 +185,9 @@ class Replica:
 
 
 class Cluster:
-    """2F+1 daemons on 127.0.0.1, in manual mode, each started by hand."""
+    """2F+1 daemons on 127.0.0.1, in manual mode, each started by hand; with a cluster key, but for sealed=False."""
 
-    def __init__(self, context, f=1, name="cluster", replicas=None, **keys):
+    def __init__(self, context, f=1, name="cluster", replicas=None, sealed=True, **keys):
         self.context = context
         self.dir = context.dir / name
         self.dir.mkdir()
@@ -194,6 +195,10 @@ class Cluster:
         self.n = 2 * f + 1
         self.port = free_ports(self.n)
         self.config_path = self.dir / "replica_config.json"
+        self.key_path = self.dir / "cluster.key"
+        self.key_options = ["--key-file", self.key_path] if sealed else []
+        if sealed:
+            context.ctl("keygen", self.key_path)
         self.per_replica = replicas or {}
         self.write_config()
         self.replicas = [Replica(self, i) for i in range(self.n)]
@@ -406,6 +411,15 @@ class History:
         for s in self.senders:
             s.join(20)
             assert not s.is_alive(), f"sender {s.number} hangs"
+
+    def longest_gap(self):
+        """Seconds between two acknowledgements, to whomever."""
+        returned = sorted(call[2] for s in self.senders for call in s.calls if call[4] is not None)
+        return max(b - a for a, b in zip(returned, returned[1:]))
+
+    def longest_wait(self):
+        """Seconds until a call was acknowledged, its repetitions counted in."""
+        return max(call[2] - call[1] for s in self.senders for call in s.calls if call[4] is not None)
 
     def check(self, log):
         slots = {}

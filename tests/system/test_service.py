@@ -40,8 +40,8 @@ class Manager:
 def start_managed(context, cluster, replica, manager, **env):
     with open(replica.stderr, "ab") as err:
         replica.process = subprocess.Popen(
-            [context.mpaxosd, "--dir", cluster.dir, cluster.config_path, "-i", str(replica.number)], stdout=err, stderr=err,
-            stdin=subprocess.DEVNULL, env={**os.environ, "NOTIFY_SOCKET": str(manager.path), **env})
+            [context.mpaxosd, "--dir", cluster.dir, *cluster.key_options, cluster.config_path, "-i", str(replica.number)],
+            stdout=err, stderr=err, stdin=subprocess.DEVNULL, env={**os.environ, "NOTIFY_SOCKET": str(manager.path), **env})
 
 
 def wait_said(replica, text, times=1):

@@ -38,6 +38,7 @@ unit_tests = \
 	tests/unit/test_journal_space \
 	tests/unit/test_journal_thread \
 	tests/unit/test_log \
+	tests/unit/test_keyfile \
 	tests/unit/test_logread \
 	tests/unit/test_membership \
 	tests/unit/test_notice \

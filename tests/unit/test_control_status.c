@@ -204,6 +204,24 @@ static void test_no_quorum(void **state)
     advises("no leader for 42 s: 2 of 3 heard, which is enough to elect one", NULL);
 }
 
+static void test_keys(void **state)
+{
+    (void)state;
+    ask(STATUS);
+    assert_null(cJSON_GetObjectItem(p, "keys"));
+    assert_null(cJSON_GetObjectItem(peer(0), "keys"));
+    s->seal = (struct seal_peer_status){.n_keys = 2, .keys = {"00112233", "44556677"}};
+    s->peers[0].seal = (struct seal_peer_status){.n_keys = 1, .keys = {"44556677"}};
+    ask(STATUS);
+    assert_false(list_has("warnings", "not authenticated"));
+    assert_true(list_has("keys", "00112233"));
+    assert_true(list_has("keys", "44556677"));
+    cJSON *keys = cJSON_GetObjectItem(peer(0), "keys");
+    assert_int_equal(cJSON_GetArraySize(keys), 1);
+    assert_string_equal(keys->child->valuestring, "44556677");
+    assert_null(cJSON_GetObjectItem(peer(2), "keys"));
+}
+
 static void test_advice(void **state)
 {
     (void)state;
@@ -223,8 +241,11 @@ static void test_advice(void **state)
     advises("alpha: the log says 1, the file 2", "configuration file");
     s->sync_since_usec = uv_hrtime() / 1000 - 7000000;
     advises("slow disk: one sync of the journal in /state/1 has been running for 7 s", "iostat");
-    strcpy(f->driver->config.replicas[0].host, "10.0.0.1");
-    advises("datagrams are not authenticated (no cluster key): whoever", "trusted network");
+    strcpy(s->dropped, "12 forged or damaged");
+    s->hostile_usec = uv_hrtime() / 1000 - 3000000;
+    advises("the last one 3 s ago: 12 forged or damaged", "tcpdump udp port 6001");
+    s->peers[0].refused_key = true;
+    advises("refused: another cluster", "compare the key files of 0 and 1");
 }
 
 static void test_starting(void **state)
@@ -290,7 +311,7 @@ static void test_metrics(void **state)
     unsigned n = 0, n_samples = 0;
     s->replica.counters.resent_slots = 17;
     s->journal.sync_max_usec = 1234567;
-    s->datagrams_dropped_injected = 5;
+    s->datagrams_dropped[DROP_INJECTED] = 5;
     ask(METRICS);
     char *text = strdup(string(p, "text"));
     assert_string_equal(text + strlen(text) - 6, "# EOF\n");
@@ -329,7 +350,7 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_fields), TEST(test_values),   TEST(test_peers),         TEST(test_no_quorum),
+        TEST(test_fields), TEST(test_values),   TEST(test_peers),         TEST(test_no_quorum), TEST(test_keys),
         TEST(test_advice), TEST(test_starting), TEST(test_foreign_bytes), TEST(test_metrics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

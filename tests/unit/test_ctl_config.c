@@ -9,11 +9,12 @@
 
 #include <cmocka.h>
 
+#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ctl/verbs.h"
-#include "host/config.h"
+#include "host/keyfile.h"
 
 static char dir[] = "/tmp/test_ctl_config_XXXXXX";
 
@@ -155,6 +156,32 @@ static void test_check_refuses(void **state)
     assert_int_equal(run("config check broken.json"), EXIT_CONFIG);
 }
 
+/* A key that the daemon takes as it is, a new one each time, and never in the place of another. */
+static void test_keygen(void **state)
+{
+    (void)state;
+    struct seal_keys *first, *second;
+    char error[KEYFILE_ERROR_MAX + 1];
+    struct stat st;
+    mode_t mask = umask(0);
+    assert_int_equal(run("keygen"), EXIT_DONE);
+    umask(mask);
+    assert_int_equal(stat("cluster.key", &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(keyfile_load("cluster.key", &config, &first, error), 0);
+    assert_int_equal(first->n, 1);
+    assert_int_equal(run("keygen cluster.key"), EXIT_FAILED);
+    assert_int_equal(run("keygen other.key"), EXIT_DONE);
+    assert_int_equal(keyfile_load("other.key", &config, &second, error), 0);
+    assert_false(keyfile_equal(first, second));
+    sodium_free(second);
+    assert_int_equal(keyfile_load("cluster.key", &config, &second, error), 0);
+    assert_true(keyfile_equal(first, second));
+    sodium_free(first);
+    sodium_free(second);
+    assert_int_equal(run("keygen no/such/place"), EXIT_FAILED);
+}
+
 static int enter(void **state)
 {
     (void)state;
@@ -180,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_keeps_a_file_that_is_there),
         cmocka_unit_test(test_largest),
         cmocka_unit_test(test_check_refuses),
+        cmocka_unit_test(test_keygen),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }

@@ -53,9 +53,9 @@ struct outbox_fixture {
     size_t n_datagrams;
 };
 
-static void nothing_received(void *user, const uint8_t *bytes, size_t size)
+static void nothing_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
 {
-    (void)user, (void)bytes, (void)size;
+    (void)user, (void)from, (void)bytes, (void)size;
 }
 
 static void open_outbox(struct outbox_fixture *f)
@@ -75,7 +75,7 @@ static void open_outbox(struct outbox_fixture *f)
                               .received = nothing_received};
     assert_int_equal(peers_open(&o, &f->peers), 0);
     struct datagram_header h = {.from = 0, .from_life = 3, .boot = 4};
-    assert_int_equal(outbox_init(&f->outbox, f->peers, ids, 2, &h, 1200), 0);
+    assert_int_equal(outbox_init(&f->outbox, f->peers, NULL, ids, 2, &h, 1200), 0);
     f->decoded = malloc(sizeof(*f->decoded));
     assert_non_null(f->decoded);
 }

@@ -46,9 +46,10 @@ static struct peer_address address(replica_id_t id, const char *host, uint16_t p
     return a;
 }
 
-static void received(void *user, const uint8_t *bytes, size_t size)
+static void received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
 {
     struct fixture *f = user;
+    (void)from;
     assert_true(f->n_received < RECEIVED_MAX);
     f->sizes[f->n_received] = size;
     f->first[f->n_received] = bytes[0];

@@ -55,13 +55,13 @@ static void leave_traces(const char *id)
         _exit(99);
 }
 
-/* mpaxosd --dir DIR -i N -- CONFIG */
+/* mpaxosd --dir DIR --key-file FILE -i N -- CONFIG */
 static int be_replica(int argc, char **argv)
 {
-    const char *id = argv[4], *config = argv[6];
+    const char *id = argv[6], *config = argv[8];
 
-    if (argc != 7 || strcmp(argv[1], "--dir") || strcmp(argv[2], "a dir") || strcmp(argv[3], "-i") ||
-        strcmp(argv[5], "--"))
+    if (argc != 9 || strcmp(argv[1], "--dir") || strcmp(argv[2], "a dir") || strcmp(argv[3], "--key-file") ||
+        strcmp(argv[4], "a key") || strcmp(argv[5], "-i") || strcmp(argv[7], "--"))
         return 98;
     leave_traces(id);
     if (strcmp(config, "refuse all") == 0 || (strcmp(config, "refuse 1") == 0 && strcmp(id, "1") == 0))
@@ -92,7 +92,7 @@ static pid_t start_supervisor(const char *config_path)
     for (uint32_t i = 0; i < REPLICAS; i++)
         c.replicas[i].id = (replica_id_t)i;
     log_start(-1);
-    _exit(supervisor_run(&c, config_path, "a dir"));
+    _exit(supervisor_run(&c, config_path, "a dir", "a key"));
 }
 
 static const char *output(void)
