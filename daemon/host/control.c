@@ -158,9 +158,8 @@ static void incoming(uv_stream_t *listener, int status)
     connection_open(c, k);
 }
 
-static void turn(uv_idle_t *idle)
+static void run_busy(struct control *c)
 {
-    struct control *c = idle->data;
     /* Those that are busy now, not those that get busy meanwhile: the loop looks at its sockets in between. */
     for (uint32_t n = c->n_busy; n > 0 && c->n_busy > 0; n--) {
         struct connection *k = TAILQ_FIRST(&c->busy);
@@ -170,7 +169,18 @@ static void turn(uv_idle_t *idle)
         connection_turn(k);
     }
     if (c->n_busy == 0)
-        uv_idle_stop(idle);
+        uv_idle_stop(&c->turn);
+}
+
+static void turn(uv_idle_t *idle)
+{
+    run_busy(idle->data);
+}
+
+/* Answers leave in the turn that brings them. */
+static void told(void *user)
+{
+    run_busy(user);
 }
 
 void connection_wake(struct connection *k)
@@ -305,7 +315,7 @@ int control_start(const struct control_options *o, struct control **ret)
         control_stop(c, NULL, NULL);
         return r;
     }
-    driver_watch(c->driver, moved, c);
+    driver_watch(c->driver, moved, told, c);
     *ret = c;
     return 0;
 }
@@ -315,7 +325,7 @@ void control_stop(struct control *c, void (*closed)(void *user), void *user)
     c->stopping = true;
     c->closed = closed;
     c->closed_user = user;
-    driver_watch(c->driver, NULL, NULL);
+    driver_watch(c->driver, NULL, NULL, NULL);
     while (!TAILQ_EMPTY(&c->connections))
         connection_close(TAILQ_FIRST(&c->connections));
     /* Closing the pipe unlinks the socket. */

@@ -210,7 +210,7 @@ static void tell_positions(struct driver *d)
 /* The callbacks of the control socket: no effects are being read, so they may submit, ask and close. */
 static void tell_all(struct driver *d, uint64_t now_usec)
 {
-    submissions_settle(d->submissions);
+    bool told = submissions_settle(d->submissions) || d->n_positions > 0;
     tell_positions(d);
     if (flushes_next_usec(d->flushes) <= now_usec)
         flushes_tick(d->flushes, now_usec);
@@ -219,6 +219,8 @@ static void tell_all(struct driver *d, uint64_t now_usec)
         if (d->watcher != NULL)
             d->watcher(d->watcher_user, replica_chosen(d->replica));
     }
+    if (told && d->told != NULL)
+        d->told(d->watcher_user);
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -381,9 +383,10 @@ slot_t driver_first_kept(struct driver *d)
     return logread_first_kept(d->logread);
 }
 
-void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), void *user)
+void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), void (*told)(void *user), void *user)
 {
     d->watcher = moved;
+    d->told = told;
     d->watcher_user = user;
 }
 

@@ -98,8 +98,9 @@ int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
 slot_t driver_tail(struct driver *d, uint64_t n);
 slot_t driver_first_kept(struct driver *d);
 
-/* Called after each turn in which the chosen prefix moved. One watcher: the control socket's followers. */
-void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), void *user);
+/* One watcher, the control socket: `moved` after each turn in which the chosen prefix moved, `told` after each in which
+ * calls were answered, so that what they led to is done in the same turn. */
+void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), void (*told)(void *user), void *user);
 
 struct flush_result {
     replica_id_t replica;

@@ -16,6 +16,7 @@
 #include "host/peers.h"
 #include "host/submissions.h"
 #include "host/values.h"
+#include "host/wakeup.h"
 #include "wire/assembly.h"
 
 enum {
@@ -92,7 +93,7 @@ struct driver {
     uv_check_t check;
     uv_idle_t idle;
     uv_timer_t timer, tick;
-    uv_async_t written;
+    struct wakeup written;
     unsigned n_handles; /* that are not closed yet */
     bool idling, started;
 
@@ -112,6 +113,7 @@ struct driver {
     uint32_t positions_free[POSITIONS_MAX], n_positions_free;
 
     void (*watcher)(void *user, slot_t chosen);
+    void (*told)(void *user);
     void *watcher_user;
 
     struct replica_status status;    /* refreshed each tick */

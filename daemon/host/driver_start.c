@@ -217,7 +217,7 @@ static void written(void *user, int error)
     if (error < 0)
         __atomic_store_n(&d->write_error, error, __ATOMIC_RELEASE);
     if (d->started)
-        uv_async_send(&d->written);
+        wakeup_send(&d->written);
 }
 
 /* A long journal is no reason to give a start up. */
@@ -315,9 +315,9 @@ static void on_tick(uv_timer_t *tick)
     driver_on_tick(tick->data);
 }
 
-static void on_written(uv_async_t *async)
+static void on_written(void *user)
 {
-    struct driver *d = async->data;
+    struct driver *d = user;
     int error = __atomic_load_n(&d->write_error, __ATOMIC_ACQUIRE);
     if (error < 0) { /* nothing may leave any more: what it rests on is not on the disk */
         notice(NOTICE_DISK_FAILED, &(struct notice_about){.path = d->options.state_dir},
@@ -344,11 +344,10 @@ static int loop_failed(int error)
 static int start_loop(struct driver *d)
 {
     uv_loop_t *loop = d->options.loop;
-    int error = uv_async_init(loop, &d->written, on_written);
+    int error = wakeup_init(&d->written, loop, on_written, d);
     if (error < 0)
         return loop_failed(error);
     d->started = true; /* from here on the loop refers to it */
-    d->written.data = d;
     uv_prepare_init(loop, &d->prepare);
     uv_check_init(loop, &d->check);
     uv_idle_init(loop, &d->idle);

@@ -24,7 +24,7 @@ static void peers_closed(void *user)
 void driver_finish_stop(struct driver *d)
 {
     uv_handle_t *handles[] = {(uv_handle_t *)&d->prepare, (uv_handle_t *)&d->check, (uv_handle_t *)&d->idle,
-                              (uv_handle_t *)&d->timer,   (uv_handle_t *)&d->tick,  (uv_handle_t *)&d->written};
+                              (uv_handle_t *)&d->timer,   (uv_handle_t *)&d->tick,  (uv_handle_t *)&d->written.poll};
     d->closing = true;
     outbox_flush(&d->outbox, driver_now());
     journal_thread_stop(d->thread);
@@ -72,6 +72,8 @@ void driver_free(struct driver *d)
         journal_close(d->journal);
     if (d->vfs != NULL)
         vfs_posix_close(d->vfs);
+    if (d->started)
+        wakeup_done(&d->written);
     free(d->incoming);
     free(d->assembly_block);
     free(d->block);

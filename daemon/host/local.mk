@@ -60,7 +60,9 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/supervisor.c \
 	daemon/host/supervisor.h \
 	daemon/host/values.c \
-	daemon/host/values.h
+	daemon/host/values.h \
+	daemon/host/wakeup.c \
+	daemon/host/wakeup.h
 daemon_host_libconfig_a_SOURCES = \
 	daemon/host/config.c \
 	daemon/host/config.h \

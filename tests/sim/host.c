@@ -245,7 +245,7 @@ void host_handle(struct host *h, const struct sim_event *e)
         return;
     case SIM_ASYNC:
         cluster_trace(h->cluster, (int)h->index, "durable    %lu", h->durable_seq);
-        h->async_call(h->async);
+        h->wakeup->call(h->wakeup->user);
         break;
     case SIM_TURN:
         h->turn_due = false;

@@ -133,8 +133,7 @@ struct host {
     struct host_timer timers[HOST_TIMERS];
     uv_prepare_t *prepare;
     uv_prepare_cb prepare_call;
-    uv_async_t *async;
-    uv_async_cb async_call;
+    struct wakeup *wakeup;
     struct host_close closes[HOST_CLOSES_MAX];
     uint32_t n_closes;
     bool idling, turning, turn_due, stopped;

@@ -15,6 +15,7 @@
 #include "host/log.h"
 #include "host/notice.h"
 #include "host/service.h"
+#include "host/wakeup.h"
 #include "journal/journal.h"
 
 static struct host *running;
@@ -59,23 +60,28 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 
 /* --- the loop --- */
 
-int uv_async_init(uv_loop_t *loop, uv_async_t *handle, uv_async_cb call)
+int wakeup_init(struct wakeup *w, uv_loop_t *loop, void (*call)(void *user), void *user)
 {
     (void)loop;
-    running->async = handle;
-    running->async_call = call;
+    w->call = call;
+    w->user = user;
+    running->wakeup = w;
     return 0;
 }
 
-int uv_async_send(uv_async_t *handle)
+void wakeup_send(struct wakeup *w)
 {
     struct host *h = running;
-    (void)handle;
+    (void)w;
     cluster_push(h->cluster, (struct sim_event){.at_usec = h->cluster->now_usec + cluster_random(h->cluster, 0, 60),
                                                 .type = SIM_ASYNC,
                                                 .host = h->index,
                                                 .boot = h->boot});
-    return 0;
+}
+
+void wakeup_done(struct wakeup *w)
+{
+    (void)w;
 }
 
 int uv_prepare_init(uv_loop_t *loop, uv_prepare_t *handle)

@@ -234,8 +234,9 @@ slot_t driver_first_kept(struct driver *d)
     return d->first_kept;
 }
 
-void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), void *user)
+void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), void (*told)(void *user), void *user)
 {
+    (void)told; /* what is answered here is written in the next turn */
     d->moved = moved;
     d->moved_user = user;
 }

@@ -51,7 +51,9 @@ unit_tests = \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
 	tests/unit/test_value \
-	tests/unit/test_varlink
+	tests/unit/test_varlink \
+	tests/unit/test_varlink_submit \
+	tests/unit/test_wakeup
 
 tests_unit_libunit_a_SOURCES = \
 	tests/unit/chatlog_fixture.c \
@@ -65,6 +67,7 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/messages_compare.c \
 	tests/unit/seal_ends.c \
 	tests/unit/seal_ends.h \
+	tests/unit/submit_compare.h \
 	tests/unit/vfs_memory.c \
 	tests/unit/vfs_memory.h \
 	tests/unit/vfs_memory_disk.c \
