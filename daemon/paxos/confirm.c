@@ -158,6 +158,8 @@ static void settle(struct replica *r, struct open_position *p)
         struct message *m = outgoing_push(r, MESSAGE_ANSWER, p->peer, 0);
         if (m != NULL)
             m->position = (struct position){.nonce = p->peer_nonce, .slot = p->slot};
+        if (p->slot > r->awaited_slot)
+            r->awaited_slot = p->slot; /* it waits until it has applied that much */
         drop(r, p);
     } else if (!local && r->now_usec - p->asked_usec > ASKED_HEARTBEATS * (uint64_t)r->config.heartbeat_usec) {
         drop(r, p);

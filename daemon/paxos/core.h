@@ -34,6 +34,7 @@ enum {
     INTAKE_BYTES_MAX = 32 << 20,
     RTO_MIN_USEC = 10000,
     RTO_MAX_USEC = 1000000,
+    COMMIT_WAIT_USEC = 1000,
 };
 
 enum phase { PHASE_NONE, PHASE_PREPARING, PHASE_LEADING };
@@ -77,6 +78,7 @@ struct open_submission {
 struct intake_entry {
     struct value *value; /* NULL: free */
     bool ready;
+    bool local; /* of a client of this replica */
     uint32_t next_hash, next;
 };
 
@@ -184,8 +186,10 @@ struct replica {
     slot_t self_next; /* below it the own disk's vote is counted            */
     slot_t send_next; /* lowest own proposal that was not broadcast yet     */
     slot_t sent_commit;
-    uint64_t flight_bytes; /* of own proposals that are not chosen               */
-    uint32_t *sent;        /* per cell and member: when last sent, in 16 usec, bit 0: more than once */
+    slot_t awaited_slot;     /* the highest own proposal that another replica's client may wait for */
+    uint64_t commit_at_usec; /* when the commit index is told that nobody waits for; UINT64_MAX: it was told */
+    uint64_t flight_bytes;   /* of own proposals that are not chosen               */
+    uint32_t *sent;          /* per cell and member: when last sent, in 16 usec, bit 0: more than once */
     slot_t skips[SKIPS_MAX];
     uint32_t n_skips, n_skipped_open;
 
@@ -320,7 +324,8 @@ void intake_clear(struct replica *r);
 void intake_add(struct replica *r, struct value *v, bool local);
 void intake_proposed(struct replica *r, const struct value *v);
 void intake_void(struct replica *r, const struct value *v);
-struct value *intake_peek(const struct replica *r);
+struct value *intake_peek(const struct replica *r); /* the next to be proposed, NULL: none */
+bool intake_is_local(const struct replica *r);      /* it is a client of this replica who waits for that one */
 void intake_pop(struct replica *r);
 void intake_submit(struct replica *r, uint32_t from, const struct submit *m);
 

@@ -107,12 +107,12 @@ static void entry_make_ready(struct replica *r, uint32_t i)
     r->intake_last = i;
 }
 
-static uint32_t entry_add(struct replica *r, struct value *v)
+static uint32_t entry_add(struct replica *r, struct value *v, bool local)
 {
     uint32_t i = r->intake_free, *bucket = &r->intake_buckets[stream_bucket(v->stream, v->n)];
     struct intake_entry *e = &r->intake[i - 1];
     r->intake_free = e->next;
-    *e = (struct intake_entry){.value = value_ref(v), .next_hash = *bucket};
+    *e = (struct intake_entry){.value = value_ref(v), .local = local, .next_hash = *bucket};
     *bucket = i;
     r->intake_bytes += v->size;
     r->n_intake++;
@@ -155,10 +155,10 @@ void intake_add(struct replica *r, struct value *v, bool local)
         return;
     if (v->n > last + 1) {
         if (held == 0 && v->n - last < INTAKE_MAX / 2 && r->n_intake < INTAKE_MAX / 2)
-            entry_add(r, v);
+            entry_add(r, v, local);
         return;
     }
-    for (uint32_t i = held != 0 ? held : entry_add(r, v); i != 0; i = entry_find(r, v->stream, ++last + 1)) {
+    for (uint32_t i = held != 0 ? held : entry_add(r, v, local); i != 0; i = entry_find(r, v->stream, ++last + 1)) {
         if (r->intake[i - 1].ready)
             return;
         if (!stream_set(r, v->stream, last + 1)) {
@@ -190,6 +190,11 @@ void intake_void(struct replica *r, const struct value *v)
 struct value *intake_peek(const struct replica *r)
 {
     return r->intake_first == 0 ? NULL : r->intake[r->intake_first - 1].value;
+}
+
+bool intake_is_local(const struct replica *r)
+{
+    return r->intake[r->intake_first - 1].local;
 }
 
 void intake_pop(struct replica *r)

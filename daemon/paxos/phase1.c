@@ -247,6 +247,7 @@ void phase1_pump(struct replica *r)
     r->next_slot = s + 1;
     r->barrier_slot = s;
     proposer_propose(r, s, r->barrier);
+    r->awaited_slot = s; /* nobody knows whose clients wait for what was adopted */
 }
 
 uint64_t phase1_timer(struct replica *r)

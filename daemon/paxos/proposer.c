@@ -59,6 +59,17 @@ static bool send_accept(struct replica *r, replica_id_t to, const struct entry *
     return true;
 }
 
+/* The commit index by itself costs every replica a wake-up. Where a peer's client may wait for it, it goes at once;
+ * else it goes with the next proposal, or after a while. */
+static bool commit_is_due(struct replica *r)
+{
+    if (r->awaited_slot > r->sent_commit || r->commit_at_usec <= r->now_usec)
+        return true;
+    if (r->commit_at_usec == UINT64_MAX)
+        r->commit_at_usec = r->now_usec + COMMIT_WAIT_USEC;
+    return false;
+}
+
 /* Everything that was proposed since the last time, and the commit index, to all at once: one encoding for all. */
 static void broadcast(struct replica *r)
 {
@@ -88,9 +99,11 @@ static void broadcast(struct replica *r)
             rto_arm(r, i);
     }
     if (!told && r->sent_commit < r->chosen)
-        told = send_accept(r, REPLICA_ID_NONE, NULL, 0);
-    if (told)
-        r->sent_commit = r->chosen;
+        told = commit_is_due(r) && send_accept(r, REPLICA_ID_NONE, NULL, 0);
+    if (!told)
+        return;
+    r->sent_commit = r->chosen;
+    r->commit_at_usec = UINT64_MAX;
 }
 
 /* Sends what the member has not acknowledged and what was sent to it `age` stamps ago or earlier. False: there is
@@ -238,6 +251,8 @@ void proposer_pump(struct replica *r)
         if (skip_next(r))
             continue;
         proposer_propose(r, r->next_slot, v);
+        if (!intake_is_local(r))
+            r->awaited_slot = r->next_slot;
         r->next_slot++;
         intake_pop(r);
     }
@@ -246,9 +261,9 @@ void proposer_pump(struct replica *r)
 
 uint64_t proposer_timer(struct replica *r)
 {
-    uint64_t wake = UINT64_MAX;
     if (r->phase != PHASE_LEADING)
-        return wake;
+        return UINT64_MAX;
+    uint64_t wake = r->sent_commit < r->chosen ? r->commit_at_usec : UINT64_MAX;
     for (uint32_t i = 0; i < config_at(r)->n_members; i++) {
         struct peer *p = &r->peers[i];
         if (i == r->me || p->rto_at_usec == UINT64_MAX)

@@ -122,6 +122,59 @@ static void submit_from(struct lone *l, uint32_t from, uint64_t stream, uint64_t
     lone_run(l, 1 * MSEC);
 }
 
+/* How far the ACCEPTs that were sent say that the log is chosen. */
+static slot_t told_commit(const struct lone *l)
+{
+    const struct packet *p = lone_last(l, MESSAGE_ACCEPT, REPLICA_ID_NONE);
+    return p != NULL ? p->message.accept.commit : 0;
+}
+
+static void a_commit_that_no_peer_waits_for_goes_with_the_next_proposal(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    slot_t slot = lone_chosen(l) + 1;
+    lone_run(l, 10 * MSEC);
+    lone_forget(l);
+    lone_submit(l, 9, 1, "k", "t");
+    lone_accepted(l, 1, l->ballot, slot);
+    lone_accepted(l, 2, l->ballot, slot);
+    assert_int_equal(lone_chosen(l), slot);
+    assert_int_equal(told_commit(l), slot - 1);
+    assert_int_equal(lone_count(l, MESSAGE_ACCEPT), 1);
+    lone_submit(l, 9, 2, "l", "t");
+    assert_int_equal(told_commit(l), slot);
+    lone_free(l);
+}
+
+static void a_commit_that_nothing_follows_is_told_soon(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    slot_t slot = lone_chosen(l) + 1;
+    lone_submit(l, 9, 1, "k", "t");
+    lone_accepted(l, 1, l->ballot, slot);
+    lone_accepted(l, 2, l->ballot, slot);
+    lone_wait(l, 2 * MSEC);
+    assert_int_equal(told_commit(l), slot);
+    uint32_t n = lone_count(l, MESSAGE_ACCEPT);
+    lone_wait(l, 2 * MSEC);
+    assert_int_equal(lone_count(l, MESSAGE_ACCEPT), n); /* once */
+    lone_free(l);
+}
+
+static void a_commit_that_a_peers_client_waits_for_is_told_at_once(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    slot_t slot = lone_chosen(l) + 1;
+    submit_from(l, 1, 9, 1, "k");
+    lone_accepted(l, 1, l->ballot, slot);
+    lone_accepted(l, 2, l->ballot, slot);
+    assert_int_equal(told_commit(l), slot);
+    lone_free(l);
+}
+
 static void a_streams_numbers_are_proposed_in_order(void **state)
 {
     (void)state;
@@ -379,6 +432,9 @@ int main(void)
         cmocka_unit_test(trap_02_the_own_vote_waits_for_the_own_disk),
         cmocka_unit_test(trap_14_a_chosen_prefix_is_no_vote_for_the_own_value),
         cmocka_unit_test(trap_13_a_nack_neither_bids_nor_stops_the_work),
+        cmocka_unit_test(a_commit_that_no_peer_waits_for_goes_with_the_next_proposal),
+        cmocka_unit_test(a_commit_that_nothing_follows_is_told_soon),
+        cmocka_unit_test(a_commit_that_a_peers_client_waits_for_is_told_at_once),
         cmocka_unit_test(a_streams_numbers_are_proposed_in_order),
         cmocka_unit_test(early_numbers_of_dead_connections_make_room),
         cmocka_unit_test(a_number_that_came_during_phase_1_gets_its_turn),
