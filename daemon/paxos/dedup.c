@@ -185,6 +185,20 @@ static const struct key_entry *find_key(const struct dedup *d, const struct hash
     return NULL;
 }
 
+void dedup_expect(const struct dedup *d, const struct value *v)
+{
+    const uint32_t *head = &d->key_heads[key_bucket(d, &v->key_hash)];
+    __builtin_prefetch(head, 1);
+    __builtin_prefetch(stream_head(d, v->stream));
+}
+
+void dedup_expect_next(const struct dedup *d, const struct value *v)
+{
+    const uint32_t i = d->key_heads[key_bucket(d, &v->key_hash)];
+    if (i != NONE)
+        __builtin_prefetch(&d->keys[i]);
+}
+
 static void insert_key(struct dedup *d, slot_t slot, const struct value *v)
 {
     const uint32_t i = entry_index(d, slot);

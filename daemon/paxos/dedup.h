@@ -36,6 +36,11 @@ struct dedup *dedup_init(void *block, uint32_t dedup_slots, uint32_t streams_max
 enum dedup_verdict dedup_apply(struct dedup *d, slot_t slot, const struct value *v, slot_t *ret_slot,
                                uint64_t *ret_evicted);
 
+/* Change nothing: they have the processor fetch what dedup_apply() of this value will look at, first where its key
+ * would be linked, and a while later what is linked there. */
+void dedup_expect(const struct dedup *d, const struct value *v);
+void dedup_expect_next(const struct dedup *d, const struct value *v);
+
 /* Last settled number of a stream, 0 where it is unknown. */
 uint64_t dedup_stream_last(const struct dedup *d, uint64_t stream);
 

@@ -4,6 +4,8 @@
 #include "paxos/bytes.h"
 #include "paxos/core.h"
 
+enum { EXPECT_SLOTS = 8 };
+
 /* A COMMIT record tells a restart, and readers of the journal, how far the prefix goes. It is a hint, so it never costs
  * a sync of its own: it goes ahead of the next record that is needed anyway, or with a heartbeat. */
 void learner_record_commit(struct replica *r)
@@ -87,12 +89,26 @@ static void apply(struct replica *r, struct cell *c)
     r->tail_bytes += v->size;
 }
 
+/* The table of keys is far larger than any cache, and what is looked up in it is known well before: the processor
+ * fetches it meanwhile. */
+static void expect(const struct replica *r, slot_t slot)
+{
+    const struct cell *soon = window_find(&r->window, slot + EXPECT_SLOTS);
+    const struct cell *sooner = window_find(&r->window, slot + EXPECT_SLOTS / 2);
+    if (soon != NULL && soon->value != NULL && soon->value->type == VALUE_MESSAGE)
+        dedup_expect(r->dedup, soon->value);
+    if (sooner != NULL && sooner->value != NULL && sooner->value->type == VALUE_MESSAGE)
+        dedup_expect_next(r->dedup, sooner->value);
+}
+
 void learner_advance(struct replica *r)
 {
     slot_t before = r->chosen;
     struct cell *c;
-    while ((c = window_find(&r->window, r->chosen + 1)) != NULL && c->chosen)
+    while ((c = window_find(&r->window, r->chosen + 1)) != NULL && c->chosen) {
+        expect(r, c->slot);
         apply(r, c);
+    }
     if (r->chosen == before)
         return;
     r->commit_moved_usec = r->now_usec;
