@@ -14,9 +14,10 @@
 #include "host/access.h"
 #include "host/control.h"
 #include "wire/varlink.h"
+#include "wire/varlink_submit.h"
 #include "wire/varlink_writer.h"
 
-enum { CONTROL_PATH_MAX = 107, LOG_KIND_CONTROL = 24, LOG_KIND_CONTROL_ACCEPT = 25 };
+enum { CONTROL_PATH_MAX = 107, CONTROL_RANDOM_BYTES = 3072, LOG_KIND_CONTROL = 24, LOG_KIND_CONTROL_ACCEPT = 25 };
 
 struct connection;
 TAILQ_HEAD(connection_list, connection);
@@ -45,9 +46,11 @@ struct control {
     struct control_stats stats;
 
     uint32_t message_bytes_max;
-    slot_t chosen;             /* as far as the driver told */
-    uint64_t started_usec;     /* since the epoch           */
-    struct driver_status view; /* what control_view() filled in last */
+    slot_t chosen;                              /* as far as the driver told */
+    uint64_t started_usec;                      /* since the epoch           */
+    struct driver_status view;                  /* what control_view() filled in last */
+    unsigned char random[CONTROL_RANDOM_BYTES]; /* for keys that are drawn: many by one system call */
+    size_t n_random;                            /* of them not used yet */
     char input[64 << 10];
 };
 
@@ -146,6 +149,8 @@ gid_t control_group(struct control *c); /* of the socket, as it stands now */
 
 /* Begins the connection's call, a Submit. False: it cannot begin beside what is in flight. */
 bool submit_begin(struct connection *k);
+/* The same of a call that was not parsed otherwise; false also where its parameters have a fault. */
+bool submit_begin_plain(struct connection *k, const struct varlink_submit *call);
 /* Settles what is due, and answers what has its turn. Answers the next deadline, UINT64_MAX: none. */
 uint64_t submit_expire(struct connection *k, uint64_t now_ms);
 void submit_done(struct connection *k);

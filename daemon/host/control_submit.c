@@ -166,21 +166,23 @@ static void settled(void *user, uint64_t tag, enum submit_result result, slot_t 
     answer_settled(k);
 }
 
-static void draw_key(struct submit_call *s)
+static void draw_key(struct control *c, struct submit_call *s)
 {
-    unsigned char bytes[DRAWN_KEY_BYTES];
-    char hex[2 * DRAWN_KEY_BYTES + 1];
-    randombytes_buf(bytes, sizeof(bytes));
-    sodium_bin2hex(hex, sizeof(hex), bytes, sizeof(bytes));
+    if (c->n_random < DRAWN_KEY_BYTES) {
+        randombytes_buf(c->random, sizeof(c->random));
+        c->n_random = sizeof(c->random);
+    }
+    c->n_random -= DRAWN_KEY_BYTES;
+    for (unsigned i = 0; i < DRAWN_KEY_BYTES; i++) {
+        s->key[2 * i] = "0123456789abcdef"[c->random[c->n_random + i] >> 4];
+        s->key[2 * i + 1] = "0123456789abcdef"[c->random[c->n_random + i] & 15];
+    }
     s->key_size = 2 * DRAWN_KEY_BYTES;
-    memcpy(s->key, hex, s->key_size);
 }
 
-bool submit_begin(struct connection *k)
+static bool begin(struct connection *k, const struct submit_arguments *a, bool oneway)
 {
-    struct submit_arguments a;
-    struct submit_fault fault;
-    if (k->submits_end - k->submits_first >= CONTROL_CALLS_MAX || !read_arguments(k, &a, &fault) || !make_room(k))
+    if (k->submits_end - k->submits_first >= CONTROL_CALLS_MAX || !make_room(k))
         return false;
     if (k->session == NULL)
         k->session = driver_session_open(k->control->driver, settled, k);
@@ -193,25 +195,25 @@ bool submit_begin(struct connection *k)
     uint64_t tag = k->submits_end++;
     struct submit_call *s = at(k, tag);
     *s = (struct submit_call){
-        .oneway = k->call.oneway,
-        .since = a.since >= 0 ? (slot_t)a.since : k->control->chosen,
-        .deadline_ms = uv_now(k->control->loop) + (uint64_t)a.timeout_ms,
+        .oneway = oneway,
+        .since = a->since >= 0 ? (slot_t)a->since : k->control->chosen,
+        .deadline_ms = uv_now(k->control->loop) + (uint64_t)a->timeout_ms,
     };
-    if (a.key != NULL) {
-        s->key_size = (uint8_t)strlen(a.key);
-        memcpy(s->key, a.key, s->key_size);
+    if (a->key != NULL) {
+        s->key_size = (uint8_t)strlen(a->key);
+        memcpy(s->key, a->key, s->key_size);
     } else {
-        draw_key(s);
+        draw_key(k->control, s);
     }
     struct submit_request q = {
         .author = author,
-        .author_size = author_name(k->user, k->level, a.author, author),
+        .author_size = author_name(k->user, k->level, a->author, author),
         .key = s->key,
         .key_size = s->key_size,
-        .text = a.text,
-        .text_size = a.text_size,
-        .has_since = a.since >= 0,
-        .since = a.since >= 0 ? (slot_t)a.since : 0,
+        .text = a->text,
+        .text_size = a->text_size,
+        .has_since = a->since >= 0,
+        .since = a->since >= 0 ? (slot_t)a->since : 0,
         .tag = tag,
     };
     connection_arm(k, s->deadline_ms);
@@ -219,6 +221,39 @@ bool submit_begin(struct connection *k)
     if (tag >= k->submits_first && at(k, tag)->state == OUTCOME_OPEN)
         at(k, tag)->since = since;
     return true;
+}
+
+bool submit_begin(struct connection *k)
+{
+    struct submit_arguments a;
+    struct submit_fault fault;
+    return read_arguments(k, &a, &fault) && begin(k, &a, k->call.oneway);
+}
+
+static bool take_name(const struct varlink_string *s, char buffer[NAME_BYTES_MAX + 1], const char **ret)
+{
+    if (s->bytes == NULL)
+        return true;
+    if (s->size > NAME_BYTES_MAX)
+        return false;
+    memcpy(buffer, s->bytes, s->size);
+    buffer[s->size] = 0;
+    *ret = buffer;
+    return name_is_valid(buffer);
+}
+
+bool submit_begin_plain(struct connection *k, const struct varlink_submit *call)
+{
+    char author[NAME_BYTES_MAX + 1], key[NAME_BYTES_MAX + 1];
+    struct submit_arguments a = {
+        .text = call->text.bytes,
+        .text_size = call->text.size,
+        .since = call->since,
+        .timeout_ms = call->timeout_ms >= 0 ? call->timeout_ms : CONTROL_TIMEOUT_MS_DEFAULT,
+    };
+    return a.text_size > 0 && a.text_size <= k->control->message_bytes_max && a.timeout_ms > 0 &&
+           a.timeout_ms <= CONTROL_TIMEOUT_MS_MAX && take_name(&call->author, author, &a.author) &&
+           take_name(&call->key, key, &a.key) && begin(k, &a, false);
 }
 
 /* Runs alone: a Submit that cannot begin, for a reason that its parameters or memory give. */

@@ -16,6 +16,8 @@ daemon_wire_libvarlink_a_SOURCES = \
 	daemon/wire/varlink.c \
 	daemon/wire/varlink.h \
 	daemon/wire/varlink_framer.c \
+	daemon/wire/varlink_submit.c \
+	daemon/wire/varlink_submit.h \
 	daemon/wire/varlink_scan.c \
 	daemon/wire/varlink_scan.h \
 	daemon/wire/varlink_writer.c \

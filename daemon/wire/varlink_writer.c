@@ -1,6 +1,5 @@
 #include "wire/varlink_writer.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,10 +63,15 @@ void varlink_write_close(struct varlink_writer *w, char bracket)
 
 void varlink_write_int(struct varlink_writer *w, const char *key, int64_t v)
 {
-    char text[24];
+    char text[24], *p = text + sizeof(text);
+    uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
     write_key(w, key);
-    snprintf(text, sizeof(text), "%" PRId64, v);
-    write_literal(w, text);
+    do
+        *--p = (char)('0' + left % 10);
+    while ((left /= 10) > 0);
+    if (v < 0)
+        *--p = '-';
+    varlink_write_bytes(w, p, (size_t)(text + sizeof(text) - p));
 }
 
 void varlink_write_uint(struct varlink_writer *w, const char *key, uint64_t v)

@@ -1,11 +1,13 @@
 /* What a client may write to the control socket, as far as wire/varlink.h goes: frames, JSON, calls, parameters.
  *
  * Input: a byte (how large a chunk is), then the stream. Checked besides: chunks of any size give the messages that the
- * NULs delimit; what is taken is well-formed, and is taken again when it is printed; any bytes that are written as a
- * text come out as one, unchanged where they are UTF-8. */
+ * NULs delimit; what is taken is well-formed, and is taken again when it is printed; a Submit that is read without
+ * parsing is what parsing makes of it; any bytes that are written as a text come out as one, unchanged where they are
+ * UTF-8. */
 #include <errno.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/submit_compare.h"
 #include "wire/varlink.h"
 #include "wire/varlink_writer.h"
 
@@ -70,7 +72,9 @@ static void try_message(const char *bytes, size_t size)
 {
     char reason[VARLINK_REASON_MAX + 1];
     struct varlink_call call;
+    bool plain;
     char *copy = fuzz_copy(bytes, size);
+    fuzz_check(submit_is_same(copy, size, &plain));
     memset(reason, 'x', sizeof reason);
     cJSON *tree = varlink_parse(copy, size, reason);
     if (tree == NULL) {
