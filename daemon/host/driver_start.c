@@ -60,6 +60,8 @@ static int open_state(struct driver *d, struct identity *ret)
                ret->id, d->options.id, ret->id);
         return EXIT_REFUSED;
     }
+    if (ret->status == IDENTITY_EMPTY) /* nothing was begun: a file that was put right counts */
+        config_identity(d->config, ret->id, ret->life, ret);
     driver_compare_config(d, ret, d->config);
     return 0;
 }
