@@ -8,4 +8,4 @@ include tests/boxes/local.mk
 include tests/bench/local.mk
 
 TESTS = $(UNIT_TESTS) $(SIM_TESTS) $(GOLDEN_TESTS) $(FUZZ_TESTS) $(LINT_TESTS)
-EXTRA_DIST += tests/run
+EXTRA_DIST += tests/coverage tests/run

@@ -136,7 +136,12 @@ static struct call *begin_call(struct cluster *c, enum call_type type, uint32_t 
     struct clients *k = clients_get(c);
     struct call *call = client_calloc(sizeof(*call));
     *(struct call **)list_add(&k->calls) = call;
-    *call = (struct call){.cluster = c, .type = type, .live = true, .host = host, .acked_before = k->acked_max};
+    *call = (struct call){.cluster = c,
+                          .type = type,
+                          .live = true,
+                          .host = host,
+                          .acked_before = k->acked_max,
+                          .asked_usec = c->now_usec};
     k->n_live++;
     return call;
 }
@@ -188,6 +193,9 @@ static void position_answered(void *user, slot_t slot)
     if (slot < call->acked_before)
         cluster_fail(c, "host %u: position %lu, but slot %lu was acknowledged before it was asked for (traps 18, 28)",
                      h->index, slot, call->acked_before);
+    if (2 * ((uint32_t)__builtin_popcount(observer_confirmed_since(c, call->asked_usec)) + 1) <= c->options.n_hosts)
+        cluster_fail(c, "host %u: position %lu, but no majority confirmed a leader since it was asked for (trap 28)",
+                     h->index, slot);
     if (slot > observer_chosen(c) || slot > h->applied)
         cluster_fail(c, "host %u: position %lu, applied are %lu, chosen %lu", h->index, slot, h->applied,
                      observer_chosen(c));

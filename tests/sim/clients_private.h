@@ -57,6 +57,7 @@ struct call {
     bool live;
     uint32_t host;
     slot_t acked_before; /* it must reach this */
+    uint64_t asked_usec;
     bool answered;
     slot_t slot;
 };

@@ -157,6 +157,8 @@ static bool write_once(struct host *h)
 {
     int error = journal_write(h->journal);
     if (error == 0) {
+        if (vfs_memory_has_failed(h->disk.memory))
+            cluster_fail(h->cluster, "host %u: its disk failed, and its process goes on (trap 37)", h->index);
         if (journal_durable_seq(h->journal) > h->durable_seq)
             disk_synced(h, journal_durable_seq(h->journal));
         return true;

@@ -65,16 +65,24 @@ static void heal_links(struct cluster *c, void *user, uint64_t argument)
     cluster_trace(c, -1, "links      all up");
 }
 
+/* Places in a line of n, of whose last three each reaches the others. */
+static bool is_line(uint32_t i, uint32_t j, uint32_t n)
+{
+    return i + 1 == j || j + 1 == i || (i + 3 >= n && j + 3 >= n);
+}
+
 static void cut_links(struct cluster *c, struct trouble *t, enum fault_kind kind)
 {
     uint32_t a = pick(c), b = pick(c);
     uint64_t sides = prng_next(&c->prng);
+    uint32_t n = c->options.n_hosts;
     cluster_trace(c, -1, "links      fault %d around %u and %u", (int)kind, a, b);
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         for (uint32_t j = 0; j < c->options.n_hosts; j++) {
             bool cut = kind == FAULT_CUT_ONE_WAY ? i == a && j == b
                        : kind == FAULT_ISOLATE   ? (i == a) != (j == a)
                        : kind == FAULT_PARTITION ? (sides >> i & 1) != (sides >> j & 1)
+                       : t->scenario->lines      ? !is_line((i + n - a) % n, (j + n - a) % n, n)
                                                  : i != a && j != a;
             if (cut && i != j)
                 c->network.cut[i][j] = true;

@@ -35,12 +35,16 @@ struct scenario {
     struct cluster_options cluster;
     struct clients_options clients;
     uint64_t duration_usec;  /* of trouble, before all is healed */
+    uint64_t rest_usec;      /* so long after them all must be at rest; 0: the usual limit */
     uint64_t fault_max_usec; /* at most so long between two faults */
     uint32_t loss_max_permille, duplicate_max_permille, corrupt_permille;
     uint32_t leader_permille;   /* of faults: they strike the leader                */
     uint32_t at_write_permille; /* of power cuts: in the middle of the disk's next write */
     uint32_t kinds;             /* set of enum fault_kind */
     bool core_first;            /* heals a majority around one member first, and demands that it works */
+    bool chained;     /* first of all, they are linked through one only, and started together, again and again */
+    bool lines;       /* FAULT_BRIDGE is a line instead, with a triangle at its end */
+    bool differs;     /* one host's bootstrap file differs until the peace */
     bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */
 };
 

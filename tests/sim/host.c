@@ -91,6 +91,16 @@ static void watch_prefix(struct host *h)
     observer_chain(h, s.chosen, &s.chain);
 }
 
+/* In memory as in its journal: no vote falls below it, none is held back without it. */
+static void watch_promise(struct host *h)
+{
+    struct replica_status s;
+    replica_status(h->replica, &s);
+    if (!ballot_equal(s.promised, h->disk.promised))
+        cluster_fail(h->cluster, "host %u: its promise is %lu.%u, its records say %lu.%u (traps 1, 4)", h->index,
+                     s.promised.round, s.promised.id, h->disk.promised.round, h->disk.promised.id);
+}
+
 static void observe(struct host *h, const struct effects *e)
 {
     struct ballot promised = h->disk.promised; /* one step may answer a PREPARE, and then bid itself */
@@ -100,6 +110,8 @@ static void observe(struct host *h, const struct effects *e)
     observer_notes(h, e);
     handed_outcomes(h, e);
     clients_outcomes(h, e);
+    if (e->n_records > 0)
+        watch_promise(h);
     for (size_t i = 0; i < e->n_outgoing; i++) {
         if (e->outgoing[i].after > h->seq)
             cluster_fail(h->cluster, "host %u: a message waits for record %lu of %lu", h->index, e->outgoing[i].after,
@@ -120,6 +132,7 @@ void __wrap_replica_start(struct replica *r, uint64_t now_usec, struct effects *
     h->noted = h->disk.commit;
     __real_replica_start(r, now_usec, ret);
     observe(h, ret);
+    watch_promise(h);
 }
 
 void __wrap_replica_step(struct replica *r, const struct event *event, struct effects *ret)

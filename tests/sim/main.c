@@ -4,7 +4,7 @@
  *   sim --count N [--from SEED]    N seeds, from a fresh one or from SEED on
  *   sim --seconds S [--from SEED]  as many as fit into the time
  *   sim --seed N [--trace]         one, with its last events where it fails, or with every event
- *   --scenario NAME                a directed one: hung-leader, late-promises, late-reads
+ *   --scenario NAME                a directed one, of scenario.c
  *   --faults                       how often each fault really happened; one that never did is a failure
  *   --jobs J                       processes at once; by default one a processor
  *   --quiet                        no line for each seed

@@ -77,6 +77,16 @@ uint64_t observer_leaderships(const struct cluster *c)
     return n;
 }
 
+uint32_t observer_confirmed_since(const struct cluster *c, uint64_t usec)
+{
+    uint32_t set = 0;
+    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+        if (c->observer->confirmed_usec[i] >= usec)
+            set |= UINT32_C(1) << i;
+    }
+    return set;
+}
+
 bool observer_is_chosen(const struct cluster *c, slot_t slot, const struct body *b)
 {
     const struct log_slot *s = observer_slot(c, slot);
@@ -114,38 +124,49 @@ void observer_check_voter(struct host *h, const char *what)
         cluster_fail(h->cluster, "host %u: %s, but its disk says that it is no voter (trap 34)", h->index, what);
 }
 
-/* Who begins to lead has the promises of a majority: of disks as they are, or as they were before they were wiped. */
-static void check_promises(struct cluster *c, struct ballot b)
+/* Who begins to lead has the promises of a majority: whole ones of this very ballot that were sent, by disks as they
+ * are, or as they were before they were wiped. */
+static void check_promises(struct cluster *c, const struct owner *w)
 {
-    uint32_t n = 0;
+    struct ballot b = w->ballot;
+    uint32_t n = 0, n_sent = (uint32_t)__builtin_popcount(w->promisers | UINT32_C(1) << w->host);
     for (uint32_t i = 0; i < c->options.n_hosts; i++)
         n += c->hosts[i].wiped || ballot_compare(c->hosts[i].disk.promised_durable, b) >= 0;
     if (2 * n <= c->options.n_hosts)
         cluster_fail(c, "ballot %lu.%u leads, but only %u disks promised it (trap 6)", b.round, b.id, n);
+    if (2 * n_sent <= c->options.n_hosts)
+        cluster_fail(c, "ballot %lu.%u leads, but only %u replicas sent it a whole promise (traps 6, 9)", b.round, b.id,
+                     n_sent);
 }
 
-void observer_use_ballot(struct host *h, struct ballot b, bool leads)
+struct owner *observer_owner(struct observer *o, struct ballot b)
 {
-    struct cluster *c = h->cluster;
-    struct observer *o = c->observer;
-    if (b.id != h->id)
-        cluster_fail(c, "host %u uses ballot %lu.%u of another", h->index, b.round, b.id);
     uint32_t i = o->n_owners;
     while (i > 0 && !ballot_equal(o->owners[i - 1].ballot, b))
         i--;
-    if (i == 0) {
+    return i == 0 ? NULL : &o->owners[i - 1];
+}
+
+struct owner *observer_use_ballot(struct host *h, struct ballot b, bool leads)
+{
+    struct cluster *c = h->cluster;
+    struct observer *o = c->observer;
+    struct owner *w = observer_owner(o, b);
+    if (b.id != h->id)
+        cluster_fail(c, "host %u uses ballot %lu.%u of another", h->index, b.round, b.id);
+    if (!w) {
         if (o->n_owners == LEADERSHIPS_MAX)
             cluster_fail(c, "more than %d ballots", LEADERSHIPS_MAX);
-        i = ++o->n_owners;
-        o->owners[i - 1] = (struct owner){.ballot = b, .host = h->index, .boot = h->boot};
+        w = &o->owners[o->n_owners++];
+        *w = (struct owner){.ballot = b, .host = h->index, .boot = h->boot};
     }
-    struct owner *w = &o->owners[i - 1];
     if (w->host != h->index || w->boot != h->boot)
         cluster_fail(c, "ballot %lu.%u is used by two lives: host %u boot %lu, host %u boot %lu (trap 1)", b.round,
                      b.id, w->host, w->boot, h->index, h->boot);
     if (leads && !w->led)
-        check_promises(c, b);
+        check_promises(c, w);
     w->led |= leads;
+    return w;
 }
 
 /* --- proposals and votes --- */
@@ -210,6 +231,46 @@ void observer_durable(struct host *h, const struct disk_record *r)
         choose(h->cluster, r->slot, p);
 }
 
+/* A proposer's own vote comes first: holes below its barrier get no-ops, messages stand above it. */
+static void check_barrier(struct host *h, const struct disk_record *r)
+{
+    struct cluster *c = h->cluster;
+    struct owner *w = observer_use_ballot(h, r->ballot, false);
+    const struct log_slot *s = observer_slot(c, r->slot);
+    bool adopted = false;
+    for (uint32_t i = 0; i < s->n_proposals; i++)
+        adopted |= s->proposals[i].body == r->body && ballot_compare(s->proposals[i].ballot, r->ballot) < 0;
+    if (r->body->bytes[0] == VALUE_BARRIER && r->slot > w->barrier)
+        w->barrier = r->slot;
+    if (r->body->bytes[0] == VALUE_MESSAGE && !adopted && (w->fresh == 0 || r->slot < w->fresh))
+        w->fresh = r->slot;
+    if (w->fresh != 0 && (w->barrier == 0 || w->fresh <= w->barrier))
+        cluster_fail(c,
+                     "host %u: a new message in slot %lu under ballot %lu.%u, whose barrier is not below it (trap 16)",
+                     h->index, w->fresh, r->ballot.round, r->ballot.id);
+    for (slot_t below = h->chosen + 1; r->slot == w->barrier && below < r->slot; below++) {
+        bool proposed = observer_is_chosen(c, below, NULL);
+        const struct log_slot *t = observer_slot(c, below);
+        for (uint32_t i = 0; t && i < t->n_proposals && !proposed; i++)
+            proposed = ballot_equal(t->proposals[i].ballot, r->ballot);
+        if (!proposed)
+            cluster_fail(c,
+                         "host %u: the barrier of ballot %lu.%u stands at slot %lu, and leaves slot %lu out (trap 16)",
+                         h->index, r->ballot.round, r->ballot.id, r->slot, below);
+    }
+}
+
+/* What it proposed of its own will not be chosen: it must not say any more that it leads. */
+static void overtake(struct host *h, const struct disk_record *r)
+{
+    const struct log_slot *s = observer_slot(h->cluster, r->slot);
+    for (uint32_t i = 0; s && i < s->n_proposals; i++) {
+        struct owner *w = observer_owner(h->cluster->observer, s->proposals[i].ballot);
+        if (w && w->host == h->index && w->boot == h->boot && s->proposals[i].body != r->body)
+            w->overtaken = true;
+    }
+}
+
 void observer_record(struct host *h, const struct disk_record *r)
 {
     struct cluster *c = h->cluster;
@@ -226,11 +287,14 @@ void observer_record(struct host *h, const struct disk_record *r)
                          r->slot, r->ballot.round, r->ballot.id, h->disk.promised.round, h->disk.promised.id);
         if (r->slot > 0)
             observer_propose(h, r->slot, r->ballot, r->body);
+        if (r->slot > 0 && r->ballot.id == h->id)
+            check_barrier(h, r);
         break;
     case RECORD_CHOSEN:
         cluster_trace(c, (int)h->index, "record     CHOSEN slot %lu", r->slot);
         if (r->slot > 0 && !observer_is_chosen(c, r->slot, r->body))
             cluster_fail(c, "host %u: records slot %lu as chosen, which it is not (trap 36)", h->index, r->slot);
+        overtake(h, r);
         break;
     case RECORD_COMMIT:
         cluster_trace(c, (int)h->index, "record     COMMIT slot %lu, %u notes", r->slot, r->n_notes);
@@ -242,6 +306,8 @@ void observer_record(struct host *h, const struct disk_record *r)
         }
         break;
     case RECORD_IDENTITY:
+        if (h->config_differs)
+            cluster_fail(c, "host %u: starts, though its bootstrap file differs (trap 32)", h->index);
         cluster_trace(c, (int)h->index, "record     IDENTITY status %d", (int)r->identity->status);
         break;
     }

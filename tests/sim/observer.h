@@ -55,11 +55,14 @@ slot_t observer_applied_until(const struct cluster *c);                     /* h
 const struct log_slot *observer_slot(const struct cluster *c, slot_t slot); /* NULL: nothing known */
 bool observer_is_chosen(const struct cluster *c, slot_t slot, const struct body *b); /* b NULL: whatever */
 uint64_t observer_leaderships(const struct cluster *c);                              /* different ballots that led */
+/* Hosts that confirmed to some leader at that time or later. */
+uint32_t observer_confirmed_since(const struct cluster *c, uint64_t usec);
 void text_view(const uint8_t *bytes, struct text_view *ret);
 
 /* For observer_*.c. */
 void observer_check_voter(struct host *h, const char *what);
-void observer_use_ballot(struct host *h, struct ballot b, bool leads);
+struct owner *observer_owner(struct observer *o, struct ballot b); /* NULL: nobody used it yet */
+struct owner *observer_use_ballot(struct host *h, struct ballot b, bool leads);
 struct proposal *observer_propose(struct host *h, slot_t slot, struct ballot b, const struct body *body);
 struct log_slot *observer_slot_at(struct cluster *c, slot_t slot);
 

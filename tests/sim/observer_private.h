@@ -12,6 +12,9 @@ struct owner {
     uint32_t host;
     uint64_t boot;
     bool led;
+    bool overtaken;        /* it recorded that another value was chosen than its own */
+    uint32_t promisers;    /* hosts that sent the last page of a promise                    */
+    slot_t barrier, fresh; /* its highest barrier, and its lowest message that no other ballot proposed; 0: none */
 };
 
 struct observer {
@@ -24,6 +27,7 @@ struct observer {
     struct hash128 cluster;
     struct owner owners[LEADERSHIPS_MAX];
     uint32_t n_owners;
+    uint64_t confirmed_usec[CLUSTER_HOSTS_MAX]; /* when each last sent CONFIRMED */
     uint64_t last_time_usec;
     struct model *model;
 };

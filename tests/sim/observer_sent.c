@@ -2,7 +2,7 @@
 #include "tests/sim/observer_private.h"
 #include "wire/datagram.h"
 
-enum { SUBMIT_HOPS_MOST = 2, VALUE_BYTES_MOST = 2 << 20 };
+enum { SUBMIT_HOPS_MOST = 2, VALUE_BYTES_MOST = 2 << 20, CHOSEN_BYTES_MOST = 64 << 10, CHOSEN_SLOTS_MOST = 512 };
 
 /* What a step made, while its values can still be looked at. */
 static void check_accept(struct host *h, const struct accept *a)
@@ -46,25 +46,53 @@ static void check_entries(struct host *h, const struct message *m)
         check_values(h, m->type, &m->body, 1);
 }
 
+/* A vote is for a ballot that is not below the promise as it was; the same step may promise more. */
+static void check_vote(struct host *h, struct ballot promised, const char *what, struct ballot b)
+{
+    if (ballot_compare(b, promised) < 0)
+        cluster_fail(h->cluster, "host %u: %s under %lu.%u, below its promise %lu.%u (traps 4, 28)", h->index, what,
+                     b.round, b.id, promised.round, promised.id);
+}
+
+/* Whoever catches up gets little at a time, so that new messages go on beside it. */
+static void check_chosen(struct host *h, const struct chosen *m)
+{
+    struct cluster *c = h->cluster;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        const struct entry *e = &m->entries[i];
+        if (e->slot > 0 && !observer_is_chosen(c, e->slot, cluster_body(c, e->value->bytes, e->value->size)))
+            cluster_fail(c, "host %u: sends slot %lu as chosen, which it is not (trap 36)", h->index, e->slot);
+        bytes += i > 0 ? e->value->size : 0;
+    }
+    if (bytes > CHOSEN_BYTES_MOST || m->n_entries > CHOSEN_SLOTS_MOST)
+        cluster_fail(c, "host %u: sends %u chosen slots with %lu bytes at once (trap 47)", h->index, m->n_entries,
+                     bytes);
+}
+
 void observer_made(struct host *h, struct ballot promised, replica_id_t to, const struct message *m)
 {
     struct cluster *c = h->cluster;
     if (to != REPLICA_ID_NONE && (to == h->id || !cluster_host_by_id(c, to)))
         cluster_fail(c, "host %u: message %d to %u", h->index, (int)m->type, to);
     check_entries(h, m);
-    if (m->type == MESSAGE_PROMISE && ballot_compare(m->promise.ballot, promised) < 0)
-        cluster_fail(c, "host %u: PROMISE %lu.%u below its own promise %lu.%u (trap 4)", h->index,
-                     m->promise.ballot.round, m->promise.ballot.id, promised.round, promised.id);
-    if (m->type == MESSAGE_CONFIRMED && ballot_compare(m->confirm.ballot, promised) < 0)
-        cluster_fail(c, "host %u: confirms %lu.%u below its promise %lu.%u (trap 28)", h->index,
-                     m->confirm.ballot.round, m->confirm.ballot.id, promised.round, promised.id);
+    if (m->type == MESSAGE_PROMISE)
+        check_vote(h, promised, "PROMISE", m->promise.ballot);
+    if (m->type == MESSAGE_ACCEPTED)
+        check_vote(h, promised, "ACCEPTED", m->accepted.ballot);
+    if (m->type == MESSAGE_CONFIRMED)
+        check_vote(h, promised, "CONFIRMED", m->confirm.ballot);
+    if (m->type == MESSAGE_CHOSEN)
+        check_chosen(h, &m->chosen);
+    if (m->type == MESSAGE_ACCEPT || (m->type == MESSAGE_HEARTBEAT && m->heartbeat.leading)) {
+        struct ballot b = m->type == MESSAGE_ACCEPT ? m->accept.ballot : m->heartbeat.ballot;
+        const struct owner *w = observer_owner(c->observer, b);
+        if (w && w->overtaken)
+            cluster_fail(c, "host %u leads on under %lu.%u, but learned another value than its own (trap 14)", h->index,
+                         b.round, b.id);
+    }
     if (m->type == MESSAGE_ACCEPT)
         check_accept(h, &m->accept);
-    for (uint32_t i = 0; m->type == MESSAGE_CHOSEN && i < m->chosen.n_entries; i++) {
-        const struct entry *e = &m->chosen.entries[i];
-        if (e->slot > 0 && !observer_is_chosen(c, e->slot, cluster_body(c, e->value->bytes, e->value->size)))
-            cluster_fail(c, "host %u: sends slot %lu as chosen, which it is not (trap 36)", h->index, e->slot);
-    }
     for (uint32_t i = 0; m->type == MESSAGE_SUBMIT && i < m->submit.n_entries; i++) {
         if (m->submit.entries[i].hops > SUBMIT_HOPS_MOST)
             cluster_fail(c, "host %u: a SUBMIT travels %u hops", h->index, m->submit.entries[i].hops);
@@ -74,7 +102,10 @@ void observer_made(struct host *h, struct ballot promised, replica_id_t to, cons
 static void check_promise(struct host *h, const struct promise *p)
 {
     struct cluster *c = h->cluster;
+    struct owner *w = observer_owner(c->observer, p->ballot);
     observer_check_voter(h, "PROMISE");
+    if (p->last && w)
+        w->promisers |= UINT32_C(1) << h->index;
     if (ballot_compare(h->disk.promised_durable, p->ballot) < 0)
         cluster_fail(c, "host %u: PROMISE %lu.%u left before it was durable (trap 2)", h->index, p->ballot.round,
                      p->ballot.id);
@@ -130,6 +161,18 @@ static void check_heartbeat(struct host *h, const struct heartbeat *b)
     observer_chain(h, b->commit, &b->chain);
     if (b->leading)
         observer_use_ballot(h, b->ballot, true);
+    if (ballot_compare(h->disk.promised_durable, b->ballot) < 0)
+        cluster_fail(h->cluster, "host %u: a heartbeat shows its bid %lu.%u before it was durable (trap 1)", h->index,
+                     b->ballot.round, b->ballot.id);
+}
+
+/* What it says of a first start is on its disk. */
+static void check_state(struct host *h, const struct state *s)
+{
+    const struct identity *i = &h->disk.identity;
+    if (s->status != IDENTITY_EMPTY && (s->status > i->status || !hash_equal(&s->cluster, &i->cluster)))
+        cluster_fail(h->cluster, "host %u: STATE says status %d, its disk says %d (trap 2)", h->index, (int)s->status,
+                     (int)i->status);
 }
 
 static void check_message(struct host *h, const struct message *m)
@@ -148,10 +191,13 @@ static void check_message(struct host *h, const struct message *m)
         check_promise(h, &m->promise);
     if (m->type == MESSAGE_ACCEPTED)
         check_accepted(h, &m->accepted);
+    if (m->type == MESSAGE_STATE)
+        check_state(h, &m->state);
     if (m->type == MESSAGE_HEARTBEAT)
         check_heartbeat(h, &m->heartbeat);
     if (m->type == MESSAGE_CONFIRMED) {
         observer_check_voter(h, "CONFIRMED");
+        h->cluster->observer->confirmed_usec[h->index] = h->cluster->now_usec;
         if (ballot_compare(h->disk.promised_durable, m->confirm.ballot) < 0)
             cluster_fail(h->cluster, "host %u: CONFIRMED %lu.%u left before it was durable", h->index,
                          m->confirm.ballot.round, m->confirm.ballot.id);

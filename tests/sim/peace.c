@@ -12,6 +12,9 @@ enum { CORE_LIMIT_S = 30, PEACE_LIMIT_S = 60 };
 
 static void heal_host(struct cluster *c, struct host *h)
 {
+    if (h->config_differs)
+        host_kill(h); /* it reads the right one when it starts */
+    h->config_differs = false;
     h->stalled_until_usec = 0; /* a pause ends by itself, and what waits for its end with it */
     h->sync_min_usec = 100;
     h->sync_max_usec = 2 * MSEC;
@@ -169,6 +172,28 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
     return usec;
 }
 
+/* Rivals that hear each other through a third only may bid at once; but they do not depose each other for ever. */
+static void check_chained(struct cluster *c)
+{
+    uint32_t hub = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
+    network_heal(c);
+    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+        for (uint32_t j = 0; j < c->options.n_hosts; j++)
+            c->network.cut[i][j] = i != hub && j != hub;
+    }
+    for (int again = 0; again < 4; again++) {
+        for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+            host_kill(&c->hosts[i]);
+            host_start(&c->hosts[i]);
+        }
+        cluster_run(c, 30 * c->options.heartbeat_usec);
+        uint64_t before = observer_leaderships(c);
+        cluster_run(c, 60 * c->options.heartbeat_usec);
+        if (observer_leaderships(c) > before + 2)
+            cluster_fail(c, "the leader changed %lu times in a chain (trap 13)", observer_leaderships(c) - before);
+    }
+}
+
 /* In calm nobody deposes the leader, not even a replica that comes back (traps 13, 27). */
 static void check_calm(struct cluster *c)
 {
@@ -263,15 +288,25 @@ struct scenario_result scenario_run(const struct scenario *s)
     struct trouble trouble = {.scenario = s};
     struct scenario_result r = {0};
     clients_start(c, &s->clients);
+    if (s->differs) {
+        struct host *h = &c->hosts[cluster_random(c, 0, c->options.n_hosts - 1)];
+        host_kill(h);
+        h->config_differs = true;
+        host_start(h);
+    }
     trouble_begin(c, &trouble);
     cluster_run(c, s->duration_usec);
     trouble.over = true;
+    if (s->chained)
+        check_chained(c);
     clients_stop(c);
     if (s->core_first)
         r.core_usec = make_core_work(c, s->hung_leader);
     cluster_trace(c, -1, "peace      for all");
     cluster_heal(c);
-    r.heal_usec = cluster_demand_rest(c);
+    if (s->rest_usec > 0)
+        r.heal_usec = cluster_settle(c, s->rest_usec);
+    r.heal_usec += cluster_demand_rest(c);
     r.steps = c->steps;
     r.trace_hash = c->trace_hash;
     r.leaderships = observer_leaderships(c);

@@ -72,34 +72,102 @@ struct scenario scenario_draw(uint64_t seed)
     return s;
 }
 
+/* What random schedules meet too seldom, each with the trouble that it is about and no other. */
+static void direct_hung_leader(struct scenario *s)
+{
+    s->kinds = 1U << FAULT_SKIP | 1U << FAULT_SLOW;
+    s->core_first = s->hung_leader = true;
+}
+
+/* Positions all the time, while confirmations are late and leaders fall. */
+static void direct_late_reads(struct scenario *s)
+{
+    s->kinds = 1U << FAULT_ISOLATE | 1U << FAULT_PAUSE | 1U << FAULT_CUT_ONE_WAY | 1U << FAULT_CLOG;
+    s->clients.position_permille = 300;
+    s->clients.n_clients = 4;
+    s->clients.pause_max_usec = 20 * MSEC;
+    s->fault_max_usec = 100 * MSEC;
+    s->duration_usec = 3 * SECOND;
+}
+
+/* Bids upon bids over one prefix, while answers are late. */
+static void direct_late_promises(struct scenario *s)
+{
+    s->cluster.n_hosts = 5;
+    s->kinds = 1U << FAULT_ISOLATE | 1U << FAULT_PARTITION | 1U << FAULT_CUT_ONE_WAY | 1U << FAULT_TRANSFER |
+               1U << FAULT_CLOG | 1U << FAULT_WEATHER | 1U << FAULT_BRIDGE;
+    s->clients.n_clients = 1;
+    s->clients.pause_max_usec = 500 * MSEC;
+    s->cluster.heartbeat_usec = 10 * MSEC;
+    s->fault_max_usec = 40 * MSEC;
+    s->loss_max_permille = 300;
+    s->duration_usec = 4 * SECOND;
+}
+
+/* Rivals that cannot hear each other bid at once. */
+static void direct_chained(struct scenario *s)
+{
+    s->kinds = 1U << FAULT_BRIDGE | 1U << FAULT_TRANSFER;
+    s->chained = true;
+    s->cluster.heartbeat_usec = 10 * MSEC;
+    s->core_first = false;
+    s->clients.n_clients = 4;
+    s->clients.operations_max = 4000;
+    s->clients.pause_max_usec = 20 * MSEC;
+    s->duration_usec = 1 * SECOND;
+}
+
+/* Skipped slots alone: holes are filled long before a leader gives way because its commit stands still. */
+static void direct_skips(struct scenario *s)
+{
+    s->kinds = 1U << FAULT_SKIP;
+    s->rest_usec = 1500 * MSEC;
+    s->core_first = false;
+    s->duration_usec = 1 * SECOND;
+}
+
+/* Two leaders at once, each with a part of the others; what was chosen under one reaches the other's part. */
+static void direct_line(struct scenario *s)
+{
+    s->cluster.n_hosts = 5;
+    s->kinds = 1U << FAULT_BRIDGE | 1U << FAULT_SKIP;
+    s->lines = true;
+    s->clients.n_clients = 5;
+    s->clients.operations_max = 2000;
+    s->clients.pause_max_usec = 20 * MSEC;
+    s->fault_max_usec = 100 * MSEC;
+    s->duration_usec = 8 * SECOND;
+}
+
+static void direct_first_start(struct scenario *s)
+{
+    s->cluster.blank = s->differs = true;
+    s->kinds = 1U << FAULT_CRASH | 1U << FAULT_KILL | 1U << FAULT_STALL | 1U << FAULT_ISOLATE | 1U << FAULT_CUT_ONE_WAY;
+    s->fault_max_usec = 200 * MSEC;
+    s->core_first = false;
+    s->duration_usec = 2 * SECOND;
+}
+
 bool scenario_direct(struct scenario *s, const char *name)
 {
+    static const struct {
+        const char *name;
+        void (*direct)(struct scenario *s);
+    } all[] = {
+        {"chained", direct_chained},
+        {"first-start", direct_first_start},
+        {"hung-leader", direct_hung_leader},
+        {"late-promises", direct_late_promises},
+        {"late-reads", direct_late_reads},
+        {"line", direct_line},
+        {"skips", direct_skips},
+    };
     s->cluster.n_hosts = 3;
     s->cluster.blank = false;
-    if (strcmp(name, "hung-leader") == 0) {
-        s->kinds = 1U << FAULT_SKIP | 1U << FAULT_SLOW;
-        s->core_first = s->hung_leader = true;
-        return true;
-    }
-    if (strcmp(name, "late-reads") == 0) { /* positions all the time, while confirmations are late and leaders fall */
-        s->kinds = 1U << FAULT_ISOLATE | 1U << FAULT_PAUSE | 1U << FAULT_CUT_ONE_WAY | 1U << FAULT_CLOG;
-        s->clients.position_permille = 300;
-        s->clients.n_clients = 4;
-        s->clients.pause_max_usec = 20 * MSEC;
-        s->fault_max_usec = 100 * MSEC;
-        s->duration_usec = 3 * SECOND;
-        return true;
-    }
-    if (strcmp(name, "late-promises") == 0) { /* bids upon bids over one prefix, while answers are late */
-        s->cluster.n_hosts = 5;
-        s->kinds = 1U << FAULT_ISOLATE | 1U << FAULT_PARTITION | 1U << FAULT_CUT_ONE_WAY | 1U << FAULT_TRANSFER |
-                   1U << FAULT_CLOG | 1U << FAULT_WEATHER | 1U << FAULT_BRIDGE;
-        s->clients.n_clients = 1;
-        s->clients.pause_max_usec = 500 * MSEC;
-        s->cluster.heartbeat_usec = 10 * MSEC;
-        s->fault_max_usec = 40 * MSEC;
-        s->loss_max_permille = 300;
-        s->duration_usec = 4 * SECOND;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (strcmp(name, all[i].name) != 0)
+            continue;
+        all[i].direct(s);
         return true;
     }
     return false;

@@ -21,6 +21,7 @@ static int step(struct vfs_memory *m, unsigned kind)
     }
     if (m->fail_in == 0 || !(kind & m->fail_kinds) || --m->fail_in > 0)
         return 0;
+    m->has_failed = true;
     m->is_dead = m->fail_goes_on;
     m->tally.n_failed += !m->fail_goes_on;
     return m->fail_error;
@@ -46,12 +47,18 @@ void vfs_memory_fail_at(struct vfs_memory *m, unsigned kinds, uint64_t n, int er
     m->fail_in = n;
     m->fail_error = error;
     m->fail_goes_on = goes_on;
+    m->has_failed = false;
 }
 
 void vfs_memory_heal(struct vfs_memory *m)
 {
     m->fail_in = 0;
-    m->is_dead = false;
+    m->has_failed = m->is_dead = false;
+}
+
+bool vfs_memory_has_failed(const struct vfs_memory *m)
+{
+    return m->has_failed;
 }
 
 void vfs_memory_set_budget(struct vfs_memory *m, uint64_t bytes)

@@ -70,6 +70,8 @@ void vfs_memory_count_from_zero(struct vfs_memory *m);
  * whatever later syncs say. */
 void vfs_memory_fail_at(struct vfs_memory *m, unsigned kinds, uint64_t n, int error, bool goes_on);
 void vfs_memory_heal(struct vfs_memory *m);
+/* Whether the one that was asked for has come, since it was asked for and up to vfs_memory_heal(). */
+bool vfs_memory_has_failed(const struct vfs_memory *m);
 
 /* Bytes of all files together from which on growing answers -ENOSPC; UINT64_MAX: none. */
 void vfs_memory_set_budget(struct vfs_memory *m, uint64_t bytes);

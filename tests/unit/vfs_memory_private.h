@@ -45,7 +45,7 @@ struct vfs_memory {
     unsigned fail_kinds;
     uint64_t fail_in;
     int fail_error;
-    bool fail_goes_on, is_dead;
+    bool fail_goes_on, has_failed, is_dead;
     uint64_t budget;
     bool budget_is_hidden;
     struct vfs_memory_tally tally;
