@@ -238,7 +238,8 @@ static int open_journal(struct driver *d, const struct identity *own)
                                 .user = d,
                                 .segment_bytes = d->options.segment_bytes != 0 ? d->options.segment_bytes
                                                                                : JOURNAL_SEGMENT_BYTES_DEFAULT};
-    enum journal_result r = journal_open(&o, own, restore, on_progress, d, &d->journal, error);
+    const struct journal_replay replay = {.each = restore, .progress = on_progress, .user = d};
+    enum journal_result r = journal_open(&o, own, &replay, &d->journal, error);
     if (r != JOURNAL_OK)
         return refuse_state(d, r, error);
     struct journal_stats s;

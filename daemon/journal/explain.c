@@ -34,6 +34,6 @@ enum journal_result explain_version(char *ret_error, const char *name, uint32_t 
 {
     return explain(
         ret_error, JOURNAL_REFUSED,
-        "%s: written in format version %u, and this release knows version %d only. Use the release that wrote it", name,
+        "%s: written in format version %u, and this release knows up to version %d. Use the release that wrote it", name,
         version, JOURNAL_VERSION);
 }

@@ -30,7 +30,8 @@ enum file_check prologue_check(const char *magic, const uint8_t *bytes, uint32_t
     if (memcmp(bytes, magic, MAGIC_BYTES) != 0 || get_u32(bytes + 12) != crc32c(0, bytes, 12))
         return FILE_DAMAGED;
     *ret_version = get_u32(bytes + 8);
-    return *ret_version == JOURNAL_VERSION ? FILE_WHOLE : FILE_VERSION_UNKNOWN;
+    return *ret_version >= JOURNAL_VERSION_OLDEST && *ret_version <= JOURNAL_VERSION ? FILE_WHOLE
+                                                                                     : FILE_VERSION_UNKNOWN;
 }
 
 void segment_header_encode(const struct segment_header *h, uint8_t *ret)

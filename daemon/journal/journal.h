@@ -1,24 +1,32 @@
-/* The durable log of one replica: segments of checksummed batches, one writer, one sync a group of them.
+/* The durable log of one replica: segments of checksummed batches, one writer, one sync a group of them; and the newest
+ * checkpoint, which lets old segments go.
  *
- * Files in the state directory: "superblock.0" and "superblock.1" (the identity, both written at every change,
- * checksummed and numbered; the newer whole one counts), "segment-%016x" (numbered from 1; the first is made with the
- * first record), "reserve" (the next segment, allocated ahead), "lock". Every file opens with a magic, a format
+ * Files in the state directory: "superblock.0" and "superblock.1" (the identity and what was trimmed, both written at
+ * every change, checksummed and numbered; the newer whole one counts), "segment-%016x" (numbered from 1; the first is
+ * made with the first record), "reserve" (the next segment, allocated ahead), "checkpoint" (the core's state at a slot,
+ * opaque here), "checkpoint.new" (the next one, until it is whole), "lock". Every file opens with a magic, a format
  * version, cluster id, replica id and life; a batch's header names segment, batch number, offset, size, the batch
  * number that was durable when it was written, and a CRC-32C of it all. Every segment opens with the highest promise of
- * those before. format.h has the bytes.
+ * those before. A full segment ends with a footer: which slots it holds, and where. format.h, footer.h and
+ * checkpoint.h have the bytes.
  *
  * Order: what is appended in one or more journal_append() calls becomes one or more batches in that order; a batch is
  * durable only after all before it. Failure: any failed write or sync is final: the journal answers nothing more as
  * durable, and the host exits (status 74). A full disk is no failure: the next segment is allocated ahead, and while it
  * cannot be, journal_has_space() says so early enough that everything already handed over, and JOURNAL_HEADROOM_BYTES
- * more, still fits. What is handed over beyond that waits in memory, not durable, until there is room.
+ * more, still fits. What is handed over beyond that waits in memory, not durable, until there is room. A checkpoint for
+ * which there is no room is given up, and the old one stays.
  *
- * Recovery reads every batch in order. Torn or rotten (etcd's and TigerBeetle's rules, sharpened): a bad batch is a
- * torn tail only if it is in the last segment, nothing tells that it was durable (a later batch, the segment's header,
- * the superblock), and a part of it was not written (one of its sectors still holds the zeros of the allocated file, or
- * its last byte does). Then it and what follows are cut. Anything else is rot: refused with file and offset, never cut.
- * After reading, the last segment is rewritten into a new file, synced and renamed into place before anything is
- * answered, since the page cache may show bytes that the disk lacks after a failed sync of the last run. */
+ * Recovery takes the checkpoint, then reads every batch in order from the oldest segment on that holds anything above
+ * the checkpoint's slot; of the segments before, it reads the footers. A footer is derived: where it is damaged or
+ * missing, the segment is read instead, and the footer made again. Torn or rotten (etcd's and TigerBeetle's rules,
+ * sharpened): a bad batch is a torn tail only if it is in the last segment, nothing tells that it was durable (a later
+ * batch, the segment's header, the superblock), and a part of it was not written (one of its sectors still holds the
+ * zeros of the allocated file, or its last byte does). Then it and what follows are cut. Anything else is rot: refused
+ * with file and offset, never cut. A checkpoint that rots is made up for by the segments while all from the first slot
+ * on are there; else it is refused, too. After reading, the last segment is rewritten into a new file, synced and
+ * renamed into place before anything is answered, since the page cache may show bytes that the disk lacks after a
+ * failed sync of the last run. */
 #ifndef JOURNAL_JOURNAL_H
 #define JOURNAL_JOURNAL_H
 
@@ -30,7 +38,8 @@
 #include "paxos/record.h"
 
 enum {
-    JOURNAL_VERSION = 1,
+    JOURNAL_VERSION = 2,
+    JOURNAL_VERSION_OLDEST = 1, /* without footers, checkpoints and trimming; still read */
     JOURNAL_SEGMENT_BYTES_DEFAULT = 16 << 20,
     JOURNAL_SEGMENT_BYTES_MIN = 64 << 10, /* the simulator draws it small */
     JOURNAL_SEGMENT_BYTES_MOST = 1 << 30,
@@ -43,7 +52,8 @@ struct journal;
 struct journal_options {
     const struct vfs *vfs;
     uint64_t segment_bytes;
-    /* Called by whoever runs journal_write(), after each durable group or a final failure (error < 0). */
+    /* Called by whoever runs journal_write(), after each durable group, each step of a checkpoint or a trim, or a final
+     * failure (error < 0). */
     void (*written)(void *user, int error);
     void *user;
 };
@@ -59,28 +69,39 @@ enum journal_result {
  * `ret_error` (JOURNAL_ERROR_MAX + 1 bytes) says what, where and what to do. */
 enum journal_result journal_read_identity(const struct vfs *vfs, struct identity *ret, char *ret_error);
 
-/* Opens, or makes, the journal of `identity` (as journal_read_identity answered it, or a fresh EMPTY one, which this
- * writes first), calls `each` for every record in order and does the rewrite. A record and its value bytes are
- * borrowed: `each` gets the value's canonical bytes in `bytes` and sets record->value itself if it wants one; it
- * answers false for a record that cannot follow (JOURNAL_REFUSED). `progress` (or NULL) is called now and then while
- * replaying. */
+/* A record and its value bytes are borrowed: it gets the value's canonical bytes in `bytes` and sets record->value
+ * itself if it wants one; it answers false for a record that cannot follow (JOURNAL_REFUSED). */
 typedef bool (*journal_each)(void *user, struct record *record, const uint8_t *bytes, uint32_t size);
-enum journal_result journal_open(const struct journal_options *o, const struct identity *identity, journal_each each,
-                                 void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
-                                 struct journal **ret, char *ret_error);
+
+/* Who takes what stands on the disk, in this order. */
+struct journal_replay {
+    /* The newest checkpoint's bytes, in consecutive parts, checked as a whole before the first one; then once with NULL
+     * and 0: that was all. Not called where there is none. False: they make no sense (JOURNAL_REFUSED). */
+    bool (*checkpoint)(void *user, slot_t slot, const uint8_t *bytes, size_t size);
+    /* Every record from the replay's start on, which is at or before the first one of a slot above the checkpoint's:
+     * those of slots at or below it come too, and count for nothing but the ballots they promise. */
+    journal_each each;
+    void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all); /* now and then; or NULL */
+    void *user;
+};
+
+/* Opens, or makes, the journal of `identity` (as journal_read_identity answered it, or a fresh EMPTY one, which this
+ * writes first), hands out checkpoint and records, and does the rewrite. */
+enum journal_result journal_open(const struct journal_options *o, const struct identity *identity,
+                                 const struct journal_replay *replay, struct journal **ret, char *ret_error);
 void journal_close(struct journal *j);
 
 /* Copies the records into the batch that is being gathered; `seq` is the last one's, counted by the core. Never blocks
  * and never fails: the caller stops before space runs out (journal_has_space), and bounds what is in flight. */
 void journal_append(struct journal *j, const struct record *records, size_t n, uint64_t seq);
 
-/* Writes and syncs what was gathered; then, after `written`, allocates a slice of the next segment where that is not
- * ready. The caller's thread does the work. 0: durable; or a negative errno, final: every later call answers it again
- * and leaves the disk alone. The daemon runs it on the journal's thread (journal_thread_*), the simulator where it
- * likes.
+/* Writes and syncs what was gathered; then, after `written`, does one piece of what can wait: a slice of the next
+ * segment where that is not ready, a footer, a part of a checkpoint, a few files to trim. The caller's thread does the
+ * work. 0: durable; or a negative errno, final: every later call answers it again and leaves the disk alone. The daemon
+ * runs it on the journal's thread (journal_thread_*), the simulator where it likes.
  *
- * Pending: there is something to write or to allocate. On a full disk nothing is, although journal_has_space() is
- * false: then a call about once a second tries again. */
+ * Pending: there is something to write, or to do that can wait. On a full disk nothing is, although journal_has_space()
+ * is false: then a call about once a second tries again. */
 int journal_write(struct journal *j);
 bool journal_is_pending(struct journal *j);
 
@@ -89,13 +110,73 @@ uint64_t journal_durable_seq(struct journal *j);
 bool journal_has_space(struct journal *j);
 
 /* Reads the chosen values of slots from `from` on, in order, at most `n_max` and about bytes_max, and calls `each` with
- * the record as in journal_open (type CHOSEN, .slot; plus the slot's note, if any, as .notes/.n_notes of 0 or 1). Slots
- * must be <= the last COMMIT that was appended. Reads what was handed over too, durable or not. Answers the number of
- * slots read, or a negative errno; -EBADMSG where a batch does not match its checksum (rot: nothing of it is handed
- * out). */
+ * the record as in journal_replay (type CHOSEN, .slot; plus the slot's note, if any, as .notes/.n_notes of 0 or 1).
+ * Slots must be <= the last COMMIT that was appended, and >= journal_first_kept(): -ERANGE below. Reads what was handed
+ * over too, durable or not. Answers the number of slots read, or a negative errno; -EBADMSG where a batch does not
+ * match its checksum (rot: nothing of it is handed out). Memory is bounded, whatever is kept. */
 int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
                  void *user);
+/* The lowest slot that can be read; 0: all can. Never decreases, also over restarts. */
 slot_t journal_first_kept(struct journal *j);
+
+/* --- checkpoints: the core's state after applying `slot`, and all before ---
+ *
+ * One at a time: begin, append until all is taken, finish; each call only hands over, and journal_write() does the
+ * work, a part of JOURNAL_CHECKPOINT_PART_BYTES at most between two groups. `written` tells that it went on: room to
+ * append, or done. Until the new one is durable as a whole the old one stays, whatever happens. All from the loop's
+ * thread. */
+
+enum {
+    JOURNAL_CHECKPOINT_PART_BYTES = 256 << 10,
+};
+
+enum journal_checkpoint_origin {
+    CHECKPOINT_OWN,     /* of what this replica applied: every record up to the slot was appended before begin()    */
+    CHECKPOINT_FETCHED, /* from a peer, to go on from: what is here at or below its slot becomes obsolete with it;
+                         * promises, and what was accepted above it, stay                                            */
+};
+
+enum journal_checkpoint_state {
+    CHECKPOINT_IDLE,    /* begin() may be called. After finish(): it is durable (journal_checkpoint_newest tells)     */
+    CHECKPOINT_WRITING, /* from begin() until it is durable, or until cancel() was carried out                       */
+    CHECKPOINT_FAILED,  /* no room on the disk: cancel(), and try again later                                        */
+};
+
+struct journal_checkpoint {
+    slot_t slot;
+    uint64_t size; /* of the bytes that were appended */
+};
+
+/* The newest durable one. False: there is none. */
+bool journal_checkpoint_newest(struct journal *j, struct journal_checkpoint *ret);
+enum journal_checkpoint_state journal_checkpoint_state(struct journal *j);
+
+/* 0; -EBUSY while the state is not IDLE; -EINVAL for a slot that is not above the newest one's; -ENOMEM. */
+int journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkpoint_origin origin);
+/* Copies what there is room for, and answers how much that was: 0 and more; after `written` there is room again.
+ * -ENOSPC once the state is FAILED. */
+int64_t journal_checkpoint_append(struct journal *j, const void *bytes, size_t size);
+/* No more comes. It becomes the newest as soon as it is durable, and so are, where it is OWN, all records that were
+ * appended before begin(). Where it is FETCHED, journal_first_kept() is then its slot + 1, and so is at least the slot
+ * up to which journal_read() goes. */
+void journal_checkpoint_finish(struct journal *j);
+/* Gives the one that is being written up, in whatever state; nothing where there is none. */
+void journal_checkpoint_cancel(struct journal *j);
+
+/* Bytes of the newest checkpoint, for a peer: up to `size` from `offset` on; 0 at its end. -ESTALE where `slot` is not
+ * the newest one's, unless the call before this was for the same slot: then the old file is still held. -EBADMSG: rot.
+ */
+int64_t journal_checkpoint_read(struct journal *j, slot_t slot, uint64_t offset, void *buffer, size_t size);
+
+/* --- trimming --- */
+
+/* Lets segments go, oldest first, all of whose slots are below first_kept and at or below the newest checkpoint's; the
+ * open segment always stays. Carried out by journal_write(); what is asked for holds on, also for segments that fill
+ * later, until a higher one is. journal_first_kept() follows: it may stay below what was asked for, never above it. */
+void journal_trim(struct journal *j, slot_t first_kept);
+/* What to ask for so that the segments take about `bytes`: the lowest slot of which every record is in the newest ones
+ * that take so much together. At least journal_first_kept(). */
+slot_t journal_trim_slot(struct journal *j, uint64_t bytes);
 
 struct journal_stats {
     uint64_t bytes; /* of all files */
@@ -104,6 +185,9 @@ struct journal_stats {
     uint64_t batches, records, syncs, bytes_written;      /* since this start */
     uint64_t sync_p50_usec, sync_p99_usec, sync_max_usec; /* of the last 1024 syncs; 0: none yet */
     uint64_t torn_bytes;                                  /* cut at the last start */
+    uint64_t segments_replayed;                           /* read whole at the last start */
+    uint64_t segments_trimmed;                            /* since this start */
+    bool checkpoint_ignored; /* the checkpoint was damaged, and the whole log replayed in its place */
 };
 void journal_stats(struct journal *j, struct journal_stats *ret);
 

@@ -82,7 +82,7 @@ static int file_bytes(struct journal *j, uint64_t number, uint64_t *sum)
     return size < 0 ? (int)size : 0;
 }
 
-static enum journal_result replay(struct scan *s, const struct numbers *all)
+static enum journal_result replay_all(struct scan *s, const struct numbers *all)
 {
     struct journal *j = s->journal;
     enum journal_result result = JOURNAL_OK;
@@ -103,14 +103,12 @@ static enum journal_result replay(struct scan *s, const struct numbers *all)
     j->left_bytes = j->segment.size - j->segment.offset;
     j->batch = s->batch;
     j->durable_batch = s->batch;
-    if (s->progress != NULL)
-        s->progress(s->user, s->bytes_all, s->bytes_all);
+    if (s->replay->progress != NULL)
+        s->replay->progress(s->replay->user, s->bytes_all, s->bytes_all);
     return JOURNAL_OK;
 }
 
-enum journal_result recovery_run(struct journal *j, journal_each each,
-                                 void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
-                                 char *ret_error)
+enum journal_result recovery_run(struct journal *j, const struct journal_replay *replay, char *ret_error)
 {
     struct numbers all = {.items = NULL};
     struct scan *s = calloc(1, sizeof *s);
@@ -118,16 +116,11 @@ enum journal_result recovery_run(struct journal *j, journal_each each,
 
     if (s == NULL)
         return explain_errno(ret_error, -ENOMEM, "read", "state directory");
-    *s = (struct scan){.journal = j,
-                       .each = each,
-                       .progress = progress,
-                       .user = user,
-                       .error = ret_error,
-                       .durable = j->superblock.durable};
+    *s = (struct scan){.journal = j, .replay = replay, .error = ret_error, .durable = j->superblock.durable};
     j->segment.number = j->superblock.first_segment - 1;
     result = list_segments(j, &all, ret_error);
     if (result == JOURNAL_OK)
-        result = replay(s, &all);
+        result = replay_all(s, &all);
     scan_done(s);
     free(s);
     free(all.items);
@@ -175,8 +168,7 @@ static enum journal_result prepare_space(struct journal *j, char *ret_error)
     return JOURNAL_OK;
 }
 
-static enum journal_result fill(struct journal *j, const struct identity *identity, journal_each each,
-                                void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
+static enum journal_result fill(struct journal *j, const struct identity *identity, const struct journal_replay *replay,
                                 char *ret_error)
 {
     bool is_fresh;
@@ -189,7 +181,7 @@ static enum journal_result fill(struct journal *j, const struct identity *identi
         j->superblock = (struct superblock){.identity = *identity, .first_segment = 1};
     result = is_fresh ? JOURNAL_OK : check_identity(j, identity, ret_error);
     if (result == JOURNAL_OK)
-        result = recovery_run(j, each, progress, user, ret_error);
+        result = recovery_run(j, replay, ret_error);
     if (result == JOURNAL_OK)
         result = identity_rewrite(j, ret_error);
     if (result == JOURNAL_OK)
@@ -225,16 +217,15 @@ static struct journal *allocate(const struct journal_options *o)
     return j;
 }
 
-enum journal_result journal_open(const struct journal_options *o, const struct identity *identity, journal_each each,
-                                 void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
-                                 struct journal **ret, char *ret_error)
+enum journal_result journal_open(const struct journal_options *o, const struct identity *identity,
+                                 const struct journal_replay *replay, struct journal **ret, char *ret_error)
 {
     struct journal *j = allocate(o);
     enum journal_result result;
 
     if (j == NULL)
         return explain_errno(ret_error, -ENOMEM, "open", "journal");
-    result = fill(j, identity, each, progress, user, ret_error);
+    result = fill(j, identity, replay, ret_error);
     if (result != JOURNAL_OK) {
         journal_close(j);
         return result;

@@ -8,8 +8,6 @@
 
 /* Fills j->index, ->segment, ->batch, ->durable_batch, ->promised, ->commit_until. j->superblock was read; nothing on
  * disk is changed unless all of it was found good. */
-enum journal_result recovery_run(struct journal *j, journal_each each,
-                                 void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all), void *user,
-                                 char *ret_error);
+enum journal_result recovery_run(struct journal *j, const struct journal_replay *replay, char *ret_error);
 
 #endif

@@ -44,8 +44,8 @@ enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, con
             return fail_read(s, -EIO);
         s->window_offset = offset;
         s->window_size = (size_t)n;
-        if (s->progress != NULL)
-            s->progress(s->user, s->bytes_done + offset, s->bytes_all);
+        if (s->replay->progress != NULL)
+            s->replay->progress(s->replay->user, s->bytes_done + offset, s->bytes_all);
     }
     *ret = s->window + (offset - s->window_offset);
     return JOURNAL_OK;
@@ -159,7 +159,7 @@ static enum journal_result replay_batch(struct scan *s, const uint8_t *batch, co
             extent.commit_until = v.record.slot + 1;
         if (ballot_compare(v.record.ballot, j->promised) > 0)
             j->promised = v.record.ballot;
-        if (!s->each(s->user, &v.record, v.value, v.value_size))
+        if (!s->replay->each(s->replay->user, &v.record, v.value, v.value_size))
             return refuse(s, h->offset, "a record in it cannot follow those before it");
         n++;
     }

@@ -8,9 +8,7 @@
 
 struct scan {
     struct journal *journal; /* whose index, promise and commit are filled */
-    journal_each each;
-    void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all);
-    void *user;
+    const struct journal_replay *replay;
     char *error;
 
     /* Over all segments. */

@@ -155,7 +155,7 @@ static enum journal_result open_journal(struct vfs_memory *disk, struct run *run
         return r;
     if (i.status == 0)
         i = own;
-    return journal_open(&o, &i, each, NULL, run, ret, error);
+    return journal_open(&o, &i, &(struct journal_replay){.each = each, .user = run}, ret, error);
 }
 
 static void make_valid(void)

@@ -321,7 +321,7 @@ void disk_check(struct host *h)
         .vfs = vfs_memory_vfs(m), .written = not_told, .segment_bytes = h->cluster->options.segment_bytes};
     enum journal_result r = journal_read_identity(o.vfs, &identity, error);
     if (r == JOURNAL_OK && identity.status != 0)
-        r = journal_open(&o, &identity, check_record, NULL, &k, &j, error);
+        r = journal_open(&o, &identity, &(struct journal_replay){.each = check_record, .user = &k}, &j, error);
     if (r != JOURNAL_OK)
         cluster_fail(h->cluster, "host %u: a power cut now would leave a journal that is refused: %s", h->index, error);
     if (identity.status != 0) {
@@ -445,7 +445,7 @@ void disk_format(struct host *h, const struct identity *identity)
         return;
     struct journal_options o = {
         .vfs = vfs_memory_vfs(d->memory), .written = not_told, .segment_bytes = h->cluster->options.segment_bytes};
-    if (journal_open(&o, identity, NULL, NULL, NULL, &j, error) != JOURNAL_OK)
+    if (journal_open(&o, identity, &(struct journal_replay){.each = NULL}, &j, error) != JOURNAL_OK)
         cluster_fail(h->cluster, "host %u: %s", h->index, error);
     journal_close(j);
 }

@@ -135,7 +135,7 @@ enum journal_result journal_fixture_open(struct fixture *f)
     if (r == JOURNAL_OK && identity->status == 0)
         *identity = f->identity;
     if (r == JOURNAL_OK)
-        r = journal_open(&o, identity, replay, NULL, f, &f->journal, f->error);
+        r = journal_open(&o, identity, &(struct journal_replay){.each = replay, .user = f}, &f->journal, f->error);
     free(identity);
     return r;
 }

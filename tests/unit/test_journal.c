@@ -319,7 +319,8 @@ static void test_opening_as_another_replica_is_refused(void **state)
 
     fill_a_little(f);
     asked.id = 9;
-    assert_int_equal(journal_open(&o, &asked, NULL, NULL, NULL, &f->journal, f->error), JOURNAL_REFUSED);
+    assert_int_equal(journal_open(&o, &asked, &(struct journal_replay){.each = NULL}, &f->journal, f->error),
+                     JOURNAL_REFUSED);
     assert_non_null(strstr(f->error, "belongs to replica 3"));
 }
 

@@ -103,7 +103,8 @@ static void open_on(struct host *h, const struct vfs *vfs)
     struct journal_options o = {.vfs = vfs, .segment_bytes = JOURNAL_SEGMENT_BYTES_MIN, .written = written, .user = h};
 
     h->n_replayed = 0;
-    if (journal_open(&o, &h->identity, replay, NULL, h, &h->journal, h->error) != JOURNAL_OK)
+    if (journal_open(&o, &h->identity, &(struct journal_replay){.each = replay, .user = h}, &h->journal, h->error) !=
+        JOURNAL_OK)
         fail_msg("%s", h->error);
 }
 

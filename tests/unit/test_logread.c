@@ -119,7 +119,8 @@ static int setup(void **state)
                                                       .members = {{.id = 1, .gen = 1, .life = 2}}}};
     assert_int_equal(vfs_posix_open(x->dir, &x->vfs), 0);
     struct journal_options o = {.vfs = x->vfs, .segment_bytes = 1 << 20, .written = written};
-    assert_int_equal(journal_open(&o, &x->identity, no_record, NULL, NULL, &x->journal, error), JOURNAL_OK);
+    assert_int_equal(journal_open(&o, &x->identity, &(struct journal_replay){.each = no_record}, &x->journal, error),
+                     JOURNAL_OK);
     x->l = logread_new(&x->values);
     assert_non_null(x->l);
     logread_attach(x->l, x->journal, &x->identity.cluster);
