@@ -30,10 +30,37 @@ enum journal_result explain_errno(char *ret_error, int error, const char *what, 
         what, why);
 }
 
+static void cluster_text(const struct hash128 *h, char ret[33])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < 16; i++) {
+        ret[2 * i] = digits[h->bytes[i] >> 4];
+        ret[2 * i + 1] = digits[h->bytes[i] & 15];
+    }
+    ret[32] = '\0';
+}
+
+enum journal_result explain_owner(char *ret_error, const struct identity *own, const struct owner *owner,
+                                  const char *name)
+{
+    char theirs[33], ours[33];
+
+    if (owner->id == own->id && owner->life == own->life && hash_equal(&owner->cluster, &own->cluster))
+        return JOURNAL_OK;
+    cluster_text(&owner->cluster, theirs);
+    cluster_text(&own->cluster, ours);
+    return explain(
+        ret_error, JOURNAL_REFUSED,
+        "%s: belongs to replica %u, life %016llx, of cluster %s, but this is replica %u, life %016llx, of cluster %s. "
+        "Files of two replicas were mixed: put each one's own back",
+        name, owner->id, (unsigned long long)owner->life, theirs, own->id, (unsigned long long)own->life, ours);
+}
+
 enum journal_result explain_version(char *ret_error, const char *name, uint32_t version)
 {
     return explain(
         ret_error, JOURNAL_REFUSED,
-        "%s: written in format version %u, and this release knows up to version %d. Use the release that wrote it", name,
-        version, JOURNAL_VERSION);
+        "%s: written in format version %u, and this release knows up to version %d. Use the release that wrote it",
+        name, version, JOURNAL_VERSION);
 }

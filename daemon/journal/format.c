@@ -34,17 +34,37 @@ enum file_check prologue_check(const char *magic, const uint8_t *bytes, uint32_t
                                                                                      : FILE_VERSION_UNKNOWN;
 }
 
+struct owner owner_of(const struct identity *i)
+{
+    return (struct owner){.cluster = i->cluster, .id = i->id, .life = i->life};
+}
+
+void owner_encode(const struct owner *o, uint8_t *ret)
+{
+    memset(ret, 0, OWNER_BYTES);
+    memcpy(ret, o->cluster.bytes, sizeof o->cluster.bytes);
+    ret[16] = o->id;
+    put_u64(ret + 24, o->life);
+}
+
+struct owner owner_decode(const uint8_t *bytes)
+{
+    struct owner o = {.id = bytes[16], .life = get_u64(bytes + 24)};
+
+    memcpy(o.cluster.bytes, bytes, sizeof o.cluster.bytes);
+    return o;
+}
+
 void segment_header_encode(const struct segment_header *h, uint8_t *ret)
 {
     memset(ret, 0, SEGMENT_HEADER_BYTES);
     prologue_encode(MAGIC_SEGMENT, ret);
-    memcpy(ret + 16, h->cluster.bytes, sizeof h->cluster.bytes);
-    ret[32] = h->id;
-    put_u64(ret + 40, h->life);
+    owner_encode(&h->owner, ret + PROLOGUE_BYTES);
     put_u64(ret + 48, h->number);
     put_u64(ret + 56, h->size);
     put_u64(ret + 64, h->first);
     put_u64(ret + 72, h->durable);
+    put_u64(ret + 80, h->limit);
     put_u32(ret + SEGMENT_HEADER_BYTES - 4, crc32c(0, ret, SEGMENT_HEADER_BYTES - 4));
 }
 
@@ -56,14 +76,15 @@ enum file_check segment_header_decode(const uint8_t *bytes, struct segment_heade
         return check;
     if (get_u32(bytes + SEGMENT_HEADER_BYTES - 4) != crc32c(0, bytes, SEGMENT_HEADER_BYTES - 4))
         return FILE_DAMAGED;
-    memcpy(ret->cluster.bytes, bytes + 16, sizeof ret->cluster.bytes);
-    ret->id = bytes[32];
-    ret->life = get_u64(bytes + 40);
+    ret->owner = owner_decode(bytes + PROLOGUE_BYTES);
     ret->number = get_u64(bytes + 48);
     ret->size = get_u64(bytes + 56);
     ret->first = get_u64(bytes + 64);
     ret->durable = get_u64(bytes + 72);
-    return FILE_WHOLE;
+    ret->limit = get_u64(bytes + 80);
+    if (ret->limit == 0)
+        ret->limit = ret->size;
+    return ret->limit >= SEGMENT_HEADER_BYTES && ret->limit <= ret->size ? FILE_WHOLE : FILE_DAMAGED;
 }
 
 void segment_name(uint64_t number, char ret[SEGMENT_NAME_BYTES])

@@ -1,11 +1,12 @@
-/* The bytes of the journal's files, little-endian. Pure; nothing is trusted that was read.
+/* The bytes of a segment, little-endian. Pure; nothing is trusted that was read.
  *
  * Every file opens with a prologue that never changes with the version: magic (8 bytes), version u32, CRC-32C u32 of
  * the 12 bytes before. A version is unknown only where that CRC holds; else the file is damaged.
  *
- * A segment: prologue; cluster 16 bytes; replica id u8, 7 zero; life u64; segment number u64; size u64; durable u64
- * (the last batch that was synced before the file got its name); zeros; CRC u32 of it all, SEGMENT_HEADER_BYTES
- * together. Then batches, then zeros.
+ * A segment: prologue; owner: cluster 16 bytes, replica id u8, 7 zero, life u64; segment number u64; size u64; first
+ * batch u64; durable u64 (the last batch that was synced before the file got its name); limit u64 (batches end there,
+ * and the footer has what follows; 0, as version 1 has it: the size, and there is no footer); zeros; CRC u32 of it all,
+ * SEGMENT_HEADER_BYTES together. Then batches, then zeros, from the limit on the footer (footer.h).
  *
  * A batch begins at a multiple of BATCH_ALIGN, so that its header lies in one sector: magic u32, size u32 (of it all),
  * number u64, segment u64, offset u64, durable u64 (the highest batch that was known to be durable when this one was
@@ -27,6 +28,7 @@
 
 enum {
     PROLOGUE_BYTES = 16,
+    OWNER_BYTES = 32,
     SECTOR_BYTES = 512,
     SEGMENT_HEADER_BYTES = 512,
     BATCH_ALIGN = 64,
@@ -47,18 +49,28 @@ enum file_check { FILE_WHOLE, FILE_DAMAGED, FILE_VERSION_UNKNOWN };
 void prologue_encode(const char *magic, uint8_t *ret);
 enum file_check prologue_check(const char *magic, const uint8_t *bytes, uint32_t *ret_version);
 
+/* Whose file it is: behind the prologue, and the same in all files. */
+struct owner {
+    struct hash128 cluster;
+    replica_id_t id;
+    uint64_t life;
+};
+
+struct owner owner_of(const struct identity *i);
+void owner_encode(const struct owner *o, uint8_t *ret);
+struct owner owner_decode(const uint8_t *bytes);
+
 /* --- segments --- */
 
 enum { SEGMENT_NAME_BYTES = 32 };
 
 struct segment_header {
-    struct hash128 cluster;
-    replica_id_t id;
-    uint64_t life;
+    struct owner owner;
     uint64_t number;
     uint64_t size;
     uint64_t first;
     uint64_t durable;
+    uint64_t limit; /* of the batches */
 };
 
 void segment_header_encode(const struct segment_header *h, uint8_t *ret);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "journal/array.h"
 
@@ -23,17 +24,22 @@ void extent_add(struct extent *e, const struct extent *other)
         e->commit_until = other->commit_until;
 }
 
-int index_add_segment(struct index *x, uint64_t number, uint64_t file_bytes)
+int index_add_segment(struct index *x, const struct index_segment *s)
 {
-    struct extent extent = extent_none();
+    struct index_segment *added;
+    slot_t commit_until = index_commit_until(x);
     void *p = array_grow(x->segments, x->n_segments + 1, &x->segments_room, sizeof *x->segments);
 
     if (p == NULL)
         return -ENOMEM;
     x->segments = p;
-    if (x->n_segments > 0)
-        extent.commit_until = x->segments[x->n_segments - 1].extent.commit_until;
-    x->segments[x->n_segments++] = (struct index_segment){.number = number, .file_bytes = file_bytes, .extent = extent};
+    added = &x->segments[x->n_segments++];
+    *added = *s;
+    if (s->n_points == 0) {
+        added->extent = extent_none();
+        added->extent.commit_until = commit_until;
+        added->last = s->first - 1;
+    }
     return 0;
 }
 
@@ -54,54 +60,87 @@ int index_add_batch(struct index *x, uint32_t offset, uint32_t size, const struc
     last->size += size;
     extent_add(&last->extent, extent);
     last->extent.commit_until = s->extent.commit_until;
+    s->last++;
     return 0;
+}
+
+void index_drop_points(struct index_segment *s)
+{
+    free(s->points);
+    s->points = NULL;
+    s->points_room = 0;
+}
+
+void index_drop_first(struct index *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        index_drop_points(&x->segments[i]);
+    if (n > 0)
+        memmove(x->segments, x->segments + n, (x->n_segments - n) * sizeof *x->segments);
+    x->n_segments -= n;
+}
+
+void index_drop_last(struct index *x)
+{
+    index_drop_points(&x->segments[--x->n_segments]);
 }
 
 void index_done(struct index *x)
 {
-    for (size_t i = 0; i < x->n_segments; i++)
-        free(x->segments[i].points);
+    index_drop_first(x, x->n_segments);
     free(x->segments);
     *x = (struct index){.segments = NULL};
 }
 
-static void place_set(const struct index *x, size_t segment, size_t point, struct index_place *ret)
+struct index_segment *index_get(const struct index *x, uint64_t number)
 {
-    const struct index_segment *s = &x->segments[segment];
-
-    *ret = (struct index_place){.segment = segment,
-                                .point = point,
-                                .number = s->number,
-                                .offset = s->points[point].offset,
-                                .size = s->points[point].size};
+    if (x->n_segments == 0 || number < x->segments[0].number || number - x->segments[0].number >= x->n_segments)
+        return NULL;
+    return &x->segments[number - x->segments[0].number];
 }
 
-bool index_find_slot(const struct index *x, slot_t slot, bool again, struct index_place *place)
+slot_t index_commit_until(const struct index *x)
 {
-    size_t from = again ? place->segment + 1 : x->n_segments;
+    return x->n_segments > 0 ? x->segments[x->n_segments - 1].extent.commit_until : 0;
+}
 
-    for (size_t i = from; i > 0; i--) {
+/* One that lies above where `slot` was found, and does not hold it. */
+static void lower_bound(const struct extent *e, slot_t slot, slot_t *bound)
+{
+    if (e->min <= e->max && e->min > slot && e->min < *bound)
+        *bound = e->min;
+}
+
+uint64_t index_find_slot(const struct index *x, slot_t slot, uint64_t number, slot_t *bound)
+{
+    for (size_t i = x->n_segments; i > 0; i--) {
         const struct index_segment *s = &x->segments[i - 1];
-        size_t n = again && i == from ? place->point : s->n_points;
-
-        if (!extent_has(&s->extent, slot))
+        if (s->number >= number)
             continue;
-        for (; n > 0; n--) {
-            if (extent_has(&s->points[n - 1].extent, slot)) {
-                place_set(x, i - 1, n - 1, place);
-                return true;
-            }
+        if (extent_has(&s->extent, slot))
+            return s->number;
+        lower_bound(&s->extent, slot, bound);
+    }
+    return 0;
+}
+
+bool points_find_slot(const struct index_point *points, size_t n, slot_t slot, size_t *ret, slot_t *bound)
+{
+    for (; n > 0; n--) {
+        if (extent_has(&points[n - 1].extent, slot)) {
+            *ret = n - 1;
+            return true;
         }
+        lower_bound(&points[n - 1].extent, slot, bound);
     }
     return false;
 }
 
-bool index_find_commit(const struct index *x, slot_t slot, struct index_place *ret)
+/* commit_until never decreases along the journal. */
+uint64_t index_find_commit(const struct index *x, slot_t slot)
 {
     size_t low = 0, high = x->n_segments;
-    const struct index_segment *s;
 
-    /* commit_until never decreases along the journal: halve segments, then points. */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (x->segments[middle].extent.commit_until > slot)
@@ -109,19 +148,20 @@ bool index_find_commit(const struct index *x, slot_t slot, struct index_place *r
         else
             low = middle + 1;
     }
-    if (low == x->n_segments)
-        return false;
-    s = &x->segments[low];
-    *ret = (struct index_place){.segment = low};
-    for (low = 0, high = s->n_points; low < high;) {
+    return low < x->n_segments ? x->segments[low].number : 0;
+}
+
+bool points_find_commit(const struct index_point *points, size_t n, slot_t slot, size_t *ret)
+{
+    size_t low = 0, high = n;
+
+    while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (s->points[middle].extent.commit_until > slot)
+        if (points[middle].extent.commit_until > slot)
             high = middle;
         else
             low = middle + 1;
     }
-    if (low == s->n_points)
-        return false;
-    place_set(x, ret->segment, low, ret);
-    return true;
+    *ret = low;
+    return low < n;
 }

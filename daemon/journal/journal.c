@@ -5,6 +5,7 @@
 
 #include "journal/reader.h"
 #include "journal/state.h"
+#include "journal/trim.h"
 
 enum {
     HEADROOM_SLACK_PART = 8
@@ -22,6 +23,7 @@ void journal_append(struct journal *j, const struct record *records, size_t n, u
                 j->commit_until = records[i].slot + 1;
         }
         j->gather.seq = seq;
+        j->appended_seq = seq;
         j->append_error = r;
     }
     pthread_mutex_unlock(&j->mutex);
@@ -33,7 +35,8 @@ bool journal_is_pending(struct journal *j)
 
     pthread_mutex_lock(&j->mutex);
     pending = j->error == 0 && (j->append_error != 0 || j->reserve_state == RESERVE_GROWING ||
-                                (!j->is_stuck && (j->gather.n_entries > 0 || j->is_writing)));
+                                (!j->is_stuck && (j->gather.n_entries > 0 || j->is_writing)) || footer_has_work(j) ||
+                                trim_has_work(j) || checkpoint_has_work(j));
     pthread_mutex_unlock(&j->mutex);
     return pending;
 }
@@ -67,11 +70,6 @@ bool journal_has_space(struct journal *j)
     return need <= room;
 }
 
-slot_t journal_first_kept(struct journal *j)
-{
-    return j->first_kept;
-}
-
 static int compare_usec(const void *a, const void *b)
 {
     const uint32_t *x = a, *y = b;
@@ -91,6 +89,8 @@ void journal_stats(struct journal *j, struct journal_stats *ret)
         ret->bytes += j->index.segments[i].file_bytes;
     if (j->reserve_state == RESERVE_READY)
         ret->bytes += j->segment_bytes;
+    if (j->has_checkpoint)
+        ret->bytes += checkpoint_file_bytes(j->checkpoint.size);
     n = j->n_syncs < SYNC_SAMPLES ? (size_t)j->n_syncs : SYNC_SAMPLES;
     memcpy(usec, j->sync_usec, n * sizeof usec[0]);
     pthread_mutex_unlock(&j->mutex);
@@ -110,6 +110,8 @@ void journal_close(struct journal *j)
         j->vfs->file_close(j->vfs->context, j->segment.file);
     if (j->reserve.file != NULL)
         j->vfs->file_close(j->vfs->context, j->reserve.file);
+    checkpoint_write_done(j);
+    checkpoint_close(&j->checkpoint_read);
     reader_free(j->reader);
     index_done(&j->index);
     group_done(&j->gather);

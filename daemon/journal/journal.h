@@ -131,7 +131,8 @@ enum {
 };
 
 enum journal_checkpoint_origin {
-    CHECKPOINT_OWN,     /* of what this replica applied: every record up to the slot was appended before begin()    */
+    CHECKPOINT_OWN,     /* of what this replica applied: all records up to the slot, its COMMIT too, were appended
+                         * before begin()                                                                           */
     CHECKPOINT_FETCHED, /* from a peer, to go on from: what is here at or below its slot becomes obsolete with it;
                          * promises, and what was accepted above it, stay                                            */
 };
@@ -160,7 +161,8 @@ int64_t journal_checkpoint_append(struct journal *j, const void *bytes, size_t s
  * appended before begin(). Where it is FETCHED, journal_first_kept() is then its slot + 1, and so is at least the slot
  * up to which journal_read() goes. */
 void journal_checkpoint_finish(struct journal *j);
-/* Gives the one that is being written up, in whatever state; nothing where there is none. */
+/* Gives the one that is being written up, in whatever state; it may have become durable meanwhile. Nothing where there
+ * is none. */
 void journal_checkpoint_cancel(struct journal *j);
 
 /* Bytes of the newest checkpoint, for a peer: up to `size` from `offset` on; 0 at its end. -ESTALE where `slot` is not

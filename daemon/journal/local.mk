@@ -1,8 +1,16 @@
 noinst_LIBRARIES += daemon/journal/libjournal.a
 daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/array.h \
+	daemon/journal/checkpoint.c \
+	daemon/journal/checkpoint.h \
+	daemon/journal/checkpoint_read.c \
+	daemon/journal/checkpoint_read.h \
+	daemon/journal/checkpoint_write.c \
+	daemon/journal/checkpoint_write.h \
 	daemon/journal/explain.c \
 	daemon/journal/explain.h \
+	daemon/journal/footer.c \
+	daemon/journal/footer.h \
 	daemon/journal/format.c \
 	daemon/journal/format.h \
 	daemon/journal/group.c \
@@ -22,8 +30,12 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/scan.h \
 	daemon/journal/segment.c \
 	daemon/journal/state.h \
+	daemon/journal/stretch.c \
+	daemon/journal/stretch.h \
 	daemon/journal/superblock.c \
 	daemon/journal/superblock.h \
+	daemon/journal/trim.c \
+	daemon/journal/trim.h \
 	daemon/journal/vfs.h \
 	daemon/journal/vfs_posix.c \
 	daemon/journal/writer.c

@@ -5,42 +5,37 @@
 #include <string.h>
 
 #include "journal/array.h"
-#include "journal/format.h"
+#include "journal/footer.h"
+#include "journal/scan.h"
 #include "journal/state.h"
+#include "journal/stretch.h"
 
-enum {
-    STRETCHES_MAX = 32,            /* kept, so that slots in any order near each other need no second read */
-    STRETCHES_BYTES_MAX = 4 << 20, /* of them all, and one more                                            */
-};
+enum { FOOTERS_MAX = 4 };
 
-/* A value within a stretch. */
-struct item {
-    slot_t slot;
-    uint32_t offset, size;
-};
-
-/* A stretch that was read and checked. */
-struct stretch {
-    uint64_t segment; /* 0: unused */
-    uint32_t offset, size;
+/* The points of a full segment, as its footer has them. */
+struct points {
+    uint64_t number; /* of the segment; 0: unused */
     uint64_t used_at;
-    uint8_t *bytes;
-    struct item *items;
-    size_t n_items, items_room;
-    struct note *notes;
-    size_t n_notes, notes_room;
+    struct index_point *items;
+    size_t n;
+};
+
+/* Slots whose value, or note, one stretch decides. */
+struct run {
+    slot_t from, until; /* empty: from == until */
+    struct stretch_place place;
 };
 
 struct reader {
     struct journal *journal;
-    struct stretch stretches[STRETCHES_MAX];
-    size_t bytes;
+    struct stretches stretches;
+    struct points points[FOOTERS_MAX];
     uint64_t clock;
+    struct run values, notes;
     struct vfs_file *file; /* of `segment`, kept open */
     uint64_t segment;
     uint8_t *scratch; /* a value that was found in memory */
     size_t scratch_room;
-    struct note notes[RECORD_NOTES_MAX];
 };
 
 /* A value that was found, and the note beside it (type 0: none). */
@@ -59,72 +54,32 @@ struct reader *reader_new(struct journal *j)
     return r;
 }
 
-static void stretch_clear(struct reader *r, struct stretch *s)
+static void file_drop(struct reader *r)
 {
-    r->bytes -= s->segment != 0 ? s->size : 0;
-    free(s->bytes);
-    free(s->items);
-    free(s->notes);
-    *s = (struct stretch){.segment = 0};
+    if (r->file != NULL)
+        r->journal->vfs->file_close(r->journal->vfs->context, r->file);
+    r->file = NULL;
+}
+
+static void points_drop(struct points *p)
+{
+    free(p->items);
+    *p = (struct points){.number = 0};
 }
 
 void reader_free(struct reader *r)
 {
     if (r == NULL)
         return;
-    for (size_t i = 0; i < STRETCHES_MAX; i++)
-        stretch_clear(r, &r->stretches[i]);
-    if (r->file != NULL)
-        r->journal->vfs->file_close(r->journal->vfs->context, r->file);
+    stretches_done(&r->stretches);
+    for (size_t i = 0; i < FOOTERS_MAX; i++)
+        points_drop(&r->points[i]);
+    file_drop(r);
     free(r->scratch);
     free(r);
 }
 
-static int stretch_add_record(struct stretch *s, const struct record_view *v)
-{
-    void *p;
-
-    if (v->value != NULL) {
-        p = array_grow(s->items, s->n_items + 1, &s->items_room, sizeof *s->items);
-        if (p == NULL)
-            return -ENOMEM;
-        s->items = p;
-        s->items[s->n_items++] =
-            (struct item){.slot = v->record.slot, .offset = (uint32_t)(v->value - s->bytes), .size = v->value_size};
-    } else if (v->record.n_notes > 0) {
-        p = array_grow(s->notes, s->n_notes + v->record.n_notes, &s->notes_room, sizeof *s->notes);
-        if (p == NULL)
-            return -ENOMEM;
-        s->notes = p;
-        memcpy(s->notes + s->n_notes, v->record.notes, v->record.n_notes * sizeof *s->notes);
-        s->n_notes += v->record.n_notes;
-    }
-    return 0;
-}
-
-/* Every batch is checked against its checksum and its own place before a byte of it is used (trap 39). */
-static int stretch_parse(struct reader *r, struct stretch *s)
-{
-    struct batch_header h;
-    struct record_view v;
-
-    for (uint32_t at = 0; at < s->size; at += h.size) {
-        const uint8_t *p = s->bytes + at + BATCH_HEADER_BYTES;
-        if (s->size - at < BATCH_HEADER_BYTES || !batch_header_decode(s->bytes + at, &h) || h.segment != s->segment ||
-            h.offset != s->offset + at || h.size > s->size - at || !batch_is_whole(s->bytes + at, &h))
-            return -EBADMSG;
-        for (uint32_t left = h.payload_size; left > 0; left -= v.encoded_size) {
-            int error;
-            if (!record_decode(p, left, r->notes, &v))
-                return -EBADMSG;
-            error = stretch_add_record(s, &v);
-            if (error < 0)
-                return error;
-            p += v.encoded_size;
-        }
-    }
-    return 0;
-}
+/* --- files --- */
 
 static int file_use(struct reader *r, uint64_t segment)
 {
@@ -134,8 +89,7 @@ static int file_use(struct reader *r, uint64_t segment)
 
     if (r->file != NULL && r->segment == segment)
         return 0;
-    if (r->file != NULL)
-        vfs->file_close(vfs->context, r->file);
+    file_drop(r);
     segment_name(segment, name);
     error = vfs->file_open(vfs->context, name, 0, &r->file);
     if (error < 0)
@@ -144,101 +98,125 @@ static int file_use(struct reader *r, uint64_t segment)
     return error;
 }
 
-/* An unused one, after the ones that were not used for longest made room. */
-static struct stretch *stretch_take(struct reader *r, uint32_t size)
-{
-    for (;;) {
-        struct stretch *unused = NULL, *oldest = NULL;
-        for (size_t i = 0; i < STRETCHES_MAX; i++) {
-            struct stretch *s = &r->stretches[i];
-            if (s->segment == 0)
-                unused = s;
-            else if (oldest == NULL || s->used_at < oldest->used_at)
-                oldest = s;
-        }
-        if (unused != NULL && (oldest == NULL || r->bytes + size <= STRETCHES_BYTES_MAX))
-            return unused;
-        stretch_clear(r, oldest);
-    }
-}
-
-static int stretch_load(struct reader *r, struct stretch *s, const struct index_place *place)
+/* All of it: -EBADMSG where the file ends before. */
+static int file_get(struct reader *r, uint64_t segment, uint64_t offset, void *bytes, size_t size)
 {
     const struct vfs *vfs = r->journal->vfs;
-    int64_t n;
-    int error = file_use(r, place->number);
+    int error = file_use(r, segment);
+    int64_t n = error < 0 ? error : vfs->file_read(vfs->context, r->file, offset, bytes, size);
+
+    if (n < 0)
+        return (int)n;
+    return (uint64_t)n < size ? -EBADMSG : 0;
+}
+
+static int stretch_get(struct reader *r, const struct stretch_place *place, struct stretch **ret)
+{
+    int error;
+
+    *ret = stretches_find(&r->stretches, place);
+    if (*ret != NULL)
+        return 0;
+    *ret = stretches_take(&r->stretches, place);
+    if (*ret == NULL)
+        return -ENOMEM;
+    error = file_get(r, place->number, place->offset, (*ret)->bytes, place->size);
+    if (error < 0) {
+        stretches_drop(&r->stretches, *ret);
+        return error;
+    }
+    return stretches_fill(&r->stretches, *ret);
+}
+
+/* --- points --- */
+
+static int footer_get(struct reader *r, uint64_t number, struct points *ret)
+{
+    uint8_t bytes[SEGMENT_HEADER_BYTES], *packed;
+    struct segment_header h;
+    struct footer f;
+    uint32_t version;
+    size_t size;
+    int error = file_get(r, number, 0, bytes, sizeof bytes);
 
     if (error < 0)
         return error;
-    s->bytes = malloc(place->size);
-    if (s->bytes == NULL)
-        return -ENOMEM;
-    n = vfs->file_read(vfs->context, r->file, place->offset, s->bytes, place->size);
-    if (n < 0)
-        return (int)n;
-    if ((uint64_t)n < place->size)
+    if (segment_header_decode(bytes, &h, &version) != FILE_WHOLE || h.number != number ||
+        h.size - h.limit < FOOTER_TRAILER_BYTES)
         return -EBADMSG;
-    s->segment = place->number;
-    s->offset = place->offset;
-    s->size = place->size;
-    r->bytes += s->size;
-    return stretch_parse(r, s);
+    error = file_get(r, number, h.size - FOOTER_TRAILER_BYTES, bytes, FOOTER_TRAILER_BYTES);
+    if (error < 0)
+        return error;
+    if (!footer_decode(bytes, &h, &f))
+        return -EBADMSG;
+    size = f.segment.n_points * FOOTER_POINT_BYTES;
+    packed = malloc(size);
+    ret->items = calloc(f.segment.n_points, sizeof *ret->items);
+    ret->n = f.segment.n_points;
+    error = packed == NULL || ret->items == NULL ? -ENOMEM : file_get(r, number, h.limit, packed, size);
+    if (error == 0 && !footer_points_decode(packed, &f, ret->items))
+        error = -EBADMSG;
+    free(packed);
+    return error;
 }
 
-static int stretch_get(struct reader *r, const struct index_place *place, struct stretch **ret)
+/* Where the footer rots while the journal is open: from the batches. */
+static int points_rebuild(struct reader *r, uint64_t number, struct points *ret)
 {
-    struct stretch *s;
+    char text[JOURNAL_ERROR_MAX + 1];
+    struct index index = {.segments = NULL};
+    struct scan *s = calloc(1, sizeof *s);
+    enum journal_result result = JOURNAL_IO;
+
+    if (s == NULL)
+        return -ENOMEM;
+    *s = (struct scan){.vfs = r->journal->vfs, .index = &index, .error = text};
+    result = scan_segment(s, number, false);
+    scan_done(s);
+    free(s);
+    if (result == JOURNAL_OK && index.segments[0].points != NULL) {
+        ret->items = index.segments[0].points;
+        ret->n = index.segments[0].n_points;
+        index.segments[0].points = NULL;
+    }
+    index_done(&index);
+    return ret->items != NULL ? 0 : result == JOURNAL_IO ? -EIO : -EBADMSG;
+}
+
+static int points_get(struct reader *r, uint64_t number, const struct points **ret)
+{
+    struct points *p = &r->points[0];
     int error;
 
-    for (size_t i = 0; i < STRETCHES_MAX; i++) {
-        s = &r->stretches[i];
-        if (s->segment != place->number || s->offset != place->offset)
-            continue;
-        if (s->size == place->size) {
-            s->used_at = ++r->clock;
-            *ret = s;
+    for (size_t i = 0; i < FOOTERS_MAX; i++) {
+        struct points *q = &r->points[i];
+        if (q->number == number) {
+            q->used_at = ++r->clock;
+            *ret = q;
             return 0;
         }
-        stretch_clear(r, s); /* the last stretch of the journal, which has grown */
-        break;
+        if (q->used_at < p->used_at)
+            p = q;
     }
-    s = stretch_take(r, place->size);
-    error = stretch_load(r, s, place);
+    points_drop(p);
+    error = footer_get(r, number, p);
+    if (error == -EBADMSG) {
+        points_drop(p);
+        error = points_rebuild(r, number, p);
+    }
     if (error < 0) {
-        stretch_clear(r, s);
+        points_drop(p);
         return error;
     }
-    s->used_at = ++r->clock;
-    *ret = s;
+    p->number = number;
+    p->used_at = ++r->clock;
+    *ret = p;
     return 0;
 }
 
-static bool stretch_find_value(const struct stretch *s, slot_t slot, struct found *ret)
-{
-    for (size_t i = s->n_items; i > 0; i--) {
-        if (s->items[i - 1].slot == slot) {
-            ret->value = s->bytes + s->items[i - 1].offset;
-            ret->size = s->items[i - 1].size;
-            return true;
-        }
-    }
-    return false;
-}
+/* --- what was handed over and is not indexed yet --- */
 
-/* A COMMIT that covers slots again (its notes were lost, or the records were replayed) leaves the first one's notes in
- * force. */
-static void stretch_find_note(const struct stretch *s, slot_t slot, struct found *ret)
-{
-    for (size_t i = 0; i < s->n_notes; i++) {
-        if (s->notes[i].slot == slot) {
-            ret->note = s->notes[i];
-            return;
-        }
-    }
-}
-
-/* What was handed over but is not indexed yet is copied, since the writer gives its memory back. Under the mutex. 1
- * where it was found. */
+/* It is copied, since the writer gives its memory back. Under the mutex. 1 where it was found. */
 static int memory_find_value(struct reader *r, slot_t slot, struct found *ret)
 {
     struct journal *j = r->journal;
@@ -259,51 +237,145 @@ static int memory_find_value(struct reader *r, slot_t slot, struct found *ret)
     return 1;
 }
 
-static int find_note(struct reader *r, slot_t slot, struct found *ret)
+/* --- what is indexed --- */
+
+enum kind { OF_VALUE, OF_COMMIT };
+
+struct hit {
+    size_t at; /* which point */
+    struct index_point point;
+};
+
+static bool find_among(const struct index_point *points, size_t n, enum kind kind, slot_t slot, slot_t *bound,
+                       struct hit *ret)
+{
+    bool found = kind == OF_VALUE ? points_find_slot(points, n, slot, &ret->at, bound)
+                                  : points_find_commit(points, n, slot, &ret->at);
+
+    if (found)
+        ret->point = points[ret->at];
+    return found;
+}
+
+/* Among the first n_most points of a segment. 1: found; 0: not. */
+static int find_point(struct reader *r, uint64_t number, size_t n_most, enum kind kind, slot_t slot, slot_t *bound,
+                      struct hit *ret)
 {
     struct journal *j = r->journal;
-    struct index_place place;
-    struct stretch *s;
-    bool indexed;
+    const struct index_segment *s;
+    const struct points *p;
+    bool in_file, found = false;
     int error;
 
     pthread_mutex_lock(&j->mutex);
-    indexed = index_find_commit(&j->index, slot, &place);
-    if (!indexed && !(j->is_writing && group_find_note(&j->writing, slot, &ret->note)))
-        group_find_note(&j->gather, slot, &ret->note);
+    s = index_get(&j->index, number);
+    in_file = s != NULL && s->points == NULL;
+    if (s != NULL && !in_file)
+        found = find_among(s->points, s->n_points < n_most ? s->n_points : n_most, kind, slot, bound, ret);
     pthread_mutex_unlock(&j->mutex);
-    if (!indexed)
-        return 0;
-    error = stretch_get(r, &place, &s);
+    if (!in_file)
+        return found;
+    error = points_get(r, number, &p);
+    if (error < 0)
+        return error;
+    return find_among(p->items, p->n < n_most ? p->n : n_most, kind, slot, bound, ret);
+}
+
+static struct run run_of(slot_t from, slot_t until, uint64_t number, const struct hit *h)
+{
+    return (struct run){
+        .from = from, .until = until, .place = {.number = number, .offset = h->point.offset, .size = h->point.size}};
+}
+
+/* In the stretch whose COMMIT records cover the slot. */
+static int find_note(struct reader *r, slot_t slot, struct found *ret)
+{
+    struct journal *j = r->journal;
+    struct stretch *s;
+    struct hit hit;
+    slot_t bound = UINT64_MAX;
+    uint64_t number;
+    int error;
+
+    if (slot < r->notes.from || slot >= r->notes.until) {
+        pthread_mutex_lock(&j->mutex);
+        number = index_find_commit(&j->index, slot);
+        if (number == 0 && !(j->is_writing && group_find_note(&j->writing, slot, &ret->note)))
+            group_find_note(&j->gather, slot, &ret->note);
+        pthread_mutex_unlock(&j->mutex);
+        if (number == 0)
+            return 0;
+        error = find_point(r, number, SIZE_MAX, OF_COMMIT, slot, &bound, &hit);
+        if (error <= 0)
+            return error < 0 ? error : -EBADMSG;
+        r->notes = run_of(slot, hit.point.extent.commit_until, number, &hit);
+    }
+    error = stretch_get(r, &r->notes.place, &s);
     if (error == 0)
-        stretch_find_note(s, slot, ret);
+        stretch_find_note(s, slot, &ret->note);
     return error;
 }
 
-/* The last record for the slot: memory first, then stretches from the newest back. */
-static int find_value(struct reader *r, slot_t slot, struct found *ret)
+/* The last record for the slot: stretches from the newest back. What is committed there never gets another value, so
+ * that the one that was found decides, until `bound`, without looking at newer ones again. */
+static int find_indexed(struct reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
 {
     struct journal *j = r->journal;
-    struct index_place place;
+    slot_t bound = indexed_until;
+    uint64_t number = UINT64_MAX;
+    size_t n_most = 0;
+    struct run run;
     struct stretch *s;
-    int error;
+    struct hit hit;
 
-    for (bool again = false;; again = true) {
-        bool there;
+    for (;;) {
+        int error;
+        if (n_most == 0) {
+            pthread_mutex_lock(&j->mutex);
+            number = index_find_slot(&j->index, slot, number, &bound);
+            pthread_mutex_unlock(&j->mutex);
+            n_most = SIZE_MAX;
+        }
+        error = number == 0 ? -EBADMSG : find_point(r, number, n_most, OF_VALUE, slot, &bound, &hit);
+        if (error < 0)
+            return error;
+        n_most = error == 0 ? 0 : hit.at;
+        if (error == 0)
+            continue;
+        run = run_of(slot, hit.point.extent.max < bound ? hit.point.extent.max + 1 : bound, number, &hit);
+        error = stretch_get(r, &run.place, &s);
+        if (error < 0)
+            return error;
+        if (stretch_find_value(s, slot, &ret->value, &ret->size))
+            break;
+        bound = slot + 1;
+    }
+    if (slot < indexed_until)
+        r->values = run;
+    return 0;
+}
+
+static int find_value(struct reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
+{
+    struct journal *j = r->journal;
+    struct stretch *s;
+    int error = 0;
+
+    if (slot >= indexed_until) {
         pthread_mutex_lock(&j->mutex);
-        error = again ? 0 : memory_find_value(r, slot, ret);
-        there = error == 0 && index_find_slot(&j->index, slot, again, &place);
+        error = memory_find_value(r, slot, ret);
         pthread_mutex_unlock(&j->mutex);
         if (error != 0)
             return error < 0 ? error : 0;
-        if (!there)
-            return -EBADMSG;
-        error = stretch_get(r, &place, &s);
+    }
+    if (slot >= r->values.from && slot < r->values.until) {
+        error = stretch_get(r, &r->values.place, &s);
         if (error < 0)
             return error;
-        if (stretch_find_value(s, slot, ret))
+        if (stretch_find_value(s, slot, &ret->value, &ret->size))
             return 0;
     }
+    return find_indexed(r, slot, indexed_until, ret);
 }
 
 int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
@@ -311,12 +383,13 @@ int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, siz
 {
     size_t bytes = 0;
     int n = 0;
-    slot_t commit_until;
+    slot_t commit_until, indexed_until;
 
     pthread_mutex_lock(&j->mutex);
     commit_until = j->commit_until;
+    indexed_until = index_commit_until(&j->index);
     pthread_mutex_unlock(&j->mutex);
-    if (from < j->first_kept)
+    if (from < journal_first_kept(j))
         return -ERANGE;
     for (slot_t slot = from; slot <= until && slot < commit_until && (size_t)n < n_max && (n == 0 || bytes < bytes_max);
          slot++) {
@@ -325,7 +398,9 @@ int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, siz
         /* The note first: finding it may push the value's stretch out of what is kept. */
         int error = find_note(j->reader, slot, &f);
         if (error == 0)
-            error = find_value(j->reader, slot, &f);
+            error = find_value(j->reader, slot, indexed_until, &f);
+        if (error < 0 && slot < journal_first_kept(j))
+            error = -ERANGE; /* trimmed meanwhile */
         if (error < 0)
             return n > 0 ? n : error;
         if (f.note.type != 0) {

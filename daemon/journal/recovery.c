@@ -5,28 +5,33 @@
 #include <string.h>
 
 #include "journal/array.h"
+#include "journal/checkpoint_read.h"
 #include "journal/explain.h"
 #include "journal/reader.h"
 #include "journal/rewrite.h"
 
-struct numbers {
-    uint64_t *items;
+/* The state directory's files. */
+struct files {
+    uint64_t *segments;
     size_t n, room;
+    bool has_checkpoint;
 };
 
 static int collect(void *user, const char *name)
 {
-    struct numbers *all = user;
+    struct files *all = user;
     uint64_t number;
     void *p;
 
+    if (strcmp(name, CHECKPOINT_NAME) == 0)
+        all->has_checkpoint = true;
     if (!segment_name_parse(name, &number))
         return 0;
-    p = array_grow(all->items, all->n + 1, &all->room, sizeof *all->items);
+    p = array_grow(all->segments, all->n + 1, &all->room, sizeof *all->segments);
     if (p == NULL)
         return -ENOMEM;
-    all->items = p;
-    all->items[all->n++] = number;
+    all->segments = p;
+    all->segments[all->n++] = number;
     return 0;
 }
 
@@ -36,25 +41,30 @@ static int compare_numbers(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* No gap, from the first one on that the superblock names. */
-static enum journal_result list_segments(struct journal *j, struct numbers *ret, char *ret_error)
+/* No gap, from the first one on that the superblock names. What stands below it was trimmed. */
+static enum journal_result list_segments(struct journal *j, struct files *ret, size_t *ret_trimmed, char *ret_error)
 {
     uint64_t expected = j->superblock.first_segment;
     char name[SEGMENT_NAME_BYTES];
+    size_t i = 0;
     int r = j->vfs->list(j->vfs->context, collect, ret);
 
     if (r < 0)
         return explain_errno(ret_error, r, "list", "state directory");
     if (ret->n > 0)
-        qsort(ret->items, ret->n, sizeof ret->items[0], compare_numbers);
-    for (size_t i = 0; i < ret->n && ret->items[i] == expected; i++)
-        expected++;
-    if (ret->n > 0 && j->superblock.sequence == 0)
+        qsort(ret->segments, ret->n, sizeof ret->segments[0], compare_numbers);
+    if ((ret->n > 0 || ret->has_checkpoint) && j->superblock.sequence == 0)
         return explain(
             ret_error, JOURNAL_REFUSED,
-            "superblock.0, superblock.1: both are missing, but segments are there. Put them back, or replace this "
-            "replica (mpaxos(7))");
-    if (expected - j->superblock.first_segment < ret->n || (ret->n == 0 && j->superblock.durable > 0)) {
+            "superblock.0, superblock.1: both are missing, but %s there. Put them back, or replace this replica "
+            "(mpaxos(7))",
+            ret->n > 0 ? "segments are" : "a checkpoint is");
+    while (i < ret->n && ret->segments[i] < expected)
+        i++;
+    *ret_trimmed = i;
+    for (; i < ret->n && ret->segments[i] == expected; i++)
+        expected++;
+    if (i < ret->n || (i == *ret_trimmed && j->superblock.durable > 0)) {
         segment_name(expected, name);
         return explain(
             ret_error, JOURNAL_REFUSED,
@@ -82,48 +92,125 @@ static int file_bytes(struct journal *j, uint64_t number, uint64_t *sum)
     return size < 0 ? (int)size : 0;
 }
 
-static enum journal_result replay_all(struct scan *s, const struct numbers *all)
+/* From the oldest on, the segments with nothing above `slot`: by their footers, or, where one is not whole, by what is
+ * in it. *n: how many there are. */
+static enum journal_result skip_segments(struct scan *s, const uint64_t *numbers, size_t n_most, slot_t slot, size_t *n)
 {
-    struct journal *j = s->journal;
     enum journal_result result = JOURNAL_OK;
 
-    for (size_t i = 0; i < all->n; i++) {
-        int r = file_bytes(j, all->items[i], &s->bytes_all);
+    for (*n = 0; *n < n_most; ++*n) {
+        uint64_t bytes_done = s->bytes_done, batch = s->batch;
+        bool there;
+        result = scan_footer(s, numbers[*n], &there);
+        if (result == JOURNAL_OK && !there)
+            result = scan_segment(s, numbers[*n], false);
+        if (result != JOURNAL_OK)
+            break;
+        if (!extent_ends_by(&index_get(s->index, numbers[*n])->extent, slot)) {
+            index_drop_last(s->index);
+            s->bytes_done = bytes_done;
+            s->batch = batch;
+            break;
+        }
+    }
+    return result;
+}
+
+static enum journal_result replay_segments(struct scan *s, const struct journal_replay *replay, const uint64_t *numbers,
+                                           size_t n)
+{
+    enum journal_result result = JOURNAL_OK;
+
+    s->replay = replay;
+    s->promised = (struct ballot){.round = 0};
+    for (size_t i = 0; i < n && result == JOURNAL_OK; i++)
+        result = scan_segment(s, numbers[i], i + 1 == n);
+    return result;
+}
+
+/* Of the numbers, which are ascending; before the last one is rewritten, nothing changes on disk. */
+static enum journal_result read_segments(struct journal *j, struct scan *s, const struct journal_replay *replay,
+                                         struct checkpoint_file *checkpoint, const uint64_t *numbers, size_t n)
+{
+    enum journal_result result = JOURNAL_OK;
+    size_t n_skipped = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int r = file_bytes(j, numbers[i], &s->bytes_all);
         if (r < 0)
             return explain_errno(s->error, r, "read the size of", "segment");
     }
-    for (size_t i = 0; i < all->n && result == JOURNAL_OK; i++)
-        result = scan_segment(s, all->items[i], i + 1 == all->n);
-    if (result != JOURNAL_OK || all->n == 0)
+    if (j->has_checkpoint && n > 0)
+        result = skip_segments(s, numbers, n - 1, j->checkpoint.slot, &n_skipped);
+    if (result == JOURNAL_OK && j->has_checkpoint)
+        result = checkpoint_hand_out(checkpoint, replay, s->error);
+    if (result == JOURNAL_OK)
+        result = replay_segments(s, replay, numbers + n_skipped, n - n_skipped);
+    if (result != JOURNAL_OK || n == 0)
         return result;
     j->stats.torn_bytes = s->torn_bytes;
-    result = rewrite_segment(s);
+    j->stats.segments_replayed = n - n_skipped;
+    result = rewrite_segment(s, &j->segment);
     if (result != JOURNAL_OK)
         return result;
-    j->left_bytes = j->segment.size - j->segment.offset;
+    j->left_bytes = j->segment.limit - j->segment.offset;
     j->batch = s->batch;
     j->durable_batch = s->batch;
-    if (s->replay->progress != NULL)
-        s->replay->progress(s->replay->user, s->bytes_all, s->bytes_all);
+    j->promised = s->promised;
+    if (s->commit_until > j->commit_until)
+        j->commit_until = s->commit_until;
+    if (s->progress != NULL)
+        s->progress(s->user, s->bytes_all, s->bytes_all);
     return JOURNAL_OK;
+}
+
+/* Left behind by a trim that was cut off. */
+static enum journal_result remove_trimmed(struct journal *j, const uint64_t *numbers, size_t n, char *ret_error)
+{
+    char name[SEGMENT_NAME_BYTES];
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        segment_name(numbers[i], name);
+        r = j->vfs->remove(j->vfs->context, name);
+    }
+    if (r == 0 && n > 0)
+        r = j->vfs->dir_sync(j->vfs->context);
+    return r < 0 ? explain_errno(ret_error, r, "remove", name) : JOURNAL_OK;
 }
 
 enum journal_result recovery_run(struct journal *j, const struct journal_replay *replay, char *ret_error)
 {
-    struct numbers all = {.items = NULL};
+    struct files all = {.segments = NULL};
+    struct checkpoint_file checkpoint = {.file = NULL};
     struct scan *s = calloc(1, sizeof *s);
+    const uint64_t *kept = NULL;
+    size_t n_trimmed = 0;
     enum journal_result result;
 
     if (s == NULL)
         return explain_errno(ret_error, -ENOMEM, "read", "state directory");
-    *s = (struct scan){.journal = j, .replay = replay, .error = ret_error, .durable = j->superblock.durable};
+    *s = (struct scan){.vfs = j->vfs,
+                       .own = &j->superblock.identity,
+                       .index = &j->index,
+                       .progress = replay->progress,
+                       .user = replay->user,
+                       .error = ret_error,
+                       .durable = j->superblock.durable};
     j->segment.number = j->superblock.first_segment - 1;
-    result = list_segments(j, &all, ret_error);
+    result = list_segments(j, &all, &n_trimmed, ret_error);
     if (result == JOURNAL_OK)
-        result = replay_all(s, &all);
+        result = checkpoint_find(j, &checkpoint, ret_error);
+    if (all.n > n_trimmed)
+        kept = all.segments + n_trimmed;
+    if (result == JOURNAL_OK)
+        result = read_segments(j, s, replay, &checkpoint, kept, all.n - n_trimmed);
+    if (result == JOURNAL_OK)
+        result = remove_trimmed(j, all.segments, n_trimmed, ret_error);
+    checkpoint_close(&checkpoint);
     scan_done(s);
     free(s);
-    free(all.items);
+    free(all.segments);
     return result;
 }
 
@@ -186,7 +273,6 @@ static enum journal_result fill(struct journal *j, const struct identity *identi
         result = identity_rewrite(j, ret_error);
     if (result == JOURNAL_OK)
         result = prepare_space(j, ret_error);
-    j->first_kept = j->superblock.first_kept;
     return result;
 }
 

@@ -11,7 +11,7 @@ enum { PIECE_BYTES = 1 << 20 };
 /* The batches again, as they were checked. */
 static enum journal_result copy_batches(struct scan *s, struct vfs_file *to)
 {
-    const struct vfs *vfs = s->journal->vfs;
+    const struct vfs *vfs = s->vfs;
     uint32_t crc = 0;
     const uint8_t *p;
     int r;
@@ -36,7 +36,7 @@ static enum journal_result copy_batches(struct scan *s, struct vfs_file *to)
 /* Into a file of zeros, which gets its name only afterwards: the header may already say that all of it is durable. */
 static enum journal_result fill(struct scan *s, struct vfs_file *to)
 {
-    const struct vfs *vfs = s->journal->vfs;
+    const struct vfs *vfs = s->vfs;
     struct segment_header h = s->header;
     uint8_t bytes[SEGMENT_HEADER_BYTES];
     enum journal_result result = copy_batches(s, to);
@@ -55,13 +55,13 @@ static enum journal_result fill(struct scan *s, struct vfs_file *to)
 /* The same bytes over themselves, and zeros over what was torn. */
 static enum journal_result fill_in_place(struct scan *s)
 {
-    const struct vfs *vfs = s->journal->vfs;
+    const struct vfs *vfs = s->vfs;
     enum journal_result result = copy_batches(s, s->file);
     int r;
 
     if (result != JOURNAL_OK)
         return result;
-    r = vfs->file_allocate(vfs->context, s->file, s->end, s->size - s->end);
+    r = vfs->file_allocate(vfs->context, s->file, s->end, s->header.size - s->end);
     if (r == 0)
         r = vfs->file_sync(vfs->context, s->file);
     return r < 0 ? explain_errno(s->error, r == -ENOSPC ? -EIO : r, "rewrite", s->name) : JOURNAL_OK;
@@ -70,12 +70,12 @@ static enum journal_result fill_in_place(struct scan *s)
 /* A "reserve" of the whole size, or -ENOSPC before the first byte of the segment is touched. */
 static int make_room(struct scan *s, struct vfs_file **ret)
 {
-    const struct vfs *vfs = s->journal->vfs;
-    int r = reserve_open(vfs, s->size, ret);
+    const struct vfs *vfs = s->vfs;
+    int r = reserve_open(vfs, s->header.size, ret);
 
     if (r < 0)
         return r;
-    r = reserve_fits(vfs, *ret, s->size) ? vfs->file_allocate(vfs->context, *ret, 0, s->size) : -ENOSPC;
+    r = reserve_fits(vfs, *ret, s->header.size) ? vfs->file_allocate(vfs->context, *ret, 0, s->header.size) : -ENOSPC;
     if (r < 0)
         vfs->file_close(vfs->context, *ret);
     return r;
@@ -83,7 +83,7 @@ static int make_room(struct scan *s, struct vfs_file **ret)
 
 static enum journal_result replace(struct scan *s, struct vfs_file *to)
 {
-    const struct vfs *vfs = s->journal->vfs;
+    const struct vfs *vfs = s->vfs;
     enum journal_result result = fill(s, to);
     int r;
 
@@ -100,7 +100,7 @@ static enum journal_result replace(struct scan *s, struct vfs_file *to)
                  : JOURNAL_OK;
 }
 
-enum journal_result rewrite_segment(struct scan *s)
+enum journal_result rewrite_segment(struct scan *s, struct open_segment *ret)
 {
     enum journal_result result;
     struct vfs_file *to;
@@ -111,8 +111,13 @@ enum journal_result rewrite_segment(struct scan *s)
     result = r == -ENOSPC ? fill_in_place(s) : replace(s, to);
     if (result != JOURNAL_OK)
         return result;
-    s->journal->segment = (struct open_segment){
-        .file = s->file, .number = s->number, .size = s->size, .offset = s->end, .is_named = true};
+    *ret = (struct open_segment){.file = s->file,
+                                 .number = s->number,
+                                 .size = s->header.size,
+                                 .limit = s->header.limit,
+                                 .offset = s->end,
+                                 .first = s->header.first,
+                                 .is_named = true};
     s->file = NULL;
     return JOURNAL_OK;
 }

@@ -7,9 +7,9 @@
 
 #include "journal/scan.h"
 
-/* Of what was scanned last. On success j->segment is that segment, open for more batches, and all in it is durable. On
+/* Of what was scanned last. On success *ret is that segment, open for more batches, and all in it is durable. On
  * a full disk, where not even a reserve stands ready, the same bytes are written again in place: that relies on a disk
  * sector being written whole or not at all, but does not bar the start. */
-enum journal_result rewrite_segment(struct scan *s);
+enum journal_result rewrite_segment(struct scan *s, struct open_segment *ret);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "journal/array.h"
 #include "journal/explain.h"
+#include "journal/footer.h"
 #include "paxos/crc32c.h"
 
 enum { WINDOW_BYTES = 1 << 20 };
@@ -37,15 +38,15 @@ enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, con
             return fail_read(s, -ENOMEM);
         s->window = p;
         s->window_size = 0;
-        n = s->journal->vfs->file_read(s->journal->vfs->context, s->file, offset, p, wanted);
+        n = s->vfs->file_read(s->vfs->context, s->file, offset, p, wanted);
         if (n < 0)
             return fail_read(s, (int)n);
         if ((uint64_t)n < size)
             return fail_read(s, -EIO);
         s->window_offset = offset;
         s->window_size = (size_t)n;
-        if (s->replay->progress != NULL)
-            s->replay->progress(s->replay->user, s->bytes_done + offset, s->bytes_all);
+        if (s->progress != NULL)
+            s->progress(s->user, s->bytes_done + offset, s->bytes_all);
     }
     *ret = s->window + (offset - s->window_offset);
     return JOURNAL_OK;
@@ -54,7 +55,7 @@ enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, con
 void scan_done(struct scan *s)
 {
     if (s->file != NULL)
-        s->journal->vfs->file_close(s->journal->vfs->context, s->file);
+        s->vfs->file_close(s->vfs->context, s->file);
     s->file = NULL;
     free(s->window);
     s->window = NULL;
@@ -67,40 +68,13 @@ static bool is_zero(const uint8_t *p, size_t size)
     return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
 }
 
-static void cluster_text(const struct hash128 *h, char ret[33])
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < 16; i++) {
-        ret[2 * i] = digits[h->bytes[i] >> 4];
-        ret[2 * i + 1] = digits[h->bytes[i] & 15];
-    }
-    ret[32] = '\0';
-}
-
-static enum journal_result check_owner(struct scan *s, const struct segment_header *h)
-{
-    const struct identity *i = &s->journal->superblock.identity;
-    char theirs[33], ours[33];
-
-    if (h->id == i->id && h->life == i->life && hash_equal(&h->cluster, &i->cluster))
-        return JOURNAL_OK;
-    cluster_text(&h->cluster, theirs);
-    cluster_text(&i->cluster, ours);
-    return explain(
-        s->error, JOURNAL_REFUSED,
-        "%s: belongs to replica %u, life %016llx, of cluster %s, but this is replica %u, life %016llx, of cluster %s. "
-        "Files of two replicas were mixed: put each one's own back",
-        s->name, h->id, (unsigned long long)h->life, theirs, i->id, (unsigned long long)i->life, ours);
-}
-
 static enum journal_result open_file(struct scan *s)
 {
-    const struct vfs *vfs = s->journal->vfs;
+    const struct vfs *vfs = s->vfs;
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
     struct segment_header h;
-    const uint8_t *bytes;
     uint32_t version;
-    int64_t size;
+    int64_t size, n;
     enum journal_result result;
     int r = vfs->file_open(vfs->context, s->name, 0, &s->file);
 
@@ -109,13 +83,11 @@ static enum journal_result open_file(struct scan *s)
         return explain_errno(s->error, r, "open", s->name);
     }
     size = vfs->file_size(vfs->context, s->file);
-    if (size < 0)
-        return explain_errno(s->error, (int)size, "read", s->name);
-    if (size < SEGMENT_HEADER_BYTES)
+    n = size < 0 ? size : vfs->file_read(vfs->context, s->file, 0, bytes, sizeof bytes);
+    if (n < 0)
+        return fail_read(s, (int)n);
+    if (n < SEGMENT_HEADER_BYTES)
         return refuse(s, 0, "the file is cut short");
-    result = scan_bytes(s, 0, SEGMENT_HEADER_BYTES, &bytes);
-    if (result != JOURNAL_OK)
-        return result;
     switch (segment_header_decode(bytes, &h, &version)) {
     case FILE_VERSION_UNKNOWN:
         return explain_version(s->error, s->name, version);
@@ -124,19 +96,18 @@ static enum journal_result open_file(struct scan *s)
     case FILE_WHOLE:
         break;
     }
-    result = check_owner(s, &h);
+    result = s->own != NULL ? explain_owner(s->error, s->own, &h.owner, s->name) : JOURNAL_OK;
     if (result != JOURNAL_OK)
         return result;
     if (h.number != s->number)
         return refuse(s, 0, "the file is another segment's");
     if (h.size != (uint64_t)size)
         return refuse(s, 0, "the file has not the size that its header tells");
-    if (s->journal->index.n_segments == 0)
+    if (s->index->n_segments == 0)
         s->batch = h.first - 1;
     if (h.first != s->batch + 1)
         return refuse(s, 0, "batches between the segment before and this one are missing");
     s->header = h;
-    s->size = h.size;
     if (h.durable > s->durable)
         s->durable = h.durable;
     return JOURNAL_OK;
@@ -144,7 +115,6 @@ static enum journal_result open_file(struct scan *s)
 
 static enum journal_result replay_batch(struct scan *s, const uint8_t *batch, const struct batch_header *h)
 {
-    struct journal *j = s->journal;
     struct extent extent = extent_none();
     const uint8_t *p = batch + BATCH_HEADER_BYTES;
     struct record_view v;
@@ -157,17 +127,17 @@ static enum journal_result replay_batch(struct scan *s, const uint8_t *batch, co
             extent_add_slot(&extent, v.record.slot);
         if (v.record.type == RECORD_COMMIT && v.record.slot + 1 > extent.commit_until)
             extent.commit_until = v.record.slot + 1;
-        if (ballot_compare(v.record.ballot, j->promised) > 0)
-            j->promised = v.record.ballot;
-        if (!s->replay->each(s->replay->user, &v.record, v.value, v.value_size))
+        if (ballot_compare(v.record.ballot, s->promised) > 0)
+            s->promised = v.record.ballot;
+        if (s->replay != NULL && !s->replay->each(s->replay->user, &v.record, v.value, v.value_size))
             return refuse(s, h->offset, "a record in it cannot follow those before it");
         n++;
     }
     if (n != h->n_records)
         return refuse(s, h->offset, "it does not hold as many records as it tells");
-    if (extent.commit_until > j->commit_until)
-        j->commit_until = extent.commit_until;
-    if (index_add_batch(&j->index, (uint32_t)h->offset, h->size, &extent) < 0)
+    if (extent.commit_until > s->commit_until)
+        s->commit_until = extent.commit_until;
+    if (index_add_batch(s->index, (uint32_t)h->offset, h->size, &extent) < 0)
         return explain_errno(s->error, -ENOMEM, "index", s->name);
     return JOURNAL_OK;
 }
@@ -200,7 +170,7 @@ static enum journal_result scan_rest(struct scan *s, uint64_t *ret_durable, uint
 
     *ret_durable = 0;
     *ret_last = s->end;
-    for (uint64_t at = s->end; at + BATCH_HEADER_BYTES <= s->size; at += BATCH_ALIGN) {
+    for (uint64_t at = s->end; at + BATCH_HEADER_BYTES <= s->header.limit; at += BATCH_ALIGN) {
         enum journal_result r = scan_bytes(s, at, BATCH_HEADER_BYTES, &p);
         if (r != JOURNAL_OK)
             return r;
@@ -243,7 +213,7 @@ static enum journal_result scan_batch(struct scan *s, bool is_last, bool *ret_mo
     enum journal_result r;
 
     *ret_more = false;
-    if (s->size - s->end < BATCH_HEADER_BYTES)
+    if (s->header.limit - s->end < BATCH_HEADER_BYTES)
         return end_segment(s, NULL, false, is_last);
     r = scan_bytes(s, s->end, BATCH_HEADER_BYTES, &p);
     if (r != JOURNAL_OK)
@@ -252,7 +222,7 @@ static enum journal_result scan_batch(struct scan *s, bool is_last, bool *ret_mo
         return end_segment(s, NULL, false, is_last);
     if (!batch_header_decode(p, &h))
         return end_segment(s, "its header does not match its checksum", p[BATCH_HEADER_BYTES - 1] == 0, is_last);
-    if (h.segment != s->number || h.offset != s->end || h.number != s->batch + 1 || h.size > s->size - s->end)
+    if (h.segment != s->number || h.offset != s->end || h.number != s->batch + 1 || h.size > s->header.limit - s->end)
         return refuse(s, s->end, "another batch was written there");
     r = scan_bytes(s, s->end, h.size, &p);
     if (r != JOURNAL_OK)
@@ -271,13 +241,10 @@ static enum journal_result scan_batch(struct scan *s, bool is_last, bool *ret_mo
     return JOURNAL_OK;
 }
 
-enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
+static enum journal_result begin(struct scan *s, uint64_t number)
 {
-    enum journal_result r;
-    bool more = true;
-
     if (s->file != NULL)
-        s->journal->vfs->file_close(s->journal->vfs->context, s->file);
+        s->vfs->file_close(s->vfs->context, s->file);
     s->file = NULL;
     s->number = number;
     segment_name(number, s->name);
@@ -286,11 +253,71 @@ enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
     s->end = SEGMENT_HEADER_BYTES;
     s->end_crc = 0;
     s->torn_bytes = 0;
-    r = open_file(s);
-    if (r == JOURNAL_OK && index_add_segment(&s->journal->index, number, s->size) < 0)
-        r = explain_errno(s->error, -ENOMEM, "index", s->name);
+    return open_file(s);
+}
+
+/* What the end of the file holds, if that is a footer. */
+static enum journal_result read_footer(struct scan *s, struct footer *ret, bool *ret_there)
+{
+    uint8_t trailer[FOOTER_TRAILER_BYTES];
+    int64_t n = sizeof trailer;
+
+    *ret_there = s->header.size - s->header.limit >= sizeof trailer;
+    if (*ret_there)
+        n = s->vfs->file_read(s->vfs->context, s->file, s->header.size - sizeof trailer, trailer, sizeof trailer);
+    if (n < 0)
+        return fail_read(s, (int)n);
+    *ret_there = *ret_there && footer_decode(trailer, &s->header, ret);
+    return JOURNAL_OK;
+}
+
+enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there)
+{
+    struct footer f;
+    enum journal_result r = begin(s, number);
+
+    if (r == JOURNAL_OK)
+        r = read_footer(s, &f, ret_there);
+    if (r != JOURNAL_OK || !*ret_there)
+        return r;
+    if (index_add_segment(s->index, &f.segment) < 0)
+        return explain_errno(s->error, -ENOMEM, "index", s->name);
+    s->batch = f.segment.last;
+    s->bytes_done += s->header.size;
+    return JOURNAL_OK;
+}
+
+/* Its points need no memory where the file has them. */
+static enum journal_result compare_footer(struct scan *s, bool is_last)
+{
+    struct index_segment *added = index_get(s->index, s->number);
+    struct footer f;
+    bool there;
+    enum journal_result r = read_footer(s, &f, &there);
+
+    if (r != JOURNAL_OK || !there)
+        return r;
+    if (is_last)
+        return refuse(s, s->header.size - FOOTER_TRAILER_BYTES, "it is full, and the segment after it is missing");
+    if (footer_agrees(&f, added))
+        index_drop_points(added);
+    return JOURNAL_OK;
+}
+
+enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
+{
+    struct index_segment added;
+    bool more = true;
+    enum journal_result r = begin(s, number);
+
+    if (r != JOURNAL_OK)
+        return r;
+    added = (struct index_segment){
+        .number = number, .file_bytes = s->header.size, .limit = s->header.limit, .first = s->header.first};
+    if (index_add_segment(s->index, &added) < 0)
+        return explain_errno(s->error, -ENOMEM, "index", s->name);
     while (r == JOURNAL_OK && more)
         r = scan_batch(s, is_last, &more);
-    s->bytes_done += s->size;
-    return r;
+    s->bytes_done += s->header.size;
+    return r == JOURNAL_OK ? compare_footer(s, is_last) : r;
 }

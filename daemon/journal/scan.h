@@ -1,5 +1,5 @@
-/* Reads one segment's batches in order and decides where they end: cleanly, torn, or rotten. Changes nothing on disk.
- */
+/* Reads one segment's batches in order and decides where they end: cleanly, torn, or rotten; or its footer in their
+ * place. Changes nothing on disk. */
 #ifndef JOURNAL_SCAN_H
 #define JOURNAL_SCAN_H
 
@@ -7,20 +7,26 @@
 #include "journal/state.h"
 
 struct scan {
-    struct journal *journal; /* whose index, promise and commit are filled */
-    const struct journal_replay *replay;
+    const struct vfs *vfs;
+    const struct identity *own;          /* NULL: whoever's it is                       */
+    struct index *index;                 /* is filled                                   */
+    const struct journal_replay *replay; /* who gets the records; NULL: nobody          */
+    void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all); /* or NULL */
+    void *user;
     char *error;
 
     /* Over all segments. */
     uint64_t bytes_done, bytes_all;
     uint64_t batch;   /* the last whole one's number                    */
     uint64_t durable; /* the last one that is said to have been durable */
+    struct ballot promised;
+    slot_t commit_until;
 
     /* Of the segment that was scanned last; the file stays open for the rewrite. */
     char name[SEGMENT_NAME_BYTES];
     struct vfs_file *file;
     struct segment_header header;
-    uint64_t number, size;
+    uint64_t number;
     uint64_t end;     /* of the last whole batch                 */
     uint32_t end_crc; /* of the bytes from the first batch to it */
     uint64_t torn_bytes;
@@ -31,7 +37,11 @@ struct scan {
     struct note notes[RECORD_NOTES_MAX];
 };
 
-/* `is_last`: no later segment exists, so that a torn tail is possible. */
+/* Adds the segment to the index by its footer. *ret_there is false, and nothing is added, where it has none that is
+ * whole. */
+enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there);
+
+/* `is_last`: no later segment exists, so that a torn tail is possible, and a footer is not. */
 enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last);
 
 /* Bytes of the scanned file; borrowed until the next call. At most what the file has. */

@@ -1,7 +1,9 @@
 #include <errno.h>
 #include <time.h>
 
-#include "journal/format.h"
+#include <stdlib.h>
+
+#include "journal/footer.h"
 #include "journal/state.h"
 
 enum { OPENING_BYTES_MAX = SEGMENT_HEADER_BYTES + 2 * BATCH_ALIGN, PROMISE_RECORD_BYTES = RECORD_HEADER_BYTES + 16 };
@@ -16,7 +18,7 @@ uint64_t monotonic_usec(void)
 
 uint64_t segment_capacity(uint64_t size)
 {
-    return size - SEGMENT_HEADER_BYTES - batch_size(PROMISE_RECORD_BYTES);
+    return footer_limit(size) - SEGMENT_HEADER_BYTES - batch_size(PROMISE_RECORD_BYTES);
 }
 
 /* So that the host can see a sync that hangs. */
@@ -122,14 +124,18 @@ int segment_begin(struct journal *j)
     }
     if (j->segment.file != NULL)
         j->vfs->file_close(j->vfs->context, j->segment.file);
-    j->segment = (struct open_segment){
-        .file = v->file, .number = j->segment.number + 1, .size = v->size, .offset = SEGMENT_HEADER_BYTES};
+    j->segment = (struct open_segment){.file = v->file,
+                                       .number = j->segment.number + 1,
+                                       .size = v->size,
+                                       .limit = footer_limit(v->size),
+                                       .offset = SEGMENT_HEADER_BYTES,
+                                       .first = j->batch + 1};
     if (!ballot_is_none(j->promised))
         j->segment.offset += batch_size(PROMISE_RECORD_BYTES);
     *v = (struct reserve){.file = NULL};
     pthread_mutex_lock(&j->mutex);
     j->reserve_state = RESERVE_GROWING;
-    j->left_bytes = j->segment.size - j->segment.offset;
+    j->left_bytes = j->segment.limit - j->segment.offset;
     pthread_mutex_unlock(&j->mutex);
     return 0;
 }
@@ -143,13 +149,12 @@ static int opening_write(struct journal *j, size_t n)
     const struct open_segment *s = &j->segment;
     bool has_promise = s->offset > SEGMENT_HEADER_BYTES;
     struct record promise = {.type = RECORD_PROMISE, .ballot = j->promised};
-    struct segment_header h = {.cluster = j->superblock.identity.cluster,
-                               .id = j->superblock.identity.id,
-                               .life = j->superblock.identity.life,
+    struct segment_header h = {.owner = owner_of(&j->superblock.identity),
                                .number = s->number,
                                .size = s->size,
-                               .first = j->batch + 1,
-                               .durable = j->batch + has_promise + n};
+                               .first = s->first,
+                               .durable = j->batch + has_promise + n,
+                               .limit = s->limit};
 
     segment_header_encode(&h, bytes);
     if (has_promise) {
@@ -185,7 +190,11 @@ static int index_run(struct journal *j, const struct group *g, size_t first, siz
     int r = 0;
 
     if (is_new) {
-        r = index_add_segment(&j->index, j->segment.number, j->segment.size);
+        struct index_segment s = {.number = j->segment.number,
+                                  .file_bytes = j->segment.size,
+                                  .limit = j->segment.limit,
+                                  .first = j->segment.first};
+        r = index_add_segment(&j->index, &s);
         if (r == 0 && offset > SEGMENT_HEADER_BYTES)
             r = index_add_batch(&j->index, SEGMENT_HEADER_BYTES, (uint32_t)(offset - SEGMENT_HEADER_BYTES), &none);
     }
@@ -231,7 +240,7 @@ int segment_write(struct journal *j, struct group *g, size_t first, size_t n)
 
     pthread_mutex_lock(&j->mutex);
     r = index_run(j, g, first, n, is_new, from);
-    j->left_bytes = s->size - s->offset;
+    j->left_bytes = s->limit - s->offset;
     g->framed_bytes -= (size_t)(s->offset - from);
     j->sync_usec[j->n_syncs++ % SYNC_SAMPLES] = usec < UINT32_MAX ? (uint32_t)usec : UINT32_MAX;
     j->stats.syncs++;
@@ -239,4 +248,62 @@ int segment_write(struct journal *j, struct group *g, size_t first, size_t n)
     j->stats.bytes_written += s->offset - from;
     pthread_mutex_unlock(&j->mutex);
     return r;
+}
+
+bool footer_has_work(struct journal *j)
+{
+    const struct index *x = &j->index;
+    const struct index_segment *s;
+
+    if (x->n_segments > 0 && j->footer_next < x->segments[0].number)
+        j->footer_next = x->segments[0].number;
+    /* Not of the last one: until another follows, it may be read as one that has none. */
+    while ((s = index_get(x, j->footer_next)) != NULL && s < &x->segments[x->n_segments - 1]) {
+        if (s->points != NULL && footer_fits(s))
+            return true;
+        j->footer_next++;
+    }
+    return false;
+}
+
+static int footer_write(struct journal *j, const struct index_segment *s)
+{
+    struct owner owner = owner_of(&j->superblock.identity);
+    size_t size = (size_t)(s->file_bytes - s->limit);
+    uint8_t *bytes = malloc(size);
+    char name[SEGMENT_NAME_BYTES];
+    struct vfs_file *f;
+    int r;
+
+    if (bytes == NULL)
+        return -ENOMEM;
+    footer_encode(s, &owner, bytes);
+    segment_name(s->number, name);
+    r = j->vfs->file_open(j->vfs->context, name, 0, &f);
+    if (r == 0) {
+        r = j->vfs->file_write(j->vfs->context, f, s->limit, bytes, size);
+        if (r == 0)
+            r = j->vfs->file_sync(j->vfs->context, f);
+        j->vfs->file_close(j->vfs->context, f);
+    }
+    free(bytes);
+    return r;
+}
+
+/* A full segment does not change any more, and only this thread drops it. */
+int footer_work(struct journal *j)
+{
+    struct index_segment s;
+    int r;
+
+    pthread_mutex_lock(&j->mutex);
+    s = *index_get(&j->index, j->footer_next);
+    pthread_mutex_unlock(&j->mutex);
+    r = footer_write(j, &s);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&j->mutex);
+    index_drop_points(index_get(&j->index, s.number));
+    pthread_mutex_unlock(&j->mutex);
+    return 0;
 }

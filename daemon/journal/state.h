@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "journal/checkpoint_write.h"
 #include "journal/group.h"
 #include "journal/index.h"
 #include "journal/journal.h"
@@ -24,7 +25,9 @@ struct open_segment {
     struct vfs_file *file; /* NULL: none yet */
     uint64_t number;
     uint64_t size;
-    uint64_t offset; /* of the next batch */
+    uint64_t limit;  /* no batch goes beyond it */
+    uint64_t offset; /* of the next batch       */
+    uint64_t first;  /* its first batch's number */
     bool is_named;   /* false: still the reserve, until its first batches are durable */
 };
 
@@ -56,6 +59,7 @@ struct journal {
 
     /* The reader's. */
     struct reader *reader;
+    struct checkpoint_file checkpoint_read; /* that a peer is sent */
 
     /* Monotonic, 0: no sync runs. Atomic. */
     uint64_t sync_since_usec;
@@ -68,9 +72,13 @@ struct journal {
     bool is_writing;
     bool is_stuck; /* what is being written waits for room on the disk */
     struct index index;
-    slot_t commit_until; /* one past the last COMMIT that was appended */
-    slot_t first_kept;
-    uint64_t durable_seq;
+    uint64_t footer_next; /* segments below it need none written */
+    slot_t commit_until;  /* one past the last COMMIT that was appended */
+    slot_t first_kept, trim_below;
+    bool has_checkpoint;
+    struct journal_checkpoint checkpoint; /* the newest durable one */
+    struct checkpoint_write checkpoint_write;
+    uint64_t appended_seq, durable_seq;
     uint64_t left_bytes; /* in the open segment */
     enum reserve_state reserve_state;
     int append_error; /* a record that could not be taken */
@@ -97,6 +105,10 @@ bool reserve_fits(const struct vfs *vfs, struct vfs_file *f, uint64_t size);
 int reserve_prepare(struct journal *j, uint64_t bytes);
 /* Makes the reserve the open segment. -ENOSPC where there is none and none can be made. */
 int segment_begin(struct journal *j);
+/* Under the mutex: whether a full segment, footer_next, waits for its footer. */
+bool footer_has_work(struct journal *j);
+/* Writes the footer of one, where there is work. < 0 is final. */
+int footer_work(struct journal *j);
 /* Batches `first` to first + n - 1 of the group, which fit, into the open segment; durable when it returns 0. */
 int segment_write(struct journal *j, struct group *g, size_t first, size_t n);
 

@@ -80,7 +80,7 @@ static int posix_file_write(void *context, struct vfs_file *f, uint64_t offset, 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return -errno;
+            return errno == EDQUOT ? -ENOSPC : -errno;
         if (n == 0)
             return -EIO;
         done += (size_t)n;
@@ -102,7 +102,7 @@ static int posix_file_allocate(void *context, struct vfs_file *f, uint64_t offse
         size_t n = size < sizeof zeros ? (size_t)size : sizeof zeros;
         int r = posix_file_write(context, f, offset, zeros, n);
         if (r < 0)
-            return r == -EDQUOT ? -ENOSPC : r;
+            return r;
         offset += n;
         size -= n;
     }

@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "journal/state.h"
+#include "journal/trim.h"
 
 enum { FREE_INTERVAL_USEC = 1000000 };
 
@@ -14,7 +15,7 @@ static int identity_write(struct journal *j, const struct identity *identity)
 /* How many batches from `first` on go into the open segment, up to the next identity. */
 static size_t count_fitting(const struct journal *j, const struct group *g, size_t first)
 {
-    uint64_t left = j->segment.file != NULL ? j->segment.size - j->segment.offset : 0;
+    uint64_t left = j->segment.file != NULL ? j->segment.limit - j->segment.offset : 0;
     size_t n = 0;
 
     while (first + n < g->n_entries && g->entries[first + n].identity == NULL) {
@@ -116,10 +117,42 @@ static int fail(struct journal *j, int error)
     return error;
 }
 
+enum chore { CHORE_NONE, CHORE_FOOTER, CHORE_CHECKPOINT, CHORE_TRIM };
+
+/* One piece of what can wait; zeros for the next segment come first, since nothing goes on without them. */
+static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
+{
+    enum chore chore;
+
+    /* They keep well ahead of a segment that fills. */
+    if (!is_stuck && (j->reserve.file == NULL || j->reserve.done < j->reserve.size)) {
+        int r = reserve_prepare(j, group_bytes > RESERVE_SLICE_BYTES / 2 ? 2 * group_bytes : RESERVE_SLICE_BYTES);
+        if (r < 0 || j->reserve_state != RESERVE_NO_SPACE)
+            return r;
+    }
+    pthread_mutex_lock(&j->mutex);
+    chore = footer_has_work(j)       ? CHORE_FOOTER
+            : trim_has_work(j)       ? CHORE_TRIM
+            : checkpoint_has_work(j) ? CHORE_CHECKPOINT
+                                     : CHORE_NONE;
+    pthread_mutex_unlock(&j->mutex);
+    switch (chore) {
+    case CHORE_FOOTER:
+        return footer_work(j);
+    case CHORE_TRIM:
+        return trim_work(j);
+    case CHORE_CHECKPOINT:
+        return checkpoint_work(j);
+    case CHORE_NONE:
+        break;
+    }
+    return 0;
+}
+
 int journal_write(struct journal *j)
 {
     uint64_t bytes;
-    bool is_stuck;
+    bool is_stuck = false;
     int r;
 
     /* Only this thread sets it. Nothing is tried again: the disk may have lost what it says is there (trap 37). */
@@ -132,15 +165,12 @@ int journal_write(struct journal *j)
     if (j->is_writing) {
         r = group_write(j, &j->writing, &is_stuck);
         group_stick(j, is_stuck);
-        if (is_stuck) /* not durable, readable, and tried again */
-            return 0;
-        if (r < 0)
+        if (!is_stuck && r < 0)
             return fail(j, r);
-        group_finish(j);
+        if (!is_stuck) /* else it stays, not durable, readable, and is tried again */
+            group_finish(j);
     }
-    /* After the answers went out. Zeros keep well ahead of a segment that fills. */
-    if (j->reserve.file == NULL || j->reserve.done < j->reserve.size)
-        r = reserve_prepare(j, bytes > RESERVE_SLICE_BYTES / 2 ? 2 * bytes : RESERVE_SLICE_BYTES);
+    r = do_chore(j, bytes, is_stuck); /* after the answers went out */
     if (r < 0)
         return fail(j, r);
     refresh_free_bytes(j);
