@@ -44,9 +44,10 @@ static void cluster_text(const struct hash128 *h, char ret[33])
 enum journal_result explain_owner(char *ret_error, const struct identity *own, const struct owner *owner,
                                   const char *name)
 {
+    struct owner expected = owner_of(own);
     char theirs[33], ours[33];
 
-    if (owner->id == own->id && owner->life == own->life && hash_equal(&owner->cluster, &own->cluster))
+    if (owner_equal(owner, &expected))
         return JOURNAL_OK;
     cluster_text(&owner->cluster, theirs);
     cluster_text(&own->cluster, ours);

@@ -78,26 +78,25 @@ void footer_encode(const struct index_segment *s, const struct owner *owner, uin
     put_u32(t + TRAILER_CRC_OFFSET, crc32c(0, t, TRAILER_CRC_OFFSET));
 }
 
-bool footer_decode(const uint8_t *trailer, const struct segment_header *h, struct footer *ret)
+bool footer_decode(const uint8_t *trailer, const struct index_segment *known, struct footer *ret)
 {
     struct index_segment *s = &ret->segment;
     uint32_t version;
-    struct owner owner;
 
     if (prologue_check(MAGIC_FOOTER, trailer, &version) != FILE_WHOLE ||
         get_u32(trailer + TRAILER_CRC_OFFSET) != crc32c(0, trailer, TRAILER_CRC_OFFSET))
         return false;
-    owner = owner_decode(trailer + PROLOGUE_BYTES);
-    *ret = (struct footer){.segment = {.number = get_u64(trailer + NUMBERS_OFFSET),
-                                       .file_bytes = h->size,
-                                       .limit = h->limit,
+    *ret = (struct footer){.owner = owner_decode(trailer + PROLOGUE_BYTES),
+                           .segment = {.number = get_u64(trailer + NUMBERS_OFFSET),
+                                       .file_bytes = known->file_bytes,
+                                       .limit = known->limit,
                                        .first = get_u64(trailer + NUMBERS_OFFSET + 8),
                                        .last = get_u64(trailer + NUMBERS_OFFSET + 16),
                                        .extent = extent_decode(trailer + NUMBERS_OFFSET + 24),
                                        .n_points = get_u32(trailer + POINTS_OFFSET)},
                            .points_crc = get_u32(trailer + POINTS_OFFSET + 4)};
-    return hash_equal(&owner.cluster, &h->owner.cluster) && owner.id == h->owner.id && owner.life == h->owner.life &&
-           s->number == h->number && s->first == h->first && s->last >= s->first && s->n_points > 0 && footer_fits(s);
+    return s->number == known->number && s->first == known->first && s->last >= s->first && s->n_points > 0 &&
+           footer_fits(s);
 }
 
 bool footer_points_decode(const uint8_t *bytes, const struct footer *f, struct index_point *ret)

@@ -26,12 +26,14 @@ bool footer_fits(const struct index_segment *s);
 void footer_encode(const struct index_segment *s, const struct owner *owner, uint8_t *ret);
 
 struct footer {
+    struct owner owner;
     struct index_segment segment; /* .points NULL, .n_points as many as it has */
     uint32_t points_crc;
 };
 
-/* The trailer alone, against the segment's header. False: there is none, or it does not belong there. */
-bool footer_decode(const uint8_t *trailer, const struct segment_header *h, struct footer *ret);
+/* The trailer alone, for the segment of which number, sizes and first batch are known. False: there is none, or it does
+ * not belong there. */
+bool footer_decode(const uint8_t *trailer, const struct index_segment *known, struct footer *ret);
 
 /* The bytes at the limit; `ret` has room for the footer's points. False: they do not match. */
 bool footer_points_decode(const uint8_t *bytes, const struct footer *f, struct index_point *ret);

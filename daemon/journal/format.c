@@ -55,6 +55,11 @@ struct owner owner_decode(const uint8_t *bytes)
     return o;
 }
 
+bool owner_equal(const struct owner *a, const struct owner *b)
+{
+    return a->id == b->id && a->life == b->life && hash_equal(&a->cluster, &b->cluster);
+}
+
 void segment_header_encode(const struct segment_header *h, uint8_t *ret)
 {
     memset(ret, 0, SEGMENT_HEADER_BYTES);

@@ -59,6 +59,7 @@ struct owner {
 struct owner owner_of(const struct identity *i);
 void owner_encode(const struct owner *o, uint8_t *ret);
 struct owner owner_decode(const uint8_t *bytes);
+bool owner_equal(const struct owner *a, const struct owner *b);
 
 /* --- segments --- */
 

@@ -124,7 +124,7 @@ slot_t journal_first_kept(struct journal *j);
  * One at a time: begin, append until all is taken, finish; each call only hands over, and journal_write() does the
  * work, a part of JOURNAL_CHECKPOINT_PART_BYTES at most between two groups. `written` tells that it went on: room to
  * append, or done. Until the new one is durable as a whole the old one stays, whatever happens. All from the loop's
- * thread. */
+ * thread, which kicks the journal's afterwards. */
 
 enum {
     JOURNAL_CHECKPOINT_PART_BYTES = 256 << 10,
@@ -193,7 +193,8 @@ struct journal_stats {
 };
 void journal_stats(struct journal *j, struct journal_stats *ret);
 
-/* The thread that runs journal_write(). `kick` after journal_append(): returns at once. */
+/* The thread that runs journal_write(). `kick` after journal_append(), and after what hands over a checkpoint or asks
+ * for a trim: returns at once. */
 struct journal_thread;
 int journal_thread_start(struct journal *j, struct journal_thread **ret);
 void journal_thread_kick(struct journal_thread *t);

@@ -130,33 +130,30 @@ static int stretch_get(struct reader *r, const struct stretch_place *place, stru
 
 /* --- points --- */
 
-static int footer_get(struct reader *r, uint64_t number, struct points *ret)
+static int footer_get(struct reader *r, const struct index_segment *s, struct points *ret)
 {
-    uint8_t bytes[SEGMENT_HEADER_BYTES], *packed;
-    struct segment_header h;
+    size_t size = (size_t)(s->file_bytes - s->limit);
+    uint8_t *bytes;
     struct footer f;
-    uint32_t version;
-    size_t size;
-    int error = file_get(r, number, 0, bytes, sizeof bytes);
+    int error;
 
-    if (error < 0)
-        return error;
-    if (segment_header_decode(bytes, &h, &version) != FILE_WHOLE || h.number != number ||
-        h.size - h.limit < FOOTER_TRAILER_BYTES)
+    if (size < FOOTER_TRAILER_BYTES)
         return -EBADMSG;
-    error = file_get(r, number, h.size - FOOTER_TRAILER_BYTES, bytes, FOOTER_TRAILER_BYTES);
-    if (error < 0)
-        return error;
-    if (!footer_decode(bytes, &h, &f))
-        return -EBADMSG;
-    size = f.segment.n_points * FOOTER_POINT_BYTES;
-    packed = malloc(size);
-    ret->items = calloc(f.segment.n_points, sizeof *ret->items);
-    ret->n = f.segment.n_points;
-    error = packed == NULL || ret->items == NULL ? -ENOMEM : file_get(r, number, h.limit, packed, size);
-    if (error == 0 && !footer_points_decode(packed, &f, ret->items))
+    bytes = malloc(size);
+    if (bytes == NULL)
+        return -ENOMEM;
+    error = file_get(r, s->number, s->limit, bytes, size);
+    if (error == 0 && !footer_decode(bytes + size - FOOTER_TRAILER_BYTES, s, &f))
         error = -EBADMSG;
-    free(packed);
+    if (error == 0) {
+        ret->n = f.segment.n_points;
+        ret->items = calloc(ret->n, sizeof *ret->items);
+        if (ret->items == NULL)
+            error = -ENOMEM;
+        else if (!footer_points_decode(bytes, &f, ret->items))
+            error = -EBADMSG;
+    }
+    free(bytes);
     return error;
 }
 
@@ -183,14 +180,14 @@ static int points_rebuild(struct reader *r, uint64_t number, struct points *ret)
     return ret->items != NULL ? 0 : result == JOURNAL_IO ? -EIO : -EBADMSG;
 }
 
-static int points_get(struct reader *r, uint64_t number, const struct points **ret)
+static int points_get(struct reader *r, const struct index_segment *s, const struct points **ret)
 {
     struct points *p = &r->points[0];
     int error;
 
     for (size_t i = 0; i < FOOTERS_MAX; i++) {
         struct points *q = &r->points[i];
-        if (q->number == number) {
+        if (q->number == s->number) {
             q->used_at = ++r->clock;
             *ret = q;
             return 0;
@@ -199,16 +196,16 @@ static int points_get(struct reader *r, uint64_t number, const struct points **r
             p = q;
     }
     points_drop(p);
-    error = footer_get(r, number, p);
+    error = footer_get(r, s, p);
     if (error == -EBADMSG) {
         points_drop(p);
-        error = points_rebuild(r, number, p);
+        error = points_rebuild(r, s->number, p);
     }
     if (error < 0) {
         points_drop(p);
         return error;
     }
-    p->number = number;
+    p->number = s->number;
     p->used_at = ++r->clock;
     *ret = p;
     return 0;
@@ -264,18 +261,21 @@ static int find_point(struct reader *r, uint64_t number, size_t n_most, enum kin
     struct journal *j = r->journal;
     const struct index_segment *s;
     const struct points *p;
+    struct index_segment copy = {.number = 0};
     bool in_file, found = false;
     int error;
 
     pthread_mutex_lock(&j->mutex);
     s = index_get(&j->index, number);
     in_file = s != NULL && s->points == NULL;
-    if (s != NULL && !in_file)
+    if (in_file)
+        copy = *s;
+    else if (s != NULL)
         found = find_among(s->points, s->n_points < n_most ? s->n_points : n_most, kind, slot, bound, ret);
     pthread_mutex_unlock(&j->mutex);
     if (!in_file)
         return found;
-    error = points_get(r, number, &p);
+    error = points_get(r, &copy, &p);
     if (error < 0)
         return error;
     return find_among(p->items, p->n < n_most ? p->n : n_most, kind, slot, bound, ret);

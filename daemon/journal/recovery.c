@@ -14,7 +14,8 @@
 struct files {
     uint64_t *segments;
     size_t n, room;
-    bool has_checkpoint;
+    size_t first; /* those before were trimmed */
+    bool has_checkpoint, has_new_checkpoint;
 };
 
 static int collect(void *user, const char *name)
@@ -25,6 +26,8 @@ static int collect(void *user, const char *name)
 
     if (strcmp(name, CHECKPOINT_NAME) == 0)
         all->has_checkpoint = true;
+    if (strcmp(name, CHECKPOINT_NEW_NAME) == 0)
+        all->has_new_checkpoint = true;
     if (!segment_name_parse(name, &number))
         return 0;
     p = array_grow(all->segments, all->n + 1, &all->room, sizeof *all->segments);
@@ -41,30 +44,33 @@ static int compare_numbers(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* No gap, from the first one on that the superblock names. What stands below it was trimmed. */
-static enum journal_result list_segments(struct journal *j, struct files *ret, size_t *ret_trimmed, char *ret_error)
+static int list_files(struct journal *j, struct files *ret)
+{
+    int r = j->vfs->list(j->vfs->context, collect, ret);
+
+    if (ret->n > 0)
+        qsort(ret->segments, ret->n, sizeof ret->segments[0], compare_numbers);
+    while (ret->first < ret->n && ret->segments[ret->first] < j->superblock.first_segment)
+        ret->first++;
+    return r;
+}
+
+/* No gap, from the first one on that the superblock names. */
+static enum journal_result check_files(struct journal *j, const struct files *all, char *ret_error)
 {
     uint64_t expected = j->superblock.first_segment;
     char name[SEGMENT_NAME_BYTES];
-    size_t i = 0;
-    int r = j->vfs->list(j->vfs->context, collect, ret);
+    size_t i;
 
-    if (r < 0)
-        return explain_errno(ret_error, r, "list", "state directory");
-    if (ret->n > 0)
-        qsort(ret->segments, ret->n, sizeof ret->segments[0], compare_numbers);
-    if ((ret->n > 0 || ret->has_checkpoint) && j->superblock.sequence == 0)
+    if ((all->n > 0 || all->has_checkpoint) && j->superblock.sequence == 0)
         return explain(
             ret_error, JOURNAL_REFUSED,
             "superblock.0, superblock.1: both are missing, but %s there. Put them back, or replace this replica "
             "(mpaxos(7))",
-            ret->n > 0 ? "segments are" : "a checkpoint is");
-    while (i < ret->n && ret->segments[i] < expected)
-        i++;
-    *ret_trimmed = i;
-    for (; i < ret->n && ret->segments[i] == expected; i++)
+            all->n > 0 ? "segments are" : "a checkpoint is");
+    for (i = all->first; i < all->n && all->segments[i] == expected; i++)
         expected++;
-    if (i < ret->n || (i == *ret_trimmed && j->superblock.durable > 0)) {
+    if (i < all->n || (all->first == all->n && j->superblock.durable > 0)) {
         segment_name(expected, name);
         return explain(
             ret_error, JOURNAL_REFUSED,
@@ -93,63 +99,56 @@ static int file_bytes(struct journal *j, uint64_t number, uint64_t *sum)
 }
 
 /* From the oldest on, the segments with nothing above `slot`: by their footers, or, where one is not whole, by what is
- * in it. *n: how many there are. */
-static enum journal_result skip_segments(struct scan *s, const uint64_t *numbers, size_t n_most, slot_t slot, size_t *n)
+ * in it. *ret: the first that is read. */
+static enum journal_result skip_segments(struct scan *s, const struct files *all, slot_t slot, size_t *ret)
 {
     enum journal_result result = JOURNAL_OK;
+    size_t i;
 
-    for (*n = 0; *n < n_most; ++*n) {
+    for (i = all->first; i + 1 < all->n; i++) {
         uint64_t bytes_done = s->bytes_done, batch = s->batch;
         bool there;
-        result = scan_footer(s, numbers[*n], &there);
+        result = scan_footer(s, all->segments[i], &there);
         if (result == JOURNAL_OK && !there)
-            result = scan_segment(s, numbers[*n], false);
+            result = scan_segment(s, all->segments[i], false);
         if (result != JOURNAL_OK)
             break;
-        if (!extent_ends_by(&index_get(s->index, numbers[*n])->extent, slot)) {
+        if (!extent_ends_by(&index_get(s->index, all->segments[i])->extent, slot)) {
             index_drop_last(s->index);
             s->bytes_done = bytes_done;
             s->batch = batch;
             break;
         }
     }
+    *ret = i;
     return result;
 }
 
-static enum journal_result replay_segments(struct scan *s, const struct journal_replay *replay, const uint64_t *numbers,
-                                           size_t n)
-{
-    enum journal_result result = JOURNAL_OK;
-
-    s->replay = replay;
-    s->promised = (struct ballot){.round = 0};
-    for (size_t i = 0; i < n && result == JOURNAL_OK; i++)
-        result = scan_segment(s, numbers[i], i + 1 == n);
-    return result;
-}
-
-/* Of the numbers, which are ascending; before the last one is rewritten, nothing changes on disk. */
+/* Before the last one is rewritten, nothing changes on disk. */
 static enum journal_result read_segments(struct journal *j, struct scan *s, const struct journal_replay *replay,
-                                         struct checkpoint_file *checkpoint, const uint64_t *numbers, size_t n)
+                                         struct checkpoint_file *checkpoint, const struct files *all)
 {
     enum journal_result result = JOURNAL_OK;
-    size_t n_skipped = 0;
+    size_t from = all->first;
 
-    for (size_t i = 0; i < n; i++) {
-        int r = file_bytes(j, numbers[i], &s->bytes_all);
+    for (size_t i = all->first; i < all->n; i++) {
+        int r = file_bytes(j, all->segments[i], &s->bytes_all);
         if (r < 0)
             return explain_errno(s->error, r, "read the size of", "segment");
     }
-    if (j->has_checkpoint && n > 0)
-        result = skip_segments(s, numbers, n - 1, j->checkpoint.slot, &n_skipped);
-    if (result == JOURNAL_OK && j->has_checkpoint)
-        result = checkpoint_hand_out(checkpoint, replay, s->error);
-    if (result == JOURNAL_OK)
-        result = replay_segments(s, replay, numbers + n_skipped, n - n_skipped);
-    if (result != JOURNAL_OK || n == 0)
+    if (j->has_checkpoint) {
+        result = skip_segments(s, all, j->checkpoint.slot, &from);
+        if (result == JOURNAL_OK)
+            result = checkpoint_hand_out(checkpoint, replay, s->error);
+    }
+    s->replay = replay;
+    s->promised = (struct ballot){.round = 0}; /* every segment opens with the highest of those before */
+    for (size_t i = from; i < all->n && result == JOURNAL_OK; i++)
+        result = scan_segment(s, all->segments[i], i + 1 == all->n);
+    if (result != JOURNAL_OK || from == all->n)
         return result;
     j->stats.torn_bytes = s->torn_bytes;
-    j->stats.segments_replayed = n - n_skipped;
+    j->stats.segments_replayed = all->n - from;
     result = rewrite_segment(s, &j->segment);
     if (result != JOURNAL_OK)
         return result;
@@ -164,29 +163,13 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     return JOURNAL_OK;
 }
 
-/* Left behind by a trim that was cut off. */
-static enum journal_result remove_trimmed(struct journal *j, const uint64_t *numbers, size_t n, char *ret_error)
-{
-    char name[SEGMENT_NAME_BYTES];
-    int r = 0;
-
-    for (size_t i = 0; i < n && r == 0; i++) {
-        segment_name(numbers[i], name);
-        r = j->vfs->remove(j->vfs->context, name);
-    }
-    if (r == 0 && n > 0)
-        r = j->vfs->dir_sync(j->vfs->context);
-    return r < 0 ? explain_errno(ret_error, r, "remove", name) : JOURNAL_OK;
-}
-
 enum journal_result recovery_run(struct journal *j, const struct journal_replay *replay, char *ret_error)
 {
     struct files all = {.segments = NULL};
     struct checkpoint_file checkpoint = {.file = NULL};
     struct scan *s = calloc(1, sizeof *s);
-    const uint64_t *kept = NULL;
-    size_t n_trimmed = 0;
     enum journal_result result;
+    int r;
 
     if (s == NULL)
         return explain_errno(ret_error, -ENOMEM, "read", "state directory");
@@ -198,15 +181,12 @@ enum journal_result recovery_run(struct journal *j, const struct journal_replay 
                        .error = ret_error,
                        .durable = j->superblock.durable};
     j->segment.number = j->superblock.first_segment - 1;
-    result = list_segments(j, &all, &n_trimmed, ret_error);
+    r = list_files(j, &all);
+    result = r < 0 ? explain_errno(ret_error, r, "list", "state directory") : check_files(j, &all, ret_error);
     if (result == JOURNAL_OK)
         result = checkpoint_find(j, &checkpoint, ret_error);
-    if (all.n > n_trimmed)
-        kept = all.segments + n_trimmed;
     if (result == JOURNAL_OK)
-        result = read_segments(j, s, replay, &checkpoint, kept, all.n - n_trimmed);
-    if (result == JOURNAL_OK)
-        result = remove_trimmed(j, all.segments, n_trimmed, ret_error);
+        result = read_segments(j, s, replay, &checkpoint, &all);
     checkpoint_close(&checkpoint);
     scan_done(s);
     free(s);
@@ -236,6 +216,26 @@ static enum journal_result identity_rewrite(struct journal *j, char *ret_error)
     j->superblock.durable = j->durable_batch;
     r = superblock_write(j->vfs, &j->superblock);
     return r < 0 ? explain_errno(ret_error, r, "write", "superblock") : JOURNAL_OK;
+}
+
+/* What a trim or a checkpoint that was cut off left behind. Only now: the superblock may have told of the trim from the
+ * page cache alone. */
+static enum journal_result clean_up(struct journal *j, char *ret_error)
+{
+    struct files all = {.segments = NULL};
+    char name[SEGMENT_NAME_BYTES] = CHECKPOINT_NEW_NAME;
+    int r = list_files(j, &all);
+
+    if (r == 0 && all.has_new_checkpoint)
+        r = j->vfs->remove(j->vfs->context, name);
+    for (size_t i = 0; i < all.first && r == 0; i++) {
+        segment_name(all.segments[i], name);
+        r = j->vfs->remove(j->vfs->context, name);
+    }
+    if (r == 0 && (all.first > 0 || all.has_new_checkpoint))
+        r = j->vfs->dir_sync(j->vfs->context);
+    free(all.segments);
+    return r < 0 ? explain_errno(ret_error, r, "remove", name) : JOURNAL_OK;
 }
 
 /* Without a first segment there is nothing to start with; with one, a full disk is told by journal_has_space(). */
@@ -271,6 +271,8 @@ static enum journal_result fill(struct journal *j, const struct identity *identi
         result = recovery_run(j, replay, ret_error);
     if (result == JOURNAL_OK)
         result = identity_rewrite(j, ret_error);
+    if (result == JOURNAL_OK)
+        result = clean_up(j, ret_error);
     if (result == JOURNAL_OK)
         result = prepare_space(j, ret_error);
     return result;

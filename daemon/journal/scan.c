@@ -256,9 +256,16 @@ static enum journal_result begin(struct scan *s, uint64_t number)
     return open_file(s);
 }
 
+static struct index_segment describe(const struct scan *s)
+{
+    return (struct index_segment){
+        .number = s->number, .file_bytes = s->header.size, .limit = s->header.limit, .first = s->header.first};
+}
+
 /* What the end of the file holds, if that is a footer. */
 static enum journal_result read_footer(struct scan *s, struct footer *ret, bool *ret_there)
 {
+    const struct index_segment known = describe(s);
     uint8_t trailer[FOOTER_TRAILER_BYTES];
     int64_t n = sizeof trailer;
 
@@ -267,7 +274,7 @@ static enum journal_result read_footer(struct scan *s, struct footer *ret, bool 
         n = s->vfs->file_read(s->vfs->context, s->file, s->header.size - sizeof trailer, trailer, sizeof trailer);
     if (n < 0)
         return fail_read(s, (int)n);
-    *ret_there = *ret_there && footer_decode(trailer, &s->header, ret);
+    *ret_there = *ret_there && footer_decode(trailer, &known, ret) && owner_equal(&ret->owner, &s->header.owner);
     return JOURNAL_OK;
 }
 
@@ -312,8 +319,7 @@ enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
 
     if (r != JOURNAL_OK)
         return r;
-    added = (struct index_segment){
-        .number = number, .file_bytes = s->header.size, .limit = s->header.limit, .first = s->header.first};
+    added = describe(s);
     if (index_add_segment(s->index, &added) < 0)
         return explain_errno(s->error, -ENOMEM, "index", s->name);
     while (r == JOURNAL_OK && more)

@@ -276,10 +276,12 @@ static void test_unknown_versions_are_refused(void **state)
     fill_a_little(f);
     set_version(f, "segment-0000000000000001", 9);
     assert_refused(f, "segment-0000000000000001: written in format version 9");
-    set_version(f, "segment-0000000000000001", 1);
-    set_version(f, "superblock.1", 2);
-    assert_refused(f, "superblock.1: written in format version 2");
-    set_version(f, "superblock.1", 1);
+    set_version(f, "segment-0000000000000001", JOURNAL_VERSION);
+    set_version(f, "superblock.1", JOURNAL_VERSION + 1);
+    assert_refused(f, "superblock.1: written in format version 3");
+    set_version(f, "superblock.1", JOURNAL_VERSION_OLDEST - 1);
+    assert_refused(f, "superblock.1: written in format version 0");
+    set_version(f, "superblock.1", JOURNAL_VERSION);
     assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
 }
 
