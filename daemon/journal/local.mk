@@ -20,6 +20,8 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/journal.c \
 	daemon/journal/journal.h \
 	daemon/journal/journal_thread.c \
+	daemon/journal/points.c \
+	daemon/journal/points.h \
 	daemon/journal/reader.c \
 	daemon/journal/reader.h \
 	daemon/journal/recovery.c \
@@ -29,6 +31,8 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/scan.c \
 	daemon/journal/scan.h \
 	daemon/journal/segment.c \
+	daemon/journal/segment_file.c \
+	daemon/journal/segment_file.h \
 	daemon/journal/state.h \
 	daemon/journal/stretch.c \
 	daemon/journal/stretch.h \

@@ -5,20 +5,10 @@
 #include <string.h>
 
 #include "journal/array.h"
-#include "journal/footer.h"
-#include "journal/scan.h"
+#include "journal/points.h"
+#include "journal/segment_file.h"
 #include "journal/state.h"
 #include "journal/stretch.h"
-
-enum { FOOTERS_MAX = 4 };
-
-/* The points of a full segment, as its footer has them. */
-struct points {
-    uint64_t number; /* of the segment; 0: unused */
-    uint64_t used_at;
-    struct index_point *items;
-    size_t n;
-};
 
 /* Slots whose value, or note, one stretch decides. */
 struct run {
@@ -28,12 +18,10 @@ struct run {
 
 struct reader {
     struct journal *journal;
+    struct segment_file file;
     struct stretches stretches;
-    struct points points[FOOTERS_MAX];
-    uint64_t clock;
+    struct points_cache points;
     struct run values, notes;
-    struct vfs_file *file; /* of `segment`, kept open */
-    uint64_t segment;
     uint8_t *scratch; /* a value that was found in memory */
     size_t scratch_room;
 };
@@ -49,22 +37,11 @@ struct reader *reader_new(struct journal *j)
 {
     struct reader *r = calloc(1, sizeof *r);
 
-    if (r != NULL)
+    if (r != NULL) {
         r->journal = j;
+        r->file.vfs = j->vfs;
+    }
     return r;
-}
-
-static void file_drop(struct reader *r)
-{
-    if (r->file != NULL)
-        r->journal->vfs->file_close(r->journal->vfs->context, r->file);
-    r->file = NULL;
-}
-
-static void points_drop(struct points *p)
-{
-    free(p->items);
-    *p = (struct points){.number = 0};
 }
 
 void reader_free(struct reader *r)
@@ -72,42 +49,10 @@ void reader_free(struct reader *r)
     if (r == NULL)
         return;
     stretches_done(&r->stretches);
-    for (size_t i = 0; i < FOOTERS_MAX; i++)
-        points_drop(&r->points[i]);
-    file_drop(r);
+    points_done(&r->points);
+    segment_file_done(&r->file);
     free(r->scratch);
     free(r);
-}
-
-/* --- files --- */
-
-static int file_use(struct reader *r, uint64_t segment)
-{
-    const struct vfs *vfs = r->journal->vfs;
-    char name[SEGMENT_NAME_BYTES];
-    int error;
-
-    if (r->file != NULL && r->segment == segment)
-        return 0;
-    file_drop(r);
-    segment_name(segment, name);
-    error = vfs->file_open(vfs->context, name, 0, &r->file);
-    if (error < 0)
-        r->file = NULL;
-    r->segment = segment;
-    return error;
-}
-
-/* All of it: -EBADMSG where the file ends before. */
-static int file_get(struct reader *r, uint64_t segment, uint64_t offset, void *bytes, size_t size)
-{
-    const struct vfs *vfs = r->journal->vfs;
-    int error = file_use(r, segment);
-    int64_t n = error < 0 ? error : vfs->file_read(vfs->context, r->file, offset, bytes, size);
-
-    if (n < 0)
-        return (int)n;
-    return (uint64_t)n < size ? -EBADMSG : 0;
 }
 
 static int stretch_get(struct reader *r, const struct stretch_place *place, struct stretch **ret)
@@ -120,95 +65,12 @@ static int stretch_get(struct reader *r, const struct stretch_place *place, stru
     *ret = stretches_take(&r->stretches, place);
     if (*ret == NULL)
         return -ENOMEM;
-    error = file_get(r, place->number, place->offset, (*ret)->bytes, place->size);
+    error = segment_file_read(&r->file, place->number, place->offset, (*ret)->bytes, place->size);
     if (error < 0) {
         stretches_drop(&r->stretches, *ret);
         return error;
     }
     return stretches_fill(&r->stretches, *ret);
-}
-
-/* --- points --- */
-
-static int footer_get(struct reader *r, const struct index_segment *s, struct points *ret)
-{
-    size_t size = (size_t)(s->file_bytes - s->limit);
-    uint8_t *bytes;
-    struct footer f;
-    int error;
-
-    if (size < FOOTER_TRAILER_BYTES)
-        return -EBADMSG;
-    bytes = malloc(size);
-    if (bytes == NULL)
-        return -ENOMEM;
-    error = file_get(r, s->number, s->limit, bytes, size);
-    if (error == 0 && !footer_decode(bytes + size - FOOTER_TRAILER_BYTES, s, &f))
-        error = -EBADMSG;
-    if (error == 0) {
-        ret->n = f.segment.n_points;
-        ret->items = calloc(ret->n, sizeof *ret->items);
-        if (ret->items == NULL)
-            error = -ENOMEM;
-        else if (!footer_points_decode(bytes, &f, ret->items))
-            error = -EBADMSG;
-    }
-    free(bytes);
-    return error;
-}
-
-/* Where the footer rots while the journal is open: from the batches. */
-static int points_rebuild(struct reader *r, uint64_t number, struct points *ret)
-{
-    char text[JOURNAL_ERROR_MAX + 1];
-    struct index index = {.segments = NULL};
-    struct scan *s = calloc(1, sizeof *s);
-    enum journal_result result = JOURNAL_IO;
-
-    if (s == NULL)
-        return -ENOMEM;
-    *s = (struct scan){.vfs = r->journal->vfs, .index = &index, .error = text};
-    result = scan_segment(s, number, false);
-    scan_done(s);
-    free(s);
-    if (result == JOURNAL_OK && index.segments[0].points != NULL) {
-        ret->items = index.segments[0].points;
-        ret->n = index.segments[0].n_points;
-        index.segments[0].points = NULL;
-    }
-    index_done(&index);
-    return ret->items != NULL ? 0 : result == JOURNAL_IO ? -EIO : -EBADMSG;
-}
-
-static int points_get(struct reader *r, const struct index_segment *s, const struct points **ret)
-{
-    struct points *p = &r->points[0];
-    int error;
-
-    for (size_t i = 0; i < FOOTERS_MAX; i++) {
-        struct points *q = &r->points[i];
-        if (q->number == s->number) {
-            q->used_at = ++r->clock;
-            *ret = q;
-            return 0;
-        }
-        if (q->used_at < p->used_at)
-            p = q;
-    }
-    points_drop(p);
-    error = footer_get(r, s, p);
-    if (error == -EBADMSG) {
-        points_drop(p);
-        error = points_rebuild(r, s->number, p);
-    }
-    if (error < 0) {
-        points_drop(p);
-        return error;
-    }
-    p->number = s->number;
-    p->used_at = ++r->clock;
-    *ret = p;
-    return 0;
 }
 
 /* --- what was handed over and is not indexed yet --- */
@@ -265,20 +127,23 @@ static int find_point(struct reader *r, uint64_t number, size_t n_most, enum kin
     bool in_file, found = false;
     int error;
 
-    pthread_mutex_lock(&j->mutex);
-    s = index_get(&j->index, number);
-    in_file = s != NULL && s->points == NULL;
-    if (in_file)
-        copy = *s;
-    else if (s != NULL)
-        found = find_among(s->points, s->n_points < n_most ? s->n_points : n_most, kind, slot, bound, ret);
-    pthread_mutex_unlock(&j->mutex);
-    if (!in_file)
-        return found;
-    error = points_get(r, &copy, &p);
-    if (error < 0)
-        return error;
-    return find_among(p->items, p->n < n_most ? p->n : n_most, kind, slot, bound, ret);
+    do {
+        p = NULL;
+        pthread_mutex_lock(&j->mutex);
+        s = index_get(&j->index, number);
+        in_file = s != NULL && s->points == NULL;
+        if (in_file)
+            copy = *s;
+        else if (s != NULL)
+            found = find_among(s->points, s->n_points < n_most ? s->n_points : n_most, kind, slot, bound, ret);
+        pthread_mutex_unlock(&j->mutex);
+        error = in_file ? points_get(&r->points, j, &r->file, &copy, &p) : 0;
+        if (error < 0)
+            return error;
+        if (p != NULL)
+            found = find_among(p->items, p->n < n_most ? p->n : n_most, kind, slot, bound, ret);
+    } while (in_file && p == NULL);
+    return found;
 }
 
 static struct run run_of(slot_t from, slot_t until, uint64_t number, const struct hit *h)

@@ -143,8 +143,11 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     }
     s->replay = replay;
     s->promised = (struct ballot){.round = 0}; /* every segment opens with the highest of those before */
-    for (size_t i = from; i < all->n && result == JOURNAL_OK; i++)
+    for (size_t i = from; i < all->n && result == JOURNAL_OK; i++) {
         result = scan_segment(s, all->segments[i], i + 1 == all->n);
+        if (result == JOURNAL_OK)
+            result = scan_compare_footer(s, i + 1 == all->n);
+    }
     if (result != JOURNAL_OK || from == all->n)
         return result;
     j->stats.torn_bytes = s->torn_bytes;

@@ -294,8 +294,7 @@ enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there
     return JOURNAL_OK;
 }
 
-/* Its points need no memory where the file has them. */
-static enum journal_result compare_footer(struct scan *s, bool is_last)
+enum journal_result scan_compare_footer(struct scan *s, bool is_last)
 {
     struct index_segment *added = index_get(s->index, s->number);
     struct footer f;
@@ -325,5 +324,5 @@ enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
     while (r == JOURNAL_OK && more)
         r = scan_batch(s, is_last, &more);
     s->bytes_done += s->header.size;
-    return r == JOURNAL_OK ? compare_footer(s, is_last) : r;
+    return r;
 }

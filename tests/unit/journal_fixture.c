@@ -1,5 +1,6 @@
 #include "tests/unit/journal_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -23,42 +24,6 @@ uint64_t fixture_draw(struct fixture *f, uint64_t below)
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return (z ^ (z >> 31)) % below;
-}
-
-void told_list_clear(struct told_list *l)
-{
-    free(l->items);
-    *l = (struct told_list){.items = NULL};
-}
-
-static void told_list_add(struct told_list *l, const struct told *t)
-{
-    if (t->type == RECORD_PROMISE && ballot_compare(t->ballot, l->promised) <= 0)
-        return;
-    if (ballot_compare(t->ballot, l->promised) > 0)
-        l->promised = t->ballot;
-    if (l->n == l->room) {
-        l->room = l->room > 0 ? 2 * l->room : 64;
-        l->items = check(reallocarray(l->items, l->room, sizeof *l->items));
-    }
-    l->items[l->n++] = *t;
-}
-
-bool told_equal(const struct told *a, const struct told *b)
-{
-    return a->type == b->type && a->slot == b->slot && ballot_equal(a->ballot, b->ballot) && a->size == b->size &&
-           a->crc == b->crc;
-}
-
-bool told_begins(const struct told_list *a, const struct told_list *b, size_t n)
-{
-    if (a->n < n || b->n < n)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (!told_equal(&a->items[i], &b->items[i]))
-            return false;
-    }
-    return true;
 }
 
 static uint32_t notes_crc(const struct note *notes, uint32_t n)
@@ -123,6 +88,19 @@ static bool replay(void *user, struct record *r, const uint8_t *bytes, uint32_t 
     return !f->refuse_replay;
 }
 
+static bool replay_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_t size)
+{
+    struct fixture *f = user;
+
+    assert_int_equal(f->replayed.n, 0);
+    assert_false(f->checkpoint_replayed.is_there);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(bytes[i], fixture_checkpoint_byte(slot, f->checkpoint_seen++));
+    if (bytes == NULL)
+        f->checkpoint_replayed = (struct told_checkpoint){.is_there = true, .slot = slot, .size = f->checkpoint_seen};
+    return !f->refuse_replay;
+}
+
 enum journal_result journal_fixture_open(struct fixture *f)
 {
     struct journal_options o = {
@@ -131,11 +109,15 @@ enum journal_result journal_fixture_open(struct fixture *f)
     enum journal_result r = journal_read_identity(o.vfs, identity, f->error);
 
     told_list_clear(&f->replayed);
+    f->checkpoint_replayed = (struct told_checkpoint){.is_there = false};
+    f->checkpoint_seen = 0;
     f->seq = 0;
     if (r == JOURNAL_OK && identity->status == 0)
         *identity = f->identity;
     if (r == JOURNAL_OK)
-        r = journal_open(&o, identity, &(struct journal_replay){.each = replay, .user = f}, &f->journal, f->error);
+        r = journal_open(&o, identity,
+                         &(struct journal_replay){.checkpoint = replay_checkpoint, .each = replay, .user = f},
+                         &f->journal, f->error);
     free(identity);
     return r;
 }
@@ -161,7 +143,7 @@ void fixture_promise(struct fixture *f, uint64_t round)
     fixture_append(f, &(struct record){.type = RECORD_PROMISE, .ballot = f->ballot});
 }
 
-static void slots_reserve(struct fixture *f, slot_t slot)
+void fixture_reserve(struct fixture *f, slot_t slot)
 {
     size_t room = f->slots_room > 0 ? f->slots_room : 1024;
 
@@ -187,7 +169,7 @@ static void append_value(struct fixture *f, enum record_type type, slot_t slot, 
         v->bytes[i] = (uint8_t)(1 + (mix >> (i % 56)) % 255);
     if (type == RECORD_ACCEPT)
         r.ballot = f->ballot;
-    slots_reserve(f, slot);
+    fixture_reserve(f, slot);
     f->values[slot] = told_of(&r, v->bytes, size);
     if (slot >= f->n_slots)
         f->n_slots = slot + 1;
@@ -207,7 +189,7 @@ void fixture_choose(struct fixture *f, slot_t slot, uint32_t size)
 
 void fixture_commit(struct fixture *f, slot_t slot, const struct note *notes, uint32_t n_notes)
 {
-    slots_reserve(f, slot);
+    fixture_reserve(f, slot);
     for (uint32_t i = 0; i < n_notes; i++)
         f->notes[notes[i].slot] = notes[i];
     f->n_committed = slot + 1;
@@ -266,11 +248,21 @@ void fixture_work(struct fixture *f, uint32_t size_max)
     }
 }
 
+/* What became durable meanwhile is what must come back. */
+static void note_checkpoint(struct fixture *f)
+{
+    struct journal_checkpoint newest;
+
+    if (journal_checkpoint_newest(f->journal, &newest))
+        f->checkpoint = (struct told_checkpoint){.is_there = true, .slot = newest.slot, .size = newest.size};
+}
+
 int fixture_write(struct fixture *f)
 {
     size_t n = f->appended.n;
     int r = journal_write(f->journal);
 
+    note_checkpoint(f);
     if (r == 0) {
         assert_int_equal(journal_durable_seq(f->journal), f->seq);
         f->n_durable = n;
@@ -290,15 +282,19 @@ int fixture_settle(struct fixture *f)
 void fixture_adopt(struct fixture *f)
 {
     told_list_clear(&f->appended);
-    f->n_committed = 0;
-    f->n_slots = 0;
+    f->checkpoint = f->checkpoint_replayed;
+    f->n_committed = f->checkpoint.is_there ? f->checkpoint.slot + 1 : 0;
+    f->n_slots = f->n_committed;
+    if (f->checkpoint.is_there)
+        fixture_reserve(f, f->checkpoint.slot);
     for (size_t i = 0; i < f->replayed.n; i++) {
         const struct told *t = &f->replayed.items[i];
         told_list_add(&f->appended, t);
         if (t->type == RECORD_COMMIT) {
-            f->n_committed = t->slot + 1;
+            if (t->slot >= f->n_committed)
+                f->n_committed = t->slot + 1;
         } else if (t->type != RECORD_PROMISE) {
-            slots_reserve(f, t->slot);
+            fixture_reserve(f, t->slot);
             f->values[t->slot] = *t;
             if (t->slot >= f->n_slots)
                 f->n_slots = t->slot + 1;
@@ -344,4 +340,14 @@ void fixture_check_read(struct fixture *f, slot_t from, slot_t until)
 
     assert_int_equal(n, until - from + 1);
     assert_int_equal(g.next, until + 1);
+}
+
+void fixture_check_kept(struct fixture *f)
+{
+    slot_t first = journal_first_kept(f->journal);
+
+    if (first < f->n_committed)
+        fixture_check_read(f, first, f->n_committed - 1);
+    if (first > 0)
+        assert_int_equal(journal_read(f->journal, first - 1, first - 1, 1, 1, NULL, NULL), -ERANGE);
 }

@@ -32,7 +32,9 @@ unit_tests = \
 	tests/unit/test_flushes \
 	tests/unit/test_hash \
 	tests/unit/test_journal \
+	tests/unit/test_journal_checkpoint \
 	tests/unit/test_journal_crash \
+	tests/unit/test_journal_history \
 	tests/unit/test_journal_read \
 	tests/unit/test_journal_rot \
 	tests/unit/test_journal_space \
@@ -62,6 +64,8 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/datagrams.h \
 	tests/unit/journal_fixture.c \
 	tests/unit/journal_fixture.h \
+	tests/unit/journal_fixture_checkpoint.c \
+	tests/unit/journal_told.c \
 	tests/unit/messages.c \
 	tests/unit/messages.h \
 	tests/unit/messages_compare.c \
