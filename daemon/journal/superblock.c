@@ -119,6 +119,8 @@ static enum journal_result choose_copy(const struct superblock *copies, const en
                 "%s: holds the bytes of the other copy: it was moved or written over. Restore the state directory, or "
                 "replace this replica (mpaxos(7))",
                 names[newest]);
+        /* A copy is written only after the other one is durable: that one is, unless it was torn or rots. */
+        ret->newest_first = states[1 - newest] != COPY_DAMAGED;
         return JOURNAL_OK;
     }
     memset(ret, 0, sizeof *ret);
@@ -177,8 +179,9 @@ int superblock_write(const struct vfs *vfs, struct superblock *s)
 
     if (bytes == NULL)
         return -ENOMEM;
-    if (s->sequence == 0)
-        s->sequence = 1;
+    if (s->sequence == 0 || s->newest_first)
+        s->sequence++;
+    s->newest_first = false;
     for (int i = 0; i < 2 && r == 0; i++) {
         s->sequence++;
         encode(s, bytes);

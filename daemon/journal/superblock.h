@@ -7,6 +7,7 @@
 #ifndef JOURNAL_SUPERBLOCK_H
 #define JOURNAL_SUPERBLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "journal/journal.h"
@@ -20,11 +21,13 @@ struct superblock {
     uint64_t durable;         /* the last batch that was durable when this was written        */
     uint64_t first_segment;   /* below it, and below first_kept, all was trimmed              */
     slot_t first_kept;
+    bool newest_first; /* as it was read: the newest copy may stand in the page cache alone, the other one not  */
 };
 
 enum journal_result superblock_read(const struct vfs *vfs, struct superblock *ret, char *ret_error);
 
-/* Writes both copies under the next two sequences. 0, or a negative errno: final, as of any write or sync. */
+/* Writes both copies under the next sequences, first the one that may not be on the disk. 0, or a negative errno:
+ * final, as of any write or sync. */
 int superblock_write(const struct vfs *vfs, struct superblock *s);
 
 #endif
