@@ -14,7 +14,7 @@
 #include "journal/checkpoint.h"
 #include "tests/unit/journal_fixture.h"
 
-enum { SEEDS = 8, STEPS = 40, OPERATIONS_MOST = 4000 };
+enum { SEEDS = 5, STEPS = 40, OPERATIONS_MOST = 4000 };
 
 static bool work(struct fixture *f, uint32_t size_max)
 {
@@ -141,19 +141,23 @@ static void test_power_cut_at_every_operation(void **state)
     }
 }
 
-/* Killed, or its disk answered one error; what the page cache shows is not all on the disk. The start after that is cut
- * at every operation, and what it showed must come back. */
-static void cut_recovery(uint64_t seed, uint64_t killed_at, bool by_error)
+enum end { END_BY_KILL, END_BY_ERROR, END_BY_POWER_CUT, ENDS };
+
+/* Killed, or its disk answered one error: what the page cache shows is not all on the disk; or the power was cut, and
+ * things are torn. The start after that is cut at every operation, and what it showed must come back. */
+static void cut_recovery(uint64_t seed, uint64_t ended_at, enum end end)
 {
     struct fixture f;
     struct vfs_memory *before;
     bool done = false;
 
     fixture_setup(&f, seed);
-    vfs_memory_fail_at(f.disk, VFS_MEMORY_CHANGES, killed_at, -EIO, !by_error);
+    vfs_memory_fail_at(f.disk, VFS_MEMORY_CHANGES, ended_at, -EIO, end != END_BY_ERROR);
     run_workload(&f);
     fixture_close(&f);
     vfs_memory_heal(f.disk);
+    if (end == END_BY_POWER_CUT)
+        vfs_memory_power_cut(f.disk);
     before = f.disk;
     for (uint64_t operation = 1; !done; operation++) {
         f.disk = vfs_memory_clone(before, seed * 1000 + operation);
@@ -176,8 +180,8 @@ static void test_power_cut_at_every_operation_of_recovery(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        for (uint64_t killed_at = 20 + seed; killed_at < 200; killed_at += 7)
-            cut_recovery(seed, killed_at, killed_at % 2);
+        for (uint64_t at = 1 + seed; at < 150; at += 4)
+            cut_recovery(seed, at, (enum end)(at / 4 % ENDS));
     }
 }
 
