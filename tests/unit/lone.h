@@ -68,6 +68,7 @@ struct lone_peer {
     bool silent;
     bool deaf; /* echoes nothing: it does not hear the replica */
     bool votes_not;
+    bool reborn; /* what it sends is of another life than the one that was admitted */
     struct ballot bid, followed;
     bool leading, happy;
     slot_t commit;

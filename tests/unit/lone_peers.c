@@ -55,7 +55,7 @@ void lone_receive_values(struct lone *l, uint32_t from, const struct message *me
     struct entry *entries = calloc(n + 1, sizeof(*entries));
     assert_non_null(entries);
     m.from = (replica_id_t)from;
-    m.from_life = lone_life(from);
+    m.from_life = lone_life(from) ^ l->peers[from].reborn;
     for (uint32_t i = 0; i < n; i++) {
         entries[i] = m.type == MESSAGE_BODY ? m.body : (struct entry){.slot = slots[i], .hops = 1};
         entries[i].value = lone_value(l, &l->identity.cluster, bodies[i]);

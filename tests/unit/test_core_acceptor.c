@@ -243,6 +243,36 @@ static void a_ballot_that_is_not_the_senders_is_ignored(void **state)
     lone_free(l);
 }
 
+static void trap_35_another_generations_ballot_gets_no_vote(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    struct ballot b = {.round = 5, .gen = 2, .id = 1};
+    lone_prepare(l, 1, b, 1, 0);
+    lone_accept(l, 1, b, 0, 1, lone_noop(l));
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_PROMISE), 0);
+    assert_int_equal(lone_count(l, MESSAGE_ACCEPTED), 0);
+    lone_free(l);
+}
+
+static void trap_35_datagrams_of_another_life_do_not_count(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    l->peers[1].reborn = true;
+    lone_prepare(l, 1, BALLOT(5, 1), 1, 0);
+    lone_accept(l, 1, BALLOT(5, 1), 0, 1, lone_noop(l));
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_PROMISE), 0);
+    assert_int_equal(lone_count(l, MESSAGE_ACCEPTED), 0);
+    l->peers[1].reborn = false;
+    lone_prepare(l, 1, BALLOT(5, 1), 1, 0);
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_PROMISE), 1);
+    lone_free(l);
+}
+
 static void trap_28_a_confirmation_needs_the_promise_on_disk(void **state)
 {
     (void)state;
@@ -329,6 +359,8 @@ int main(void)
         cmocka_unit_test(trap_10_a_slot_known_chosen_out_of_order_is_reported_so),
         cmocka_unit_test(trap_15_only_the_slots_that_are_here_are_acknowledged),
         cmocka_unit_test(trap_34_a_blank_disk_never_votes),
+        cmocka_unit_test(trap_35_another_generations_ballot_gets_no_vote),
+        cmocka_unit_test(trap_35_datagrams_of_another_life_do_not_count),
         cmocka_unit_test(a_ballot_that_is_not_the_senders_is_ignored),
         cmocka_unit_test(trap_28_a_confirmation_needs_the_promise_on_disk),
         cmocka_unit_test(a_confirm_above_the_promise_raises_it_on_disk_first),

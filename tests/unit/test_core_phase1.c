@@ -50,6 +50,26 @@ static void trap_07_a_doubled_promise_counts_once(void **state)
     lone_free(l);
 }
 
+static void trap_13_a_nack_costs_one_promise_and_nothing_else(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 5, 0);
+    struct message prepare = *lone_bid(l);
+    struct ballot b = prepare.prepare.ballot;
+    lone_promise(l, 1, &prepare, 0, 0, NULL);
+    struct message nack = {.type = MESSAGE_NACK, .nack = {.rejected = b, .promised = BALLOT(b.round + 9, 3)}};
+    lone_receive(l, 1, &nack);
+    lone_receive(l, 3, &nack);
+    lone_promise(l, 2, &prepare, 0, 0, NULL);
+    lone_run(l, 10 * MSEC);
+    assert_false(lone_is_leader(l)); /* itself and one more: the first one's promise is gone */
+    lone_promise(l, 4, &prepare, 0, 0, NULL);
+    lone_run(l, 10 * MSEC);
+    assert_true(lone_is_leader(l));
+    assert_true(ballot_equal(lone_last(l, MESSAGE_ACCEPT, REPLICA_ID_NONE)->message.accept.ballot, b));
+    lone_free(l);
+}
+
 struct report {
     uint32_t peer;
     struct ballot ballot;
@@ -232,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trap_06_a_promise_of_an_older_ballot_is_not_counted),
         cmocka_unit_test(trap_07_a_doubled_promise_counts_once),
+        cmocka_unit_test(trap_13_a_nack_costs_one_promise_and_nothing_else),
         cmocka_unit_test(trap_08_the_value_of_the_highest_ballot_in_every_order),
         cmocka_unit_test(a_body_with_another_hash_is_not_proposed),
         cmocka_unit_test(trap_09_no_slot_is_free_before_the_last_page),

@@ -420,7 +420,7 @@ static void trap_16_skips_never_exhaust_alpha_nor_take_the_barrier(void **state)
     lone_submit(l, 9, 1, "k", "t");
     lone_durable(l);
     lone_run(l, 1 * MSEC);
-    assert_in_range(lone_proposed_max(l), 1, 1 + 8);
+    assert_in_range(lone_proposed_max(l), 2, 1 + 8); /* the message stands somewhere */
     lone_free(l);
 }
 
