@@ -53,16 +53,18 @@ static void read_log(struct cluster *c, struct found *found)
     qsort(numbers, n, sizeof(*numbers), compare_numbers);
     for (slot_t slot = 1; slot <= observer_applied_until(c); slot++) {
         const struct log_slot *s = observer_slot(c, slot);
-        if (!s->visible)
-            continue;
         struct text_view v;
         text_view(s->chosen->bytes, &v);
+        if (!v.is_message)
+            continue;
         uint64_t id = v.text_size >= CLIENT_TEXT_MIN ? digits_get(v.text) : 0;
         if (id == 0 || id > k->operations.n)
             cluster_fail(c, "slot %lu holds a message that nobody sent", slot);
         const struct operation *o = operation_at(k, id);
         if (v.text_size != o->text_bytes || v.key_size != CLIENT_KEY_BYTES || memcmp(v.key, o->key, v.key_size) != 0)
             cluster_fail(c, "slot %lu holds operation %lu, but not byte for byte", slot, id);
+        if (!s->visible)
+            continue;
         if (o->state.n_conflicts == 0)
             check_order(c, numbers, n, slot, &v, next);
         found[id - 1].slot = slot;

@@ -131,6 +131,11 @@ void __wrap_replica_start(struct replica *r, uint64_t now_usec, struct effects *
     observer_identity(h->cluster, h->index, &h->disk.identity);
     h->noted = h->disk.commit;
     __real_replica_start(r, now_usec, ret);
+    struct replica_status s;
+    replica_status(r, &s);
+    if (ballot_compare(s.promised, h->disk.promised_durable) < 0)
+        cluster_fail(h->cluster, "host %u: its promise went back from %lu.%u to %lu.%u at a restart (trap 3)", h->index,
+                     h->disk.promised_durable.round, h->disk.promised_durable.id, s.promised.round, s.promised.id);
     observe(h, ret);
     watch_promise(h);
 }

@@ -103,8 +103,14 @@ void observer_identity(struct cluster *c, uint32_t host, const struct identity *
         return;
     if (o->has_cluster && !hash_equal(&o->cluster, &i->cluster))
         cluster_fail(c, "host %u is a voter of another cluster (trap 34)", host);
+    if (o->has_cluster && (i->configuration.alpha != o->configuration.alpha ||
+                           i->configuration.dedup_slots != o->configuration.dedup_slots ||
+                           i->configuration.streams_max != o->configuration.streams_max ||
+                           i->configuration.n_members != o->configuration.n_members))
+        cluster_fail(c, "host %u is a voter under another configuration (trap 32)", host);
     o->has_cluster = true;
     o->cluster = i->cluster;
+    o->configuration = i->configuration;
     for (uint32_t m = 0; m < i->configuration.n_members; m++) {
         const struct host *h = cluster_host_by_id(c, i->configuration.members[m].id);
         uint64_t life = i->configuration.members[m].life;

@@ -20,11 +20,11 @@ struct owner {
 struct observer {
     struct log_slot **slots; /* of 256 each */
     size_t n_pages;
-    slot_t chosen, applied; /* prefixes */
-    bool has_slot0;
+    slot_t chosen, applied;            /* prefixes */
     uint64_t lives[CLUSTER_HOSTS_MAX]; /* of the configuration; 0: not known yet */
     bool has_cluster;
     struct hash128 cluster;
+    struct configuration configuration;
     struct owner owners[LEADERSHIPS_MAX];
     uint32_t n_owners;
     uint64_t confirmed_usec[CLUSTER_HOSTS_MAX]; /* when each last sent CONFIRMED */
