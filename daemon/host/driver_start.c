@@ -242,6 +242,9 @@ static int open_journal(struct driver *d, const struct identity *own)
     enum journal_result r = journal_open(&o, own, &replay, &d->journal, error);
     if (r != JOURNAL_OK)
         return refuse_state(d, r, error);
+    if (error[0] != 0)
+        notice(replica_identity(d->replica)->status == IDENTITY_QUARANTINED ? NOTICE_QUARANTINED : NOTICE_DAMAGE_CUT,
+               &about, "journal: %s", error);
     struct journal_stats s;
     journal_stats(d->journal, &s);
     if (s.torn_bytes > 0)

@@ -60,6 +60,8 @@ static void print_replica(struct varlink_writer *w, const struct driver_status *
     gauge(w, "submissions_open", NULL, r->n_submissions, "Submits of local clients that are not settled.");
     gauge(w, "lagging", NULL, r->lagging, "1 where this replica is far behind its peers.");
     gauge(w, "diverged", NULL, r->diverged, "1 where this replica's log differs from a peer's.");
+    gauge(w, "quarantined", NULL, r->identity == IDENTITY_QUARANTINED, "1 where this replica lost votes.");
+    gauge(w, "repairing_until_slot", NULL, r->silent_until, "Slot from which on it votes again; 0: it does.");
     counter(w, "bids", NULL, n->bids, "Bids for leadership.");
     counter(w, "leaderships", NULL, n->leaderships, "Bids that led.");
     counter(w, "prepares", NULL, n->prepares, "Prepares sent.");

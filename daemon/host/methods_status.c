@@ -91,6 +91,31 @@ void describe_start(const struct control *c, const struct driver_status *s, char
                  c->id);
 }
 
+static void advise_damage(const struct advice *a)
+{
+    const struct journal_stats *j = &a->s->journal;
+    const struct replica_status *r = &a->s->replica;
+    const char *dir = a->c->state_dir != NULL ? a->c->state_dir : "the state directory";
+    if (r->identity == IDENTITY_QUARANTINED) {
+        say(a, false,
+            "quarantined: segment-%016" PRIx64 " was damaged at offset %" PRIu64
+            ", and votes of this replica were lost "
+            "with it; it learns, and votes for nothing",
+            j->damaged_segment, j->damaged_offset);
+        say(a, true,
+            "look at the disk of %s, and keep the other replicas running: this one counts for no majority any more; "
+            "see "
+            "FAILURES in mpaxos(7)",
+            dir);
+    } else if (r->silent_until != 0) {
+        say(a, false,
+            "repairing: segment-%016" PRIx64 " was damaged at offset %" PRIu64 "; what was lost is fetched from the "
+            "peers, and this replica votes again from slot %" PRIu64 " on",
+            j->damaged_segment, j->damaged_offset, r->silent_until);
+        say(a, true, "wait, and look at the disk of %s", dir);
+    }
+}
+
 static void advise_start(const struct advice *a)
 {
     char reason[REASON_MAX + 1];
@@ -104,10 +129,7 @@ static void advise_start(const struct advice *a)
         if (remedy != NULL)
             say(a, true, "%s", remedy + 2);
     }
-    if (r->identity == IDENTITY_QUARANTINED) {
-        say(a, false, "quarantined: this replica has lost votes; it learns, but votes for nothing");
-        say(a, true, "replace replica %u: see mpaxos(7)", a->c->id);
-    }
+    advise_damage(a);
     if (r->diverged) {
         say(a, false, "diverged: this replica's log differs from a peer's at the same slot; it has stopped voting");
         say(a, true, "keep the state directories of all replicas and report this; see mpaxos(7)");
@@ -135,6 +157,11 @@ static void advise_peer(const struct advice *a, uint32_t i)
             silent < JUST_HEARD_USEC ? "does not hear this replica, or was last heard" : "silent for",
             duration(silent, text));
         say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u", p->id, p->id);
+    }
+    if (p->silent && p->linked) {
+        say(a, false, "replica %u (%s) learns and does not vote: its journal was damaged, or its log differs", p->id,
+            d->address);
+        say(a, true, "ask it why, on its host: mpaxosctl -i %u status", p->id);
     }
     if (!d->refused && d->note[0] != 0)
         say(a, false, "replica %u (%s): %s", p->id, d->address, d->note);
@@ -232,7 +259,7 @@ static const char *peer_role(const struct driver_status *s, uint32_t i)
         return "learner";
     if (!p->linked)
         return "unreachable";
-    return p->id == s->replica.leader ? "leader" : "follower";
+    return p->silent ? "learner" : p->id == s->replica.leader ? "leader" : "follower";
 }
 
 static void write_peer_drops(struct varlink_writer *w, const struct driver_peer *d)

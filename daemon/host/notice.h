@@ -16,7 +16,9 @@ enum notice_kind {
     NOTICE_QUORUM_REGAINED,
     NOTICE_LEADER_CHANGED,
     NOTICE_TAIL_CUT,      /* a torn write at the journal's end was removed            */
-    NOTICE_STATE_REFUSED, /* rot, or the state of another replica, cluster or version */
+    NOTICE_DAMAGE_CUT,    /* rot in the journal that cost no vote: it is fetched again */
+    NOTICE_QUARANTINED,   /* rot that did                                             */
+    NOTICE_STATE_REFUSED, /* the state of another replica, cluster or version, or none that is whole */
     NOTICE_DIVERGED,
     NOTICE_DISK_FULL,
     NOTICE_DISK_SPACE, /* again                                                    */

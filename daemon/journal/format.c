@@ -11,7 +11,6 @@ enum {
     MAGIC_BYTES = 8,
     BATCH_MAGIC = 0x42785053,
     BATCH_CRC_OFFSET = 56,
-    BALLOT_BYTES = 16,
     NOTE_BYTES = 24,
     ACCEPT_FIXED_BYTES = 8 + BALLOT_BYTES,
     CHOSEN_FIXED_BYTES = 8,
@@ -159,14 +158,14 @@ bool batch_is_whole(const uint8_t *batch, const struct batch_header *h)
     return get_u32(batch + 48) == crc32c(0, batch + BATCH_HEADER_BYTES, h->size - BATCH_HEADER_BYTES);
 }
 
-static void ballot_encode(struct ballot b, uint8_t *ret)
+void ballot_encode(struct ballot b, uint8_t *ret)
 {
     put_u64(ret, b.round);
     put_u32(ret + 8, b.gen);
     put_u32(ret + 12, b.id);
 }
 
-static struct ballot ballot_decode(const uint8_t *bytes)
+struct ballot ballot_decode(const uint8_t *bytes)
 {
     return (struct ballot){.round = get_u64(bytes), .gen = get_u32(bytes + 8), .id = bytes[12]};
 }
@@ -197,7 +196,7 @@ static void commit_encode(const struct record *r, uint8_t *ret)
 {
     put_u64(ret, r->slot);
     put_u32(ret + 8, r->n_notes);
-    put_u32(ret + 12, 0);
+    put_u32(ret + 12, r->recorded_until >= r->slot ? (uint32_t)(r->recorded_until - r->slot + 1) : 0);
     ret += COMMIT_FIXED_BYTES;
     for (uint32_t i = 0; i < r->n_notes; i++, ret += NOTE_BYTES) {
         put_u64(ret, r->notes[i].slot);
@@ -240,6 +239,7 @@ static bool commit_decode(const uint8_t *body, uint32_t size, struct note *notes
     if (n > RECORD_NOTES_MAX || size != COMMIT_FIXED_BYTES + NOTE_BYTES * n)
         return false;
     ret->slot = get_u64(body);
+    ret->recorded_until = get_u32(body + 12) > 0 ? ret->slot + get_u32(body + 12) - 1 : 0;
     ret->notes = notes;
     ret->n_notes = n;
     body += COMMIT_FIXED_BYTES;

@@ -15,8 +15,8 @@
  * off its end, in a file of zeros, shows.
  *
  * A record: body size u32, type u8, 3 zero, body. PROMISE: ballot. ACCEPT: slot u64, ballot, value. CHOSEN: slot u64,
- * value. COMMIT: slot u64, n_notes u32, zero u32, then per note: slot u64, time u64, type u8, 7 zero. A ballot: round
- * u64, gen u32, id u8, 3 zero. */
+ * value. COMMIT: slot u64, n_notes u32, one more than recorded_until lies above the slot u32 (0: not told), then per
+ * note: slot u64, time u64, type u8, 7 zero. A ballot: round u64, gen u32, id u8, 3 zero. */
 #ifndef JOURNAL_FORMAT_H
 #define JOURNAL_FORMAT_H
 
@@ -109,6 +109,11 @@ bool batch_header_decode(const uint8_t *bytes, struct batch_header *ret);
 bool batch_is_whole(const uint8_t *batch, const struct batch_header *h);
 
 /* --- records --- */
+
+enum { BALLOT_BYTES = 16 };
+
+void ballot_encode(struct ballot b, uint8_t *ret);
+struct ballot ballot_decode(const uint8_t *bytes);
 
 struct record_view {
     struct record record;

@@ -22,8 +22,9 @@
  * missing, the segment is read instead, and the footer made again. Torn or rotten (etcd's and TigerBeetle's rules,
  * sharpened): a bad batch is a torn tail only if it is in the last segment, nothing tells that it was durable (a later
  * batch, the segment's header, the superblock), and a part of it was not written (one of its sectors still holds the
- * zeros of the allocated file, or its last byte does). Then it and what follows are cut. Anything else is rot: refused
- * with file and offset, never cut. A checkpoint that rots is made up for by the segments while all from the first slot
+ * zeros of the allocated file, or its last byte does). Then it and what follows are cut. Anything else is rot: from
+ * there on everything is given up, and the identity says from then on what that means for this replica's votes
+ * (salvage.h). A checkpoint that rots is made up for by the segments while all from the first slot
  * on are there; else it is refused, too. After reading, the last segment is rewritten into a new file, synced and
  * renamed into place before anything is answered, since the page cache may show bytes that the disk lacks after a
  * failed sync of the last run. */
@@ -63,6 +64,7 @@ enum journal_result {
     JOURNAL_IO = -1,       /* the disk failed: exit 74                                                  */
     JOURNAL_REFUSED = -2,  /* rot, another replica's or cluster's files, an unknown version: exit 65    */
     JOURNAL_NO_SPACE = -3, /* at the first start, no room for the first segment                         */
+    JOURNAL_DAMAGED = -4,  /* within this folder only: rot, which recovery goes on without              */
 };
 
 /* Reads the superblock only. ret->status is 0 (not an identity_status) where there is no state at all.
@@ -86,7 +88,9 @@ struct journal_replay {
 };
 
 /* Opens, or makes, the journal of `identity` (as journal_read_identity answered it, or a fresh EMPTY one, which this
- * writes first), hands out checkpoint and records, and does the rewrite. */
+ * writes first), hands out checkpoint and records, and does the rewrite. Where it was ever damaged, a PROMISE and an
+ * IDENTITY come last: what was promised at least, and what this replica is since. JOURNAL_OK with a `ret_error` that is
+ * not empty: it was found damaged just now, and how. */
 enum journal_result journal_open(const struct journal_options *o, const struct identity *identity,
                                  const struct journal_replay *replay, struct journal **ret, char *ret_error);
 void journal_close(struct journal *j);
@@ -190,6 +194,8 @@ struct journal_stats {
     uint64_t segments_replayed;                           /* read whole at the last start */
     uint64_t segments_trimmed;                            /* since this start */
     bool checkpoint_ignored; /* the checkpoint was damaged, and the whole log replayed in its place */
+    uint64_t damaged_segment,
+        damaged_offset; /* where it was last found damaged, at whichever start; segment 0: never */
 };
 void journal_stats(struct journal *j, struct journal_stats *ret);
 

@@ -28,6 +28,8 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/recovery.h \
 	daemon/journal/rewrite.c \
 	daemon/journal/rewrite.h \
+	daemon/journal/salvage.c \
+	daemon/journal/salvage.h \
 	daemon/journal/scan.c \
 	daemon/journal/scan.h \
 	daemon/journal/segment.c \

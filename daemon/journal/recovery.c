@@ -9,6 +9,7 @@
 #include "journal/explain.h"
 #include "journal/reader.h"
 #include "journal/rewrite.h"
+#include "journal/salvage.h"
 
 /* The state directory's files. */
 struct files {
@@ -130,6 +131,7 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
 {
     enum journal_result result = JOURNAL_OK;
     size_t from = all->first;
+    bool is_damaged = false;
 
     for (size_t i = all->first; i < all->n; i++) {
         int r = file_bytes(j, all->segments[i], &s->bytes_all);
@@ -138,15 +140,19 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     }
     if (j->has_checkpoint) {
         result = skip_segments(s, all, j->checkpoint.slot, &from);
-        if (result == JOURNAL_OK)
+        is_damaged = result == JOURNAL_DAMAGED;
+        if (result == JOURNAL_OK || is_damaged)
             result = checkpoint_hand_out(checkpoint, replay, s->error);
     }
     s->replay = replay;
-    s->promised = (struct ballot){.round = 0}; /* every segment opens with the highest of those before */
-    for (size_t i = from; i < all->n && result == JOURNAL_OK; i++) {
-        result = scan_segment(s, all->segments[i], i + 1 == all->n);
+    if (!is_damaged)
+        s->promised = (struct ballot){.round = 0}; /* every segment opens with the highest of those before */
+    for (size_t i = from; i < all->n && result == JOURNAL_OK && !s->is_cut; i++) {
+        result = is_damaged ? JOURNAL_DAMAGED : scan_segment(s, all->segments[i], i + 1 == all->n);
         if (result == JOURNAL_OK)
             result = scan_compare_footer(s, i + 1 == all->n);
+        else if (result == JOURNAL_DAMAGED)
+            result = salvage_run(j, s, all->segments + i, all->n - i);
     }
     if (result != JOURNAL_OK || from == all->n)
         return result;
@@ -178,6 +184,7 @@ enum journal_result recovery_run(struct journal *j, const struct journal_replay 
         return explain_errno(ret_error, -ENOMEM, "read", "state directory");
     *s = (struct scan){.vfs = j->vfs,
                        .own = &j->superblock.identity,
+                       .damage = &j->superblock.damage,
                        .index = &j->index,
                        .progress = replay->progress,
                        .user = replay->user,
@@ -210,6 +217,23 @@ static enum journal_result check_identity(const struct journal *j, const struct 
         i->id, (unsigned long long)i->life, asked->id, (unsigned long long)asked->life);
 }
 
+/* What was promised in a part that was given up, and what the replica has been since. */
+static enum journal_result tell_damage(struct journal *j, const struct journal_replay *replay, char *ret_error)
+{
+    const struct damage *d = &j->superblock.damage;
+    struct record promise = {.type = RECORD_PROMISE, .ballot = d->promised};
+    struct record identity = {.type = RECORD_IDENTITY, .identity = &j->superblock.identity};
+
+    if (d->segment == 0)
+        return JOURNAL_OK;
+    if (ballot_compare(d->promised, j->promised) > 0)
+        j->promised = d->promised;
+    if (!replay->each(replay->user, &promise, NULL, 0) || !replay->each(replay->user, &identity, NULL, 0))
+        return explain(ret_error, JOURNAL_REFUSED,
+                       "superblock: this release does not know what it says of damage. Use the release that wrote it");
+    return JOURNAL_OK;
+}
+
 /* A first start writes the identity before anything else; any other one after everything was found good, both copies
  * anew, since the page cache may show a change that the disk lacks. */
 static enum journal_result identity_rewrite(struct journal *j, char *ret_error)
@@ -217,6 +241,7 @@ static enum journal_result identity_rewrite(struct journal *j, char *ret_error)
     int r;
 
     j->superblock.durable = j->durable_batch;
+    j->superblock.damage.is_cutting = false;
     r = superblock_write(j->vfs, &j->superblock);
     return r < 0 ? explain_errno(ret_error, r, "write", "superblock") : JOURNAL_OK;
 }
@@ -273,11 +298,15 @@ static enum journal_result fill(struct journal *j, const struct identity *identi
     if (result == JOURNAL_OK)
         result = recovery_run(j, replay, ret_error);
     if (result == JOURNAL_OK)
+        result = tell_damage(j, replay, ret_error);
+    if (result == JOURNAL_OK)
         result = identity_rewrite(j, ret_error);
     if (result == JOURNAL_OK)
         result = clean_up(j, ret_error);
     if (result == JOURNAL_OK)
         result = prepare_space(j, ret_error);
+    j->stats.damaged_segment = j->superblock.damage.segment;
+    j->stats.damaged_offset = j->superblock.damage.offset;
     return result;
 }
 
@@ -314,6 +343,7 @@ enum journal_result journal_open(const struct journal_options *o, const struct i
     struct journal *j = allocate(o);
     enum journal_result result;
 
+    ret_error[0] = '\0';
     if (j == NULL)
         return explain_errno(ret_error, -ENOMEM, "open", "journal");
     result = fill(j, identity, replay, ret_error);

@@ -52,16 +52,22 @@ static enum journal_result fill(struct scan *s, struct vfs_file *to)
     return r < 0 ? explain_errno(s->error, r, "rewrite", s->name) : JOURNAL_OK;
 }
 
-/* The same bytes over themselves, and zeros over what was torn. */
+/* The same bytes over themselves, and zeros over what was torn. After a cut the header must not claim any longer what
+ * is given up. */
 static enum journal_result fill_in_place(struct scan *s)
 {
     const struct vfs *vfs = s->vfs;
     enum journal_result result = copy_batches(s, s->file);
-    int r;
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    int r = 0;
 
     if (result != JOURNAL_OK)
         return result;
-    r = vfs->file_allocate(vfs->context, s->file, s->end, s->header.size - s->end);
+    segment_header_encode(&s->header, bytes);
+    if (s->is_cut)
+        r = vfs->file_write(vfs->context, s->file, 0, bytes, sizeof bytes);
+    if (r == 0)
+        r = vfs->file_allocate(vfs->context, s->file, s->end, s->header.size - s->end);
     if (r == 0)
         r = vfs->file_sync(vfs->context, s->file);
     return r < 0 ? explain_errno(s->error, r == -ENOSPC ? -EIO : r, "rewrite", s->name) : JOURNAL_OK;

@@ -11,13 +11,19 @@
 
 enum { WINDOW_BYTES = 1 << 20 };
 
+static enum journal_result damaged(struct scan *s, uint64_t offset, const char *what)
+{
+    return explain(s->error, JOURNAL_DAMAGED, "%s: damaged at offset %llu, where batch %llu belongs: %s", s->name,
+                   (unsigned long long)offset, (unsigned long long)(s->batch + 1), what);
+}
+
+/* Written so, and no rot: nothing of it may be guessed about. */
 static enum journal_result refuse(struct scan *s, uint64_t offset, const char *what)
 {
-    return explain(
-        s->error, JOURNAL_REFUSED,
-        "%s: damaged at offset %llu, where batch %llu belongs: %s. This replica's votes may be lost, so nothing was "
-        "changed. Restore the state directory, or replace this replica (mpaxos(7))",
-        s->name, (unsigned long long)offset, (unsigned long long)(s->batch + 1), what);
+    return explain(s->error, JOURNAL_REFUSED,
+                   "%s: at offset %llu, batch %llu: %s. Nothing was changed. Use the release that wrote it, or restore "
+                   "the state directory if something else wrote into it",
+                   s->name, (unsigned long long)offset, (unsigned long long)(s->batch + 1), what);
 }
 
 static enum journal_result fail_read(struct scan *s, int error)
@@ -63,7 +69,7 @@ void scan_done(struct scan *s)
     s->window_size = 0;
 }
 
-static bool is_zero(const uint8_t *p, size_t size)
+bool scan_is_zero(const uint8_t *p, size_t size)
 {
     return size == 0 || (p[0] == 0 && memcmp(p, p + 1, size - 1) == 0);
 }
@@ -87,12 +93,12 @@ static enum journal_result open_file(struct scan *s)
     if (n < 0)
         return fail_read(s, (int)n);
     if (n < SEGMENT_HEADER_BYTES)
-        return refuse(s, 0, "the file is cut short");
+        return damaged(s, 0, "the file is cut short");
     switch (segment_header_decode(bytes, &h, &version)) {
     case FILE_VERSION_UNKNOWN:
         return explain_version(s->error, s->name, version);
     case FILE_DAMAGED:
-        return refuse(s, 0, "the file's header does not match its checksum");
+        return damaged(s, 0, "the file's header does not match its checksum");
     case FILE_WHOLE:
         break;
     }
@@ -100,13 +106,13 @@ static enum journal_result open_file(struct scan *s)
     if (result != JOURNAL_OK)
         return result;
     if (h.number != s->number)
-        return refuse(s, 0, "the file is another segment's");
+        return damaged(s, 0, "the file is another segment's");
     if (h.size != (uint64_t)size)
-        return refuse(s, 0, "the file has not the size that its header tells");
+        return damaged(s, 0, "the file has not the size that its header tells");
     if (s->index->n_segments == 0)
         s->batch = h.first - 1;
     if (h.first != s->batch + 1)
-        return refuse(s, 0, "batches between the segment before and this one are missing");
+        return damaged(s, 0, "batches between the segment before and this one are missing");
     s->header = h;
     if (h.durable > s->durable)
         s->durable = h.durable;
@@ -155,7 +161,7 @@ static bool shows_tear(const uint8_t *p, uint64_t offset, size_t size)
         to = at + (SECTOR_BYTES - (offset + at) % SECTOR_BYTES);
         if (to > size)
             to = size;
-        if (is_zero(p + at, to - at))
+        if (scan_is_zero(p + at, to - at))
             return true;
     }
     return false;
@@ -174,7 +180,7 @@ static enum journal_result scan_rest(struct scan *s, uint64_t *ret_durable, uint
         enum journal_result r = scan_bytes(s, at, BATCH_HEADER_BYTES, &p);
         if (r != JOURNAL_OK)
             return r;
-        if (is_zero(p, BATCH_ALIGN))
+        if (scan_is_zero(p, BATCH_ALIGN))
             continue;
         *ret_last = at + BATCH_ALIGN;
         if (at > s->end && batch_header_decode(p, &h) && h.segment == s->number && h.offset == at &&
@@ -191,18 +197,25 @@ static enum journal_result end_segment(struct scan *s, const char *bad, bool tor
     enum journal_result r;
 
     if (!is_last)
-        return bad == NULL ? JOURNAL_OK : refuse(s, s->end, bad);
+        return bad == NULL ? JOURNAL_OK : damaged(s, s->end, bad);
     r = scan_rest(s, &durable, &last);
     if (r != JOURNAL_OK)
         return r;
     if (durable > s->durable)
         s->durable = durable;
     if (s->durable > s->batch)
-        return refuse(s, s->end, bad != NULL ? bad : "it was durable and is gone");
+        return damaged(s, s->end, bad != NULL ? bad : "it was durable and is gone");
     if (last > s->end && bad != NULL && !torn)
-        return refuse(s, s->end, bad);
+        return damaged(s, s->end, bad);
     s->torn_bytes = last - s->end;
     return JOURNAL_OK;
+}
+
+bool scan_is_cut_here(const struct scan *s)
+{
+    const struct damage *d = s->damage;
+
+    return d != NULL && d->is_cutting && d->segment == s->number && d->offset == s->end;
 }
 
 /* One batch at s->end. *ret_more is false where the segment ends there. */
@@ -213,17 +226,19 @@ static enum journal_result scan_batch(struct scan *s, bool is_last, bool *ret_mo
     enum journal_result r;
 
     *ret_more = false;
+    if (scan_is_cut_here(s))
+        return damaged(s, s->end, "what follows was given up");
     if (s->header.limit - s->end < BATCH_HEADER_BYTES)
         return end_segment(s, NULL, false, is_last);
     r = scan_bytes(s, s->end, BATCH_HEADER_BYTES, &p);
     if (r != JOURNAL_OK)
         return r;
-    if (is_zero(p, BATCH_HEADER_BYTES))
+    if (scan_is_zero(p, BATCH_HEADER_BYTES))
         return end_segment(s, NULL, false, is_last);
     if (!batch_header_decode(p, &h))
         return end_segment(s, "its header does not match its checksum", p[BATCH_HEADER_BYTES - 1] == 0, is_last);
     if (h.segment != s->number || h.offset != s->end || h.number != s->batch + 1 || h.size > s->header.limit - s->end)
-        return refuse(s, s->end, "another batch was written there");
+        return damaged(s, s->end, "another batch was written there");
     r = scan_bytes(s, s->end, h.size, &p);
     if (r != JOURNAL_OK)
         return r;

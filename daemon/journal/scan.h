@@ -1,5 +1,5 @@
 /* Reads one segment's batches in order and decides where they end: cleanly, torn, or rotten; or its footer in their
- * place. Changes nothing on disk. */
+ * place. Changes nothing on disk. After JOURNAL_DAMAGED all before s->end is good, and was replayed. */
 #ifndef JOURNAL_SCAN_H
 #define JOURNAL_SCAN_H
 
@@ -9,6 +9,7 @@
 struct scan {
     const struct vfs *vfs;
     const struct identity *own;          /* NULL: whoever's it is                       */
+    const struct damage *damage;         /* that is being cut out, or was; NULL: none   */
     struct index *index;                 /* is filled                                   */
     const struct journal_replay *replay; /* who gets the records; NULL: nobody          */
     void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all); /* or NULL */
@@ -30,6 +31,7 @@ struct scan {
     uint64_t end;     /* of the last whole batch                 */
     uint32_t end_crc; /* of the bytes from the first batch to it */
     uint64_t torn_bytes;
+    bool is_cut; /* damage begins at `end`: what follows does not count, though it was durable */
 
     uint8_t *window; /* bytes of the file from window_offset on */
     size_t window_room, window_size;
@@ -49,6 +51,10 @@ enum journal_result scan_compare_footer(struct scan *s, bool is_last);
 
 /* Bytes of the scanned file; borrowed until the next call. At most what the file has. */
 enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, const uint8_t **ret);
+
+bool scan_is_zero(const uint8_t *p, size_t size);
+/* Whether a cut that was begun, and did not come to its end, is at s->end. */
+bool scan_is_cut_here(const struct scan *s);
 
 void scan_done(struct scan *s);
 

@@ -16,13 +16,32 @@ enum {
     SEQUENCE_OFFSET = 24,
     CONFIGURATION_SIZE_OFFSET = 112,
     CONFIGURATION_OFFSET = 116,
+    DAMAGE_OFFSET = SUPERBLOCK_BYTES - 64,
 };
 
-_Static_assert(CONFIGURATION_OFFSET + CONFIGURATION_BYTES_MAX <= SUPERBLOCK_BYTES, "the largest identity fits");
+_Static_assert(CONFIGURATION_OFFSET + CONFIGURATION_BYTES_MAX <= DAMAGE_OFFSET, "the largest identity fits");
 
 static const char *const names[2] = {"superblock.0", "superblock.1"};
 
 enum copy_state { COPY_MISSING, COPY_DAMAGED, COPY_WHOLE };
+
+static void damage_encode(const struct superblock *s, uint8_t *ret)
+{
+    put_u64(ret, s->damage.segment);
+    put_u64(ret + 8, s->damage.offset);
+    put_u64(ret + 16, s->damage.is_cutting);
+    put_u64(ret + 24, s->identity.silent_until);
+    ballot_encode(s->damage.promised, ret + 32);
+}
+
+static void damage_decode(const uint8_t *bytes, struct superblock *ret)
+{
+    ret->damage = (struct damage){.segment = get_u64(bytes),
+                                  .offset = get_u64(bytes + 8),
+                                  .is_cutting = get_u64(bytes + 16) != 0,
+                                  .promised = ballot_decode(bytes + 32)};
+    ret->identity.silent_until = get_u64(bytes + 24);
+}
 
 static void encode(const struct superblock *s, uint8_t *ret)
 {
@@ -43,6 +62,7 @@ static void encode(const struct superblock *s, uint8_t *ret)
     if (i->configuration.n_members > 0)
         size = configuration_encode(&i->configuration, ret + CONFIGURATION_OFFSET);
     put_u32(ret + CONFIGURATION_SIZE_OFFSET, (uint32_t)size);
+    damage_encode(s, ret + DAMAGE_OFFSET);
     put_u32(ret + CRC_OFFSET, crc32c(0, ret + COVERED_OFFSET, SUPERBLOCK_BYTES - COVERED_OFFSET));
 }
 
@@ -65,6 +85,7 @@ static bool decode(const uint8_t *bytes, struct superblock *ret)
     ret->durable = get_u64(bytes + 72);
     ret->first_segment = get_u64(bytes + 80);
     ret->first_kept = get_u64(bytes + 88);
+    damage_decode(bytes + DAMAGE_OFFSET, ret);
     return size == 0 || configuration_decode(bytes + CONFIGURATION_OFFSET, size, &i->configuration);
 }
 

@@ -15,13 +15,21 @@
 
 enum { SUPERBLOCK_BYTES = 12288 };
 
+/* Where the journal was damaged, and what is known of the part that was given up (salvage.h). */
+struct damage {
+    uint64_t segment, offset; /* segment 0: never */
+    bool is_cutting;          /* what follows the place is on its way out */
+    struct ballot promised;   /* at least this was promised before it */
+};
+
 struct superblock {
     struct identity identity; /* .status 0: there is none             */
     uint64_t sequence;        /* of the newest copy, which lies in file sequence % 2; 0: none */
     uint64_t durable;         /* the last batch that was durable when this was written        */
     uint64_t first_segment;   /* below it, and below first_kept, all was trimmed              */
     slot_t first_kept;
-    bool newest_first; /* as it was read: the newest copy may stand in the page cache alone, the other one not  */
+    bool newest_first;    /* as it was read: the newest copy may stand in the page cache alone, the other one not  */
+    struct damage damage; /* the latest                                           */
 };
 
 enum journal_result superblock_read(const struct vfs *vfs, struct superblock *ret, char *ret_error);

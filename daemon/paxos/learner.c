@@ -14,6 +14,7 @@ void learner_record_commit(struct replica *r)
         return;
     struct record *record = record_push(r, RECORD_COMMIT);
     record->slot = r->chosen;
+    record->recorded_until = r->accepted_max > r->chosen ? r->accepted_max : r->chosen;
     record->notes = r->notes + r->notes_told;
     record->n_notes = (uint32_t)(r->n_notes - r->notes_told);
     r->notes_told = r->n_notes;

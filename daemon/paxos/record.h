@@ -11,7 +11,8 @@ enum record_type {
     RECORD_ACCEPT = 2,   /* .slot .ballot .value                                                                 */
     RECORD_CHOSEN = 3,   /* .slot .value: learned from a peer, not voted on                                      */
     RECORD_COMMIT = 4,   /* .slot: everything up to it is chosen, with the value of its last ACCEPT or CHOSEN
-                          * record before this one; .notes: what about those slots the values do not tell.
+                          * record before this one; .notes: what about those slots the values do not tell;
+                          * .recorded_until: no record before this one is of a slot above it, 0: not told.
                           * A hint: losing it loses nothing                                                      */
     RECORD_IDENTITY = 5, /* .identity: goes to the superblock, not to a segment                                  */
 };
@@ -37,6 +38,7 @@ struct record {
     struct value *value;
     const struct note *notes; /* slots ascending, above the previous COMMIT's slot */
     uint32_t n_notes;
+    slot_t recorded_until;
     const struct identity *identity;
 };
 

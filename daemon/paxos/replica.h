@@ -158,7 +158,7 @@ size_t replica_size(const struct replica_config *config);
  * and released only); then replica_start(), whose effects are carried out like a step's. */
 struct replica *replica_init(void *block, const struct replica_config *config);
 /* False where the record cannot follow what was restored before it: the journal is not this replica's, or is damaged.
- */
+ * Of an IDENTITY its status, VOTER or QUARANTINED, and silent_until count. */
 bool replica_restore(struct replica *r, const struct record *record, struct effects *ret);
 void replica_start(struct replica *r, uint64_t now_usec, struct effects *ret);
 

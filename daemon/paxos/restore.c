@@ -59,8 +59,9 @@ bool replica_restore(struct replica *r, const struct record *record, struct effe
     case RECORD_COMMIT:
         ok = restore_commit(r, record->slot);
         break;
-    case RECORD_IDENTITY:
-        ok = false;
+    case RECORD_IDENTITY: /* that a part of the journal is gone was found out while reading it */
+        r->identity.status = record->identity->status;
+        r->identity.silent_until = record->identity->silent_until;
         break;
     }
     *ret = (struct effects){

@@ -32,7 +32,7 @@ static struct vfs_memory *valid;
 static struct identity own;
 
 struct run {
-    /* Of what recovery told: all but a PROMISE that raises nothing, as segments open with it. */
+    /* Of what recovery told: all but promises, which are told again wherever a segment opens, and identities. */
     uint64_t n;
     uint32_t crc;
     struct ballot promised;
@@ -46,10 +46,10 @@ struct run {
 static void note_told(struct run *run, const struct record *r, const uint8_t *bytes, uint32_t size)
 {
     const uint64_t head[] = {r->type, r->slot, r->ballot.round, r->ballot.id};
-    if (r->type == RECORD_PROMISE && ballot_compare(r->ballot, run->promised) <= 0)
-        return;
     if (ballot_compare(r->ballot, run->promised) > 0)
         run->promised = r->ballot;
+    if (r->type == RECORD_PROMISE || r->type == RECORD_IDENTITY)
+        return;
     run->crc = crc32c(run->crc, head, sizeof head);
     if (bytes != NULL)
         run->crc = crc32c(run->crc, bytes, size);
@@ -353,7 +353,7 @@ static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
     if (r != JOURNAL_OK)
         fprintf(stderr, "%s\n", error);
     fuzz_check(r == JOURNAL_OK);
-    fuzz_check(again.n == run->n && again.crc == run->crc);
+    fuzz_check(again.n == run->n && again.crc == run->crc && ballot_equal(again.promised, run->promised));
     journal_close(j);
 }
 

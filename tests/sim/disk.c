@@ -242,11 +242,14 @@ static size_t pass_identities(const struct disk *d, size_t at, enum identity_sta
     return at;
 }
 
+/* Where it was ever damaged, a promise and an identity come last: what they are worth is looked at when all is there.
+ */
 void disk_recovered(struct host *h, const struct record *r)
 {
     struct disk *d = &h->disk;
     struct found f = {r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0};
-    if (!goes_on(d, &d->recovered, &d->recovered_promise, r, f))
+    bool is_of_damage = d->n_rot > 0 && (r->type == RECORD_IDENTITY || r->type == RECORD_PROMISE);
+    if (!goes_on(d, &d->recovered, &d->recovered_promise, r, f) && !is_of_damage)
         cluster_fail(h->cluster,
                      "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
                      "there: %zu of %zu were found (traps 38, 39)",
@@ -259,11 +262,38 @@ static void free_record(struct disk_record *r)
     free(r->notes);
 }
 
+/* Rot took the records from `first` on. A replica that goes on voting must know what it promised, and be silent about
+ * the slots that it voted on. */
+static void check_cut(struct host *h, size_t first)
+{
+    struct disk *d = &h->disk;
+    const struct identity *own = replica_identity(h->replica);
+    struct replica_status s;
+    replica_status(h->replica, &s);
+    cluster_trace(h->cluster, (int)h->index, "cut        at record %zu of %zu, identity %d, silent until %lu", first,
+                  d->n_records, (int)own->status, own->silent_until);
+    if (own->status == IDENTITY_QUARANTINED)
+        return;
+    if (ballot_compare(s.promised, d->promised_durable) < 0)
+        cluster_fail(h->cluster, "host %u: rot took its promise, and it goes on (promised %lu.%u; I4)", h->index,
+                     d->promised_durable.round, d->promised_durable.id);
+    for (size_t i = first; i < d->n_durable; i++) {
+        if (d->records[i].type == RECORD_ACCEPT && d->records[i].slot > own->silent_until)
+            cluster_fail(h->cluster, "host %u: rot took its vote for slot %lu, and it is silent until %lu only (I4)",
+                         h->index, d->records[i].slot, own->silent_until);
+    }
+    d->promised_durable = s.promised; /* perhaps of a record that was not known to be durable */
+}
+
 void disk_recovered_all(struct host *h)
 {
     struct disk *d = &h->disk;
     const struct identity *own = replica_identity(h->replica);
     d->recovered = pass_identities(d, d->recovered, own->status);
+    if (d->recovered < d->n_durable && d->n_rot > 0) {
+        check_cut(h, d->recovered);
+        d->n_durable = d->recovered;
+    }
     if (d->recovered < d->n_durable)
         cluster_fail(h->cluster, "host %u: a restart finds %zu records, %zu were durable (traps 2, 12, 38)", h->index,
                      d->recovered, d->n_durable);

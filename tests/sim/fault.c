@@ -133,7 +133,7 @@ bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host)
     if (2 * (t->n_lost + 1) > c->options.n_hosts - 1)
         return false;
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        if (c->hosts[i].disk.identity.status != IDENTITY_VOTER && !c->hosts[i].wiped)
+        if (c->hosts[i].disk.identity.status < IDENTITY_VOTER && !c->hosts[i].wiped)
             return false; /* before all are voters it may rightly take an operator */
     }
     t->is_lost[host] = true;

@@ -99,11 +99,20 @@ void observer_made(struct host *h, struct ballot promised, replica_id_t to, cons
     }
 }
 
+/* A vote leaves: by who is a voter, and has learned again what rot took from its journal. */
+static void check_voice(struct host *h, const char *what)
+{
+    observer_check_voter(h, what);
+    if (h->chosen < h->disk.identity.silent_until)
+        cluster_fail(h->cluster, "host %u: %s, but a part of its journal is gone, and it knows %lu of %lu slots (I4)",
+                     h->index, what, h->chosen, h->disk.identity.silent_until);
+}
+
 static void check_promise(struct host *h, const struct promise *p)
 {
     struct cluster *c = h->cluster;
     struct owner *w = observer_owner(c->observer, p->ballot);
-    observer_check_voter(h, "PROMISE");
+    check_voice(h, "PROMISE");
     if (p->last && w)
         w->promisers |= UINT32_C(1) << h->index;
     if (ballot_compare(h->disk.promised_durable, p->ballot) < 0)
@@ -136,7 +145,7 @@ static void check_accepted(struct host *h, const struct accepted *a)
 {
     struct cluster *c = h->cluster;
     if (a->n_words > 0) /* else it is no vote */
-        observer_check_voter(h, "ACCEPTED");
+        check_voice(h, "ACCEPTED");
     if (a->chosen > observer_chosen(c))
         cluster_fail(c, "host %u: ACCEPTED says %lu are chosen, %lu are", h->index, a->chosen, observer_chosen(c));
     for (uint32_t i = 0; i < 64 * a->n_words; i++) {
@@ -196,7 +205,7 @@ static void check_message(struct host *h, const struct message *m)
     if (m->type == MESSAGE_HEARTBEAT)
         check_heartbeat(h, &m->heartbeat);
     if (m->type == MESSAGE_CONFIRMED) {
-        observer_check_voter(h, "CONFIRMED");
+        check_voice(h, "CONFIRMED");
         h->cluster->observer->confirmed_usec[h->index] = h->cluster->now_usec;
         if (ballot_compare(h->disk.promised_durable, m->confirm.ballot) < 0)
             cluster_fail(h->cluster, "host %u: CONFIRMED %lu.%u left before it was durable", h->index,

@@ -43,9 +43,15 @@ void cluster_heal(struct cluster *c)
         heal_host(c, &c->hosts[i]);
 }
 
-static bool is_sound(const struct host *h)
+/* What others chose reaches it. */
+static bool is_learning(const struct host *h)
 {
     return !h->wiped && !h->refused;
+}
+
+static bool is_sound(const struct host *h)
+{
+    return is_learning(h) && h->disk.identity.status != IDENTITY_QUARANTINED;
 }
 
 /* At rest: one leader, which has no open proposal; all of the set follow it; all their logs are equal; every call on
@@ -63,7 +69,7 @@ static bool is_settled(struct cluster *c, void *user)
     slot_t chosen = 0;
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         const struct host *h = &c->hosts[i];
-        if (!(r->set >> i & 1) || !is_sound(h))
+        if (!(r->set >> i & 1) || !is_learning(h))
             continue;
         if (!host_is_usable(h) || h->chosen < observer_chosen(c) || (chosen && h->chosen != chosen))
             return false;

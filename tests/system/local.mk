@@ -12,5 +12,6 @@ system_tests = \
 	tests/system/test_manual.py \
 	tests/system/test_partial.py \
 	tests/system/test_refusals.py \
-	tests/system/test_service.py
+	tests/system/test_service.py \
+	tests/system/test_storage.py
 EXTRA_DIST += $(system_tests)

@@ -84,7 +84,10 @@ static bool replay(void *user, struct record *r, const uint8_t *bytes, uint32_t 
     struct fixture *f = user;
     struct told t = told_of(r, bytes, size);
 
-    told_list_add(&f->replayed, &t);
+    if (r->type == RECORD_IDENTITY)
+        f->replayed_identity = *r->identity;
+    else
+        told_list_add(&f->replayed, &t);
     return !f->refuse_replay;
 }
 
@@ -111,6 +114,7 @@ enum journal_result journal_fixture_open(struct fixture *f)
     told_list_clear(&f->replayed);
     f->checkpoint_replayed = (struct told_checkpoint){.is_there = false};
     f->checkpoint_seen = 0;
+    f->replayed_identity.status = 0;
     f->seq = 0;
     if (r == JOURNAL_OK && identity->status == 0)
         *identity = f->identity;
@@ -193,7 +197,10 @@ void fixture_commit(struct fixture *f, slot_t slot, const struct note *notes, ui
     for (uint32_t i = 0; i < n_notes; i++)
         f->notes[notes[i].slot] = notes[i];
     f->n_committed = slot + 1;
-    fixture_append(f, &(struct record){.type = RECORD_COMMIT, .slot = slot, .notes = notes, .n_notes = n_notes});
+    fixture_append(
+        f,
+        &(struct record){
+            .type = RECORD_COMMIT, .slot = slot, .recorded_until = f->n_slots - 1, .notes = notes, .n_notes = n_notes});
 }
 
 void fixture_identity(struct fixture *f, enum identity_status status)

@@ -235,8 +235,16 @@ static void test_advice(void **state)
     advises("behind its peers", "mpaxosctl status -w");
     s->replica.diverged = true;
     advises("diverged", "keep the state directories");
+    s->journal.damaged_segment = 3;
+    s->journal.damaged_offset = 1234;
+    s->replica.silent_until = 77;
+    advises("repairing: segment-0000000000000003 was damaged at offset 1234; what was lost is fetched from the peers, "
+            "and this replica votes again from slot 77 on",
+            "look at the disk of /state/1");
     s->replica.identity = IDENTITY_QUARANTINED;
-    advises("quarantined", "replace replica 1");
+    advises("quarantined: segment-0000000000000003 was damaged at offset 1234", "keep the other replicas running");
+    s->replica.peers[0].linked = s->replica.peers[0].silent = true;
+    advises("learns and does not vote", "mpaxosctl -i 0 status");
     s->config_warning = "alpha: the log says 1, the file 2";
     advises("alpha: the log says 1, the file 2", "configuration file");
     s->sync_since_usec = uv_hrtime() / 1000 - 7000000;

@@ -258,6 +258,19 @@ static void assert_refused(struct fixture *f, const char *part)
         fail_msg("\"%s\" does not say \"%s\"", f->error, part);
 }
 
+/* Tried on a copy, since it changes the disk. */
+static void assert_cut(struct fixture *f, const char *part)
+{
+    struct vfs_memory *before = vfs_memory_clone(f->disk, 1);
+
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    if (strstr(f->error, part) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", f->error, part);
+    fixture_close(f);
+    vfs_memory_free(f->disk);
+    f->disk = before;
+}
+
 static void set_version(struct fixture *f, const char *name, uint32_t version)
 {
     uint8_t prologue[PROLOGUE_BYTES];
@@ -347,13 +360,13 @@ static void test_missing_files_are_refused(void **state)
     assert_true(vfs_memory_delete(f->disk, "segment-0000000000000003"));
     assert_refused(f, "segment-0000000000000003: the file is missing");
     vfs_memory_copy(f->disk, "segment-0000000000000003", whole, "segment-0000000000000002");
-    assert_refused(f, "segment-0000000000000003: damaged at offset 0");
+    assert_cut(f, "segment-0000000000000003: damaged at offset 0");
     vfs_memory_copy(f->disk, "segment-0000000000000003", whole, "segment-0000000000000003");
     assert_true(vfs_memory_delete(f->disk, "segment-0000000000000007"));
-    assert_refused(f, "segment-0000000000000006: damaged");
+    assert_cut(f, "segment-0000000000000006: damaged");
     vfs_memory_copy(f->disk, "segment-0000000000000007", whole, "segment-0000000000000007");
     assert_true(vfs_memory_truncate(f->disk, "segment-0000000000000002", 20000));
-    assert_refused(f, "segment-0000000000000002: damaged at offset 0");
+    assert_cut(f, "segment-0000000000000002: damaged at offset 0");
     vfs_memory_copy(f->disk, "segment-0000000000000002", whole, "segment-0000000000000002");
     assert_true(vfs_memory_delete(f->disk, "superblock.0") && vfs_memory_delete(f->disk, "superblock.1"));
     assert_refused(f, "both are missing");
