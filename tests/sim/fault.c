@@ -98,6 +98,8 @@ static void change_weather(struct cluster *c, const struct scenario *s)
     n->duplicate_permille = (uint32_t)cluster_random(c, 0, s->duplicate_max_permille);
     n->corrupt_permille = s->corrupt_permille;
     n->late_permille = cluster_chance(c, 500) ? (uint32_t)cluster_random(c, 0, 200) : 0;
+    if (s->late_permille > 0)
+        n->late_permille = s->late_permille;
     n->late_max_usec = cluster_chance(c, 200) ? 3 * SECOND : 200 * MSEC;
     n->delay_min_usec = cluster_random(c, 50, 2 * MSEC);
     n->delay_max_usec = n->delay_min_usec + cluster_random(c, 0, 15 * MSEC);

@@ -38,6 +38,7 @@ struct scenario {
     uint64_t rest_usec;      /* so long after them all must be at rest; 0: the usual limit */
     uint64_t fault_max_usec; /* at most so long between two faults */
     uint32_t loss_max_permille, duplicate_max_permille, corrupt_permille;
+    uint32_t late_permille;     /* of datagrams are late, whatever the weather; 0: as it says */
     uint32_t leader_permille;   /* of faults: they strike the leader                */
     uint32_t at_write_permille; /* of power cuts: in the middle of the disk's next write */
     uint32_t kinds;             /* set of enum fault_kind */

@@ -100,7 +100,8 @@ static void direct_late_promises(struct scenario *s)
     s->clients.pause_max_usec = 500 * MSEC;
     s->cluster.heartbeat_usec = 10 * MSEC;
     s->fault_max_usec = 40 * MSEC;
-    s->loss_max_permille = 300;
+    s->loss_max_permille = 100;
+    s->late_permille = 400;
     s->duration_usec = 4 * SECOND;
 }
 
@@ -124,6 +125,14 @@ static void direct_skips(struct scenario *s)
     s->rest_usec = 1500 * MSEC;
     s->core_first = false;
     s->duration_usec = 1 * SECOND;
+}
+
+/* Starts on a full disk, and the power goes after them. */
+static void direct_full_disk(struct scenario *s)
+{
+    s->kinds = 1U << FAULT_SPACE | 1U << FAULT_CRASH | 1U << FAULT_KILL;
+    s->fault_max_usec = 25 * MSEC;
+    s->duration_usec = 4 * SECOND;
 }
 
 /* Two leaders at once, each with a part of the others; what was chosen under one reaches the other's part. */
@@ -156,6 +165,7 @@ bool scenario_direct(struct scenario *s, const char *name)
     } all[] = {
         {"chained", direct_chained},
         {"first-start", direct_first_start},
+        {"full-disk", direct_full_disk},
         {"hung-leader", direct_hung_leader},
         {"late-promises", direct_late_promises},
         {"late-reads", direct_late_reads},
