@@ -235,7 +235,7 @@ static bool is_stale(const struct cluster *c, const struct sim_event *e)
     const struct host *h = &c->hosts[e->host];
     switch (e->type) {
     case SIM_DELIVER:
-        return !h->up;
+        return !h->up || (e->boot != 0 && h->boot != e->boot);
     case SIM_TIMER:
         return !h->up || h->boot != e->boot || h->timers[e->timer].at_usec != e->at_usec ||
                h->timers[e->timer].order != e->order;
@@ -258,6 +258,7 @@ static bool is_paused(const struct host *h, const struct sim_event *e)
 static void wait_for_host(struct cluster *c, struct host *h, struct sim_event e)
 {
     e.at_usec = h->paused_until_usec;
+    e.boot = h->boot; /* what came in goes with the process */
     cluster_push(c, e);
     if (e.type == SIM_TIMER) {
         h->timers[e.timer].at_usec = e.at_usec;
