@@ -58,8 +58,10 @@ check_PROGRAMS += $(sim_tests)
 SIM_TESTS += $(sim_tests)
 endif
 
+# Fresh seeds on all processors: make sim SIM_SECONDS=600, or SIM_SEEDS=100000.
 SIM_SECONDS = 60
+SIM_SEEDS =
 sim: tests/sim/sim
 	tests/sim/sim --seeds $(top_srcdir)/tests/sim/seeds --quiet
-	tests/sim/sim --seconds $(SIM_SECONDS) --quiet
+	tests/sim/sim $(if $(SIM_SEEDS),--count $(SIM_SEEDS),--seconds $(SIM_SECONDS)) --quiet
 .PHONY: sim

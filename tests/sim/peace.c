@@ -21,7 +21,7 @@ static void heal_host(struct cluster *c, struct host *h)
     h->sync_max_usec = 2 * MSEC;
     if (h->disk.failing)
         vfs_memory_heal(h->disk.memory);
-    h->disk.failing = false;
+    h->disk.failing = h->disk.cut_write = false;
     h->disk.cut_start = 0;
     if (h->disk.full)
         trouble_set_space(c, h->index, true);
