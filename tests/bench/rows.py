@@ -32,7 +32,7 @@ class Bench:
         return self.options.rounds or n
 
     def mpaxos(self, **keys):
-        return systems.Mpaxos(self.context, self.programs, **keys)
+        return systems.Mpaxos(self.context, **keys)
 
     def beside(self):
         return [PEERS[name](self.context, self.programs) for name in self.options.beside]
@@ -81,7 +81,7 @@ def closed_loop(bench, clients, seconds, goals, **load):
 
 @row
 def clients(bench):
-    """N closed-loop clients, spread and on the leader, 1 to 1024."""
+    """1 to 1024 closed-loop clients, spread and all on the leader."""
     return closed_loop(bench, CLIENTS, bench.options.seconds, {1: 1.2, 8: 1.5, 64: 2, 256: 2, 1024: 2})
 
 
@@ -96,16 +96,33 @@ for number, wanted in zip(CLIENTS, (1.2, 1.5, 2, 2, 2)):
     closed_loop_row(number, wanted)
 
 
-@row
-def key(bench):
-    """With a key of its own for each message, against without."""
-    ours = bench.mpaxos()
-    measured = {False: [], True: []}
+def compare(bench, what, plain, other, load):
+    """Two ways in turn: the rate and the CPU of each, and the ratio of the second to the first."""
+    measured = {plain: [], other: []}
     for _ in range(bench.rounds(5)):
-        for with_key, into in measured.items():
-            into.append(bench.driver.load(ours, 256, seconds=bench.options.seconds, key=with_key)["rate"])
-    return [result("N=256, without key", "msg/s", measured[False]),
-            result("N=256, with key (ratio to without)", "msg/s", measured[True], ratio=ratio(measured[True], measured[False]))]
+        for way, into in measured.items():
+            into.append(load(way))
+    out = []
+    for n in (lambda m: m["rate"], "msg/s"), (lambda m: 1000 * m["cpu_s"] / m["messages"], "CPU s/1000"):
+        a, b = [n[0](m) for m in measured[plain]], [n[0](m) for m in measured[other]]
+        out += [result(f"{what}, {plain}", n[1], a), result(f"{what}, {other}", n[1], b, ratio=ratio(b, a))]
+    return out
+
+
+@row
+def sealed(bench):
+    """With a cluster key (datagrams encrypted and authenticated), against without."""
+    clusters = {"without cluster key": bench.mpaxos(), "with cluster key": bench.mpaxos(name="sealed", sealed=True)}
+    return compare(bench, "N=1024 spread", *clusters,
+                   lambda way: bench.driver.load(clusters[way], 1024, seconds=bench.options.seconds))
+
+
+@row
+def messagekey(bench):
+    """With a key of its own for each message, against one that the replica draws."""
+    ours = bench.mpaxos()
+    return compare(bench, "N=1024 spread", "no message key", "message key",
+                   lambda way: bench.driver.load(ours, 1024, seconds=bench.options.seconds, key=way == "message key"))
 
 
 @row
@@ -220,7 +237,7 @@ def coldstart(bench):
     """From the start of three replicas to the first acknowledged message."""
     out = {"first start of all": [], "all started again": []}
     for k in range(bench.rounds(5)):
-        cluster = bench.context.cluster(name=f"cluster{k}")
+        cluster = bench.context.cluster(name=f"cluster{k}", sealed=False)
         for times in out.values():
             begun = time.monotonic()
             for r in cluster:

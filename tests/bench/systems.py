@@ -44,11 +44,12 @@ def free_tcp_ports(n):
 
 
 class Mpaxos:
+    """Without a cluster key, as the others beside it, unless `sealed`."""
+
     name, protocol = "mpaxos", "varlink"
 
-    def __init__(self, context, programs, **keys):
-        self.cluster = context.cluster(**keys).start()
-        self.restart = self.cluster.start
+    def __init__(self, context, sealed=False, **keys):
+        self.cluster = context.cluster(sealed=sealed, **keys).start()
 
     def pids(self):
         return [r.process.pid for r in self.cluster.alive()]
