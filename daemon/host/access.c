@@ -78,7 +78,10 @@ void user_name(uid_t uid, char ret[NAME_BYTES_MAX + 1])
 size_t author_name(const char *user, enum access_level level, const char *asked, char ret[AUTHOR_BYTES_MAX + 1])
 {
     const char *only = asked == NULL || strcmp(asked, user) == 0 ? user : level == ACCESS_ADMINISTRATION ? asked : NULL;
-    if (only != NULL)
-        return (size_t)snprintf(ret, AUTHOR_BYTES_MAX + 1, "%s", only);
+    if (only != NULL) { /* of each message: without printf */
+        size_t size = strlen(only);
+        memcpy(ret, only, size + 1);
+        return size;
+    }
     return (size_t)snprintf(ret, AUTHOR_BYTES_MAX + 1, AUTHOR_FORMAT, user, asked);
 }

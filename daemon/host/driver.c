@@ -185,11 +185,11 @@ static void step_fetch(struct driver *d, uint64_t now_usec)
 
 static void send_all(struct driver *d, uint64_t now_usec)
 {
+    outbox_flush(&d->outbox, now_usec); /* first: the others' disks are the longer way */
     if (d->appended) {
         d->appended = false;
         journal_thread_kick(d->thread);
     }
-    outbox_flush(&d->outbox, now_usec);
 }
 
 static void tell_positions(struct driver *d)

@@ -1,8 +1,8 @@
 /* The one place where the core meets the world: turns what happens into events, and carries out the effects.
  *
  * Runs on the libuv loop's thread. In a turn of the loop: datagrams, submissions, timers and durable batches become
- * events, each followed by its effects; at the turn's end what was gathered goes out: one kick of the journal, one
- * batch of datagrams to each peer, one write to each client. Messages wait in a queue until the journal is durable up
+ * events, each followed by its effects; at the turn's end what was gathered goes out: one batch of datagrams to each
+ * peer, one kick of the journal, one write to each client. Messages wait in a queue until the journal is durable up
  * to their `after`. */
 #ifndef HOST_DRIVER_H
 #define HOST_DRIVER_H
