@@ -37,7 +37,7 @@ static int watched_sync(struct journal *j, struct vfs_file *f, uint64_t *ret_use
 int reserve_open(const struct vfs *vfs, uint64_t size, struct vfs_file **ret)
 {
     int64_t have;
-    int r = vfs->file_open(vfs->context, RESERVE_NAME, 0, ret);
+    int r = vfs->file_open(vfs->context, RESERVE_NAME, VFS_APPEND, ret);
 
     if (r == 0) {
         have = vfs->file_size(vfs->context, *ret);
@@ -50,7 +50,7 @@ int reserve_open(const struct vfs *vfs, uint64_t size, struct vfs_file **ret)
     } else if (r != -ENOENT) {
         return r;
     }
-    return vfs->file_open(vfs->context, RESERVE_NAME, VFS_CREATE, ret);
+    return vfs->file_open(vfs->context, RESERVE_NAME, VFS_CREATE | VFS_APPEND, ret);
 }
 
 bool reserve_fits(const struct vfs *vfs, struct vfs_file *f, uint64_t size)
@@ -228,7 +228,7 @@ int segment_write(struct journal *j, struct group *g, size_t first, size_t n)
             j->promised = e->promised;
     }
     if (r == 0)
-        r = j->vfs->file_write(j->vfs->context, s->file, from, bytes, (size_t)(s->offset - from));
+        r = j->vfs->file_append(j->vfs->context, s->file, from, bytes, (size_t)(s->offset - from));
     if (r == 0)
         r = watched_sync(j, s->file, &usec);
     if (r == 0 && is_new)

@@ -15,12 +15,15 @@ struct vfs_file;
 
 struct vfs {
     void *context;
-    /* flags: VFS_CREATE: must not exist; without it: must exist. */
+    /* flags: VFS_CREATE: must not exist; without it: must exist. VFS_APPEND: file_append() will be called. */
     int (*file_open)(void *context, const char *name, int flags, struct vfs_file **ret);
     void (*file_close)(void *context, struct vfs_file *f);
     /* Whole or error: never short, except a read at the end of the file, which answers what there is. */
     int64_t (*file_read)(void *context, struct vfs_file *f, uint64_t offset, void *buffer, size_t size);
     int (*file_write)(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size);
+    /* The same, where only zeros follow, up to the next multiple of VFS_BLOCK_BYTES at least, and nobody else writes:
+     * that may go past the page cache. For a file that was opened with VFS_APPEND. */
+    int (*file_append)(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size);
     int (*file_sync)(void *context, struct vfs_file *f); /* fdatasync */
     /* Writes zeros, growing the file where it ends before: once this and a file_sync() answered 0, writes there never
      * meet a full disk, nor change metadata. -ENOSPC may leave a part of them written. */
@@ -35,7 +38,7 @@ struct vfs {
     int64_t (*free_bytes)(void *context);
 };
 
-enum { VFS_CREATE = 1 };
+enum { VFS_CREATE = 1, VFS_APPEND = 2, VFS_BLOCK_BYTES = 4096 };
 
 /* The real one. `dir` is created (mode 0700, parents not) where it is missing, and locked (flock on "lock") against a
  * second daemon: -EWOULDBLOCK where one holds it. */

@@ -12,17 +12,32 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { ZEROS_BYTES = 256 << 10 };
+enum { ZEROS_BYTES = 256 << 10, BOUNCE_BYTES = 256 << 10, BLOCK_BYTES_LEAST = 512 };
 
 struct directory {
     struct vfs vfs;
     int fd;
     int lock_fd;
+    size_t direct_block; /* what O_DIRECT wants offsets and sizes to be multiples of; 0: it is not to be had here */
 };
 
 struct vfs_file {
     int fd;
+    int direct_fd;   /* O_DIRECT, -1: none */
+    uint8_t *bounce; /* BOUNCE_BYTES, aligned */
+    uint64_t end;    /* of the last append; what stands before it in its block is `tail` */
+    uint8_t tail[VFS_BLOCK_BYTES];
 };
+
+/* Where it cannot be had, appending goes through the page cache, which is slower and nothing else. */
+static void open_direct(struct directory *d, const char *name, struct vfs_file *f)
+{
+    if (d->direct_block == 0)
+        return;
+    f->bounce = aligned_alloc(VFS_BLOCK_BYTES, BOUNCE_BYTES);
+    if (f->bounce != NULL)
+        f->direct_fd = openat(d->fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
+}
 
 static int posix_file_open(void *context, const char *name, int flags, struct vfs_file **ret)
 {
@@ -35,12 +50,17 @@ static int posix_file_open(void *context, const char *name, int flags, struct vf
     f = malloc(sizeof *f);
     if (f == NULL)
         return -ENOMEM;
+    f->direct_fd = -1;
+    f->bounce = NULL;
+    f->end = UINT64_MAX;
     f->fd = openat(d->fd, name, open_flags, 0600);
     if (f->fd < 0) {
         int r = -errno;
         free(f);
         return r;
     }
+    if (flags & VFS_APPEND)
+        open_direct(d, name, f);
     *ret = f;
     return 0;
 }
@@ -49,6 +69,9 @@ static void posix_file_close(void *context, struct vfs_file *f)
 {
     (void)context;
     close(f->fd);
+    if (f->direct_fd >= 0)
+        close(f->direct_fd);
+    free(f->bounce);
     free(f);
 }
 
@@ -86,6 +109,58 @@ static int posix_file_write(void *context, struct vfs_file *f, uint64_t offset, 
         done += (size_t)n;
     }
     return 0;
+}
+
+/* One piece by O_DIRECT: whole blocks, which begin with what stands in the first before, and end in zeros. Answers how
+ * much of it was written, 0 where these blocks do not do. */
+static int64_t append_direct(struct directory *d, struct vfs_file *f, uint64_t offset, const uint8_t *data, size_t size)
+{
+    size_t block = d->direct_block, head = (size_t)(offset % block), n, whole;
+    ssize_t written;
+
+    if (offset != f->end && head > 0) {
+        int64_t r = posix_file_read(d, f, offset - head, f->tail, head);
+        if (r < 0)
+            return r;
+        if (r < (int64_t)head)
+            return -EIO;
+    }
+    n = size < BOUNCE_BYTES - head ? size : BOUNCE_BYTES - head;
+    whole = (head + n + block - 1) / block * block;
+    memcpy(f->bounce, f->tail, head);
+    memcpy(f->bounce + head, data, n);
+    memset(f->bounce + head + n, 0, whole - head - n);
+    do
+        written = pwrite(f->direct_fd, f->bounce, whole, (off_t)(offset - head));
+    while (written < 0 && errno == EINTR);
+    if (written < 0)
+        return errno == EINVAL ? 0 : -errno;
+    if ((size_t)written < whole) /* the rest goes the other way, which tells what is wrong */
+        n = (size_t)written >= block ? (size_t)written / block * block - head : 0;
+    memcpy(f->tail, f->bounce + (head + n) / block * block, (head + n) % block);
+    f->end = offset + n;
+    return (int64_t)n;
+}
+
+static int posix_file_append(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size)
+{
+    struct directory *d = context;
+    const uint8_t *p = data;
+
+    while (size > 0 && f->direct_fd >= 0 && d->direct_block > 0) {
+        int64_t n = append_direct(d, f, offset, p, size);
+        if (n < 0)
+            return (int)n;
+        if (n == 0) {
+            d->direct_block = d->direct_block < VFS_BLOCK_BYTES ? VFS_BLOCK_BYTES : 0;
+            f->end = UINT64_MAX;
+            continue;
+        }
+        offset += (uint64_t)n;
+        p += n;
+        size -= (size_t)n;
+    }
+    return posix_file_write(context, f, offset, p, size);
 }
 
 static int posix_file_sync(void *context, struct vfs_file *f)
@@ -221,6 +296,7 @@ int vfs_posix_open(const char *dir, struct vfs **ret)
                 .file_close = posix_file_close,
                 .file_read = posix_file_read,
                 .file_write = posix_file_write,
+                .file_append = posix_file_append,
                 .file_sync = posix_file_sync,
                 .file_allocate = posix_file_allocate,
                 .file_size = posix_file_size,
@@ -231,6 +307,7 @@ int vfs_posix_open(const char *dir, struct vfs **ret)
                 .free_bytes = posix_free_bytes},
         .fd = -1,
         .lock_fd = -1,
+        .direct_block = BLOCK_BYTES_LEAST,
     };
     r = open_locked(d, dir);
     if (r < 0) {

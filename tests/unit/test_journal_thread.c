@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "journal/journal.h"
+#include "paxos/prng.h"
 #include "tests/unit/vfs_memory.h"
 
 enum { SLOTS = 3000, IN_FLIGHT = 64, VALUE_BYTES = 400 };
@@ -276,6 +277,69 @@ static void test_calls_on_a_real_file(void **state)
     assert_int_equal(v->remove(v->context, "b"), -ENOENT);
 }
 
+/* Appends of every odd size, some behind a write of another kind, some by a second handle: what stands before stays. */
+static void append_everywhere(const struct vfs *v)
+{
+    enum { FILE_BYTES = 4 << 20, PIECE_BYTES_MAX = 300000, APPENDS = 200 };
+    uint8_t *wanted = calloc(1, FILE_BYTES), *found = calloc(1, FILE_BYTES);
+    struct vfs_file *f;
+    struct prng random;
+    size_t at = 0;
+
+    assert_true(wanted != NULL && found != NULL);
+    prng_seed(&random, 5);
+    assert_int_equal(v->file_open(v->context, "a", VFS_CREATE | VFS_APPEND, &f), 0);
+    assert_int_equal(v->file_allocate(v->context, f, 0, FILE_BYTES), 0);
+    for (int i = 0; i < APPENDS; i++) {
+        size_t most = prng_below(&random, 10) == 0 ? PIECE_BYTES_MAX : 3000;
+        size_t size = 1 + (size_t)prng_below(&random, most);
+        if (at + size > FILE_BYTES)
+            break;
+        for (size_t k = 0; k < size; k++)
+            wanted[at + k] = (uint8_t)prng_next(&random) | 1;
+        if (prng_below(&random, 8) == 0) {
+            assert_int_equal(v->file_write(v->context, f, at, wanted + at, size), 0);
+        } else {
+            assert_int_equal(v->file_append(v->context, f, at, wanted + at, size), 0);
+        }
+        at += size;
+        if (prng_below(&random, 20) == 0) {
+            v->file_close(v->context, f);
+            assert_int_equal(v->file_open(v->context, "a", VFS_APPEND, &f), 0);
+        }
+        assert_int_equal(v->file_read(v->context, f, 0, found, FILE_BYTES), FILE_BYTES);
+        assert_memory_equal(found, wanted, FILE_BYTES);
+    }
+    assert_int_equal(v->file_sync(v->context, f), 0);
+    assert_int_equal(v->file_size(v->context, f), FILE_BYTES);
+    v->file_close(v->context, f);
+    assert_int_equal(v->remove(v->context, "a"), 0);
+    free(wanted);
+    free(found);
+}
+
+static void test_what_is_appended_stands_behind_what_was(void **state)
+{
+    struct host *h = *state;
+    append_everywhere(h->vfs);
+}
+
+/* Without O_DIRECT, on file systems that do not have it. */
+static void test_appending_in_memory(void **state)
+{
+    char path[] = "/dev/shm/mpaxos-test-XXXXXX";
+    struct vfs *v;
+
+    (void)state;
+    if (mkdtemp(path) == NULL)
+        skip();
+    assert_int_equal(vfs_posix_open(path, &v), 0);
+    append_everywhere(v);
+    assert_int_equal(v->remove(v->context, "lock"), 0);
+    vfs_posix_close(v);
+    rmdir(path);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -283,6 +347,7 @@ int main(void)
         TEST(test_append_and_read_while_the_thread_writes), TEST(test_the_thread_finds_space_again),
         TEST(test_the_thread_ends_with_the_first_failure),  TEST(test_a_second_opener_is_locked_out),
         TEST(test_the_directory_is_made_private),           TEST(test_calls_on_a_real_file),
+        TEST(test_what_is_appended_stands_behind_what_was), TEST(test_appending_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -281,6 +281,7 @@ struct vfs_memory *vfs_memory_new(uint64_t seed)
                 .file_close = memory_file_close,
                 .file_read = memory_file_read,
                 .file_write = memory_file_write,
+                .file_append = memory_file_write,
                 .file_sync = memory_file_sync,
                 .file_allocate = memory_file_allocate,
                 .file_size = memory_file_size,
