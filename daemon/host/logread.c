@@ -42,12 +42,17 @@ static struct kept *kept_at(struct logread *l, slot_t slot)
     return &l->kept[slot % LOGREAD_TAIL_SLOTS];
 }
 
-static void drop_first(struct logread *l)
+/* What is being added, from slot `added` on, is not freed: where the core has let go of it already, whoever called
+ * frees it with the rest of what was released. */
+static void drop_first(struct logread *l, slot_t added)
 {
     struct kept *k = kept_at(l, l->first);
     l->bytes -= k->value->size;
     l->messages_before += k->visible;
-    values_unref(k->value);
+    if (l->first >= added)
+        k->value->refs--;
+    else
+        values_unref(k->value);
     k->value = NULL;
     l->first++;
 }
@@ -57,7 +62,7 @@ void logread_free(struct logread *l)
     if (l == NULL)
         return;
     while (l->first < l->next)
-        drop_first(l);
+        drop_first(l, UINT64_MAX);
     free(l->index);
     free(l);
 }
@@ -94,7 +99,7 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n)
         if (l->messages + l->noops == 0)
             l->origin = l->first = l->next = a->slot;
         if (l->next - l->first == LOGREAD_TAIL_SLOTS)
-            drop_first(l);
+            drop_first(l, applied[0].slot);
         index_slot(l, a->slot);
         *kept_at(l, a->slot) =
             (struct kept){.value = value_ref(a->value), .time_usec = a->time_usec, .visible = a->visible};
@@ -105,7 +110,7 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n)
         else
             l->noops++;
         while (l->bytes > LOGREAD_TAIL_BYTES && l->next - l->first > 1)
-            drop_first(l);
+            drop_first(l, applied[0].slot);
     }
 }
 

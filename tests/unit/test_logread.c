@@ -247,11 +247,54 @@ static void a_peer_gets_consecutive_slots(void **state)
     assert_int_equal(logread_fetch(x->l, SLOTS, SLOTS + 5, 64, 2000, entries), 0);
 }
 
+/* More is applied in one step than is kept, and the core lets go of it in the same step: who frees what released it
+ * still finds it there. */
+static void test_a_step_that_is_larger_than_what_is_kept(void **state)
+{
+    enum { VALUES = 20, TEXT = 1 << 20 };
+    struct applied applied[VALUES];
+    struct values values;
+    struct logread *l;
+    uint32_t n_gone = 0;
+    char *text = malloc(TEXT);
+    (void)state;
+    memset(text, 'x', TEXT);
+    values_init(&values);
+    l = logread_new(&values);
+    struct value_fields f = {.type = VALUE_MESSAGE,
+                             .author = "a",
+                             .author_size = 1,
+                             .key = "k",
+                             .key_size = 1,
+                             .text = text,
+                             .text_size = TEXT};
+    for (unsigned i = 0; i < VALUES; i++) {
+        struct value *v = values_new(&values, (uint32_t)value_encoded_size(&f));
+        value_encode(&f, v->bytes);
+        assert_true(value_parse(v, &(struct hash128){.bytes = {0}}));
+        v->refs = 0;
+        v->next = i > 0 ? applied[i - 1].value : NULL;
+        applied[i] = (struct applied){.slot = FIRST + i, .value = v, .visible = true};
+    }
+    logread_add(l, applied, VALUES);
+    for (unsigned i = 0; i < VALUES; i++)
+        n_gone += applied[i].value->refs == 0;
+    assert_in_range(n_gone, VALUES - LOGREAD_TAIL_BYTES / TEXT, VALUES - 1);
+    values_release(applied[VALUES - 1].value);
+    assert_int_equal(logread_messages(l), VALUES);
+    logread_free(l);
+    values_done(&values);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_range_reads_what_stands_there), cmocka_unit_test(one_message_comes_even_if_it_is_large),
-        cmocka_unit_test(the_whole_log_reads_in_pieces),     cmocka_unit_test(the_tail_is_found_in_memory_and_on_disk),
+        cmocka_unit_test(test_a_step_that_is_larger_than_what_is_kept),
+        cmocka_unit_test(any_range_reads_what_stands_there),
+        cmocka_unit_test(one_message_comes_even_if_it_is_large),
+        cmocka_unit_test(the_whole_log_reads_in_pieces),
+        cmocka_unit_test(the_tail_is_found_in_memory_and_on_disk),
         cmocka_unit_test(a_peer_gets_consecutive_slots),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
