@@ -11,6 +11,7 @@ unit_tests = \
 	tests/unit/test_control_status \
 	tests/unit/test_core_acceptor \
 	tests/unit/test_core_learner \
+	tests/unit/test_core_limits \
 	tests/unit/test_core_phase1 \
 	tests/unit/test_core_proposer \
 	tests/unit/test_core_route \
@@ -112,6 +113,7 @@ tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_core_acceptor_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_learner_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_limits_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_phase1_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_proposer_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_route_LDADD = tests/unit/liblone.a $(unit_libraries)

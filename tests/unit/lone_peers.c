@@ -14,7 +14,7 @@
 
 static const struct body *make_body(struct lone *l, const struct value_fields *f)
 {
-    uint8_t bytes[512];
+    uint8_t bytes[4096];
     size_t size = value_encoded_size(f);
     assert_true(size <= sizeof(bytes));
     value_encode(f, bytes);
