@@ -1,12 +1,14 @@
 /* A state directory as rot, torn writes, other software and a bad repair may leave it; then recovery, and going on.
  *
  * Input: choices (enum). Without EDIT, files: name u8 (an index), size u16, bytes. With it, edits of a valid journal
- * (two superblocks, two segments, a reserve): op u8, file u8, place u16, size u8, and what the op takes. With MEND all
- * checksums are made to match afterwards, so that the damage gets behind them. With CORE a replica restores what is
- * read, and refuses what cannot follow.
+ * (two superblocks, two segments, a reserve; with KEPT or TRIM a checkpoint): op u8, file u8, place u16, size u8, and
+ * what the op takes. With MEND all checksums are made to match afterwards, so that the damage gets behind them. With
+ * CORE a replica restores what is read, and refuses what cannot follow.
  * Checked besides: whoever is refused is told why, and nothing was changed; what was opened can be written, read, and
  * opened again after a power cut, with the same records. */
 #include "host/values.h"
+#include "journal/checkpoint.h"
+#include "journal/footer.h"
 #include "journal/format.h"
 #include "journal/superblock.h"
 #include "paxos/bytes.h"
@@ -18,17 +20,20 @@
 
 enum {
     SLOTS = 44,
+    CHECKPOINT_BYTES = 700,
     VALUE_TEXT_MAX = 1800,
     BATCH_CRC_AT = 48,
     BATCH_HEADER_CRC_AT = 56,
 };
 
 static const char *const names[JOURNAL_FILES] = {
-    "superblock.0", "superblock.1", "segment-0000000000000001", "segment-0000000000000002", "segment-0000000000000003",
-    "reserve"};
+    "superblock.0", "superblock.1",  "segment-0000000000000001", "segment-0000000000000002", "segment-0000000000000003",
+    "reserve",      CHECKPOINT_NAME, CHECKPOINT_NEW_NAME};
 
-/* Made once: a voter's journal, and its identity. */
-static struct vfs_memory *valid;
+/* Made once: a voter's journal, without a checkpoint, with one, and trimmed; and its identity. */
+enum kind { KIND_PLAIN, KIND_KEPT, KIND_TRIMMED, KINDS };
+static struct vfs_memory *valids[KINDS];
+static struct vfs_memory *valid; /* the one of this input */
 static struct identity own;
 
 struct run {
@@ -37,6 +42,7 @@ struct run {
     uint32_t crc;
     struct ballot promised;
     slot_t slot_next;
+    uint64_t checkpoint_bytes;
     struct replica *replica; /* NULL: without JOURNAL_CORE */
     struct values values;
 };
@@ -71,6 +77,17 @@ static bool restore(struct run *run, struct record *r, const uint8_t *bytes, uin
     values_release(e.released);
     values_unref(r->value);
     return ok;
+}
+
+static bool take_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_t size)
+{
+    struct run *run = user;
+    fuzz_check(run->n == 0 && slot < UINT64_MAX && (bytes != NULL) == (size > 0));
+    run->crc = crc32c(run->crc, bytes, size);
+    run->checkpoint_bytes += size;
+    if (slot >= run->slot_next)
+        run->slot_next = slot + 1;
+    return run->replica == NULL;
 }
 
 static bool each(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
@@ -155,22 +172,33 @@ static enum journal_result open_journal(struct vfs_memory *disk, struct run *run
         return r;
     if (i.status == 0)
         i = own;
-    return journal_open(&o, &i, &(struct journal_replay){.each = each, .user = run}, ret, error);
+    return journal_open(&o, &i, &(struct journal_replay){.checkpoint = take_checkpoint, .each = each, .user = run}, ret,
+                        error);
 }
 
-static void make_valid(void)
+static void write_checkpoint(struct journal *j, uint64_t seq)
 {
+    uint8_t bytes[CHECKPOINT_BYTES];
+    memset(bytes, 'c', sizeof bytes);
+    fuzz_check(journal_checkpoint_begin(j, 2 * SLOTS - 5, CHECKPOINT_OWN) == 0);
+    fuzz_check(journal_checkpoint_append(j, bytes, sizeof bytes) == sizeof bytes);
+    journal_checkpoint_finish(j);
+    settle(j, seq);
+}
+
+static struct vfs_memory *make_valid(enum kind kind)
+{
+    struct vfs_memory *disk = vfs_memory_new(1);
     struct run run = {.n = 0};
     char error[JOURNAL_ERROR_MAX + 1];
     struct journal *j;
     uint64_t seq = 0;
-    make_identity();
-    valid = vfs_memory_new(1);
-    fuzz_check(open_journal(valid, &run, &j, error) == JOURNAL_OK);
+    slot_t last = kind == KIND_PLAIN ? SLOTS : 2 * SLOTS;
+    fuzz_check(open_journal(disk, &run, &j, error) == JOURNAL_OK);
     append(j, &run, &seq, (struct record){.type = RECORD_PROMISE, .ballot = {.round = 5, .gen = 1, .id = 3}});
-    for (slot_t slot = 1; slot <= SLOTS; slot++) {
+    for (slot_t slot = 1; slot <= last; slot++) {
         append_value(j, &run, &seq, slot % 7 == 3 ? RECORD_CHOSEN : RECORD_ACCEPT, slot);
-        if (slot % 4 == 0 && slot < SLOTS) {
+        if (slot % 4 == 0 && slot < last) {
             const struct note notes[] = {{.slot = slot - 2, .type = NOTE_HIDDEN},
                                          {.slot = slot - 1, .type = NOTE_TIME, .time_usec = 1790000000000999}};
             append(j, &run, &seq,
@@ -179,7 +207,15 @@ static void make_valid(void)
         }
     }
     settle(j, seq);
+    if (kind != KIND_PLAIN)
+        write_checkpoint(j, seq);
+    if (kind == KIND_TRIMMED) {
+        journal_trim(j, UINT64_MAX);
+        settle(j, seq);
+        fuzz_check(journal_first_kept(j) > 1);
+    }
     journal_close(j);
+    return disk;
 }
 
 /* --- damage --- */
@@ -282,6 +318,41 @@ static void mend_superblock(struct vfs_memory *disk, const char *name)
         put_crc(disk, name, PROLOGUE_BYTES, crc32c(0, bytes + PROLOGUE_BYTES + 4, size - PROLOGUE_BYTES - 4));
 }
 
+static void mend_footer(struct vfs_memory *disk, const char *name)
+{
+    enum { N_POINTS_AT = 96, POINTS_CRC_AT = 100, CRC_AT = FOOTER_TRAILER_BYTES - 4 };
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(disk, name, &size);
+    uint64_t limit = get_u64(bytes + 80), at = size - FOOTER_TRAILER_BYTES, n;
+    if (limit < SEGMENT_HEADER_BYTES || limit > at || get_u64(bytes + at) == 0)
+        return;
+    n = get_u32(bytes + at + N_POINTS_AT);
+    if (n * FOOTER_POINT_BYTES <= at - limit)
+        put_crc(disk, name, at + POINTS_CRC_AT, crc32c(0, bytes + limit, n * FOOTER_POINT_BYTES));
+    put_crc(disk, name, at + CRC_AT, crc32c(0, bytes + at, CRC_AT));
+}
+
+static void mend_checkpoint(struct vfs_memory *disk, const char *name)
+{
+    enum { SLOT_AT = 48, SIZE_AT = 64 };
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(disk, name, &size);
+    if (bytes == NULL || size < CHECKPOINT_HEADER_BYTES)
+        return;
+    put_crc(disk, name, CHECKPOINT_HEADER_BYTES - 4, crc32c(0, bytes, CHECKPOINT_HEADER_BYTES - 4));
+    slot_t slot = get_u64(bytes + SLOT_AT);
+    uint64_t payload = get_u64(bytes + SIZE_AT);
+    if (payload > size || checkpoint_file_bytes(payload) != size)
+        return;
+    for (uint64_t i = 0; checkpoint_part_size(payload, i) > 0; i++) {
+        static uint8_t part[JOURNAL_CHECKPOINT_PART_BYTES];
+        uint32_t n = checkpoint_part_size(payload, i);
+        memcpy(part, bytes + checkpoint_part_place(i), CHECKPOINT_PART_HEADER_BYTES + n);
+        checkpoint_part_seal(part, slot, i, n);
+        vfs_memory_poke(disk, name, checkpoint_part_place(i), part, CHECKPOINT_PART_HEADER_BYTES);
+    }
+}
+
 static void mend_segment(struct vfs_memory *disk, const char *name)
 {
     size_t size;
@@ -301,6 +372,7 @@ static void mend_segment(struct vfs_memory *disk, const char *name)
         put_crc(disk, name, at + BATCH_HEADER_CRC_AT, crc32c(0, bytes + at, BATCH_HEADER_CRC_AT));
         at += fits ? n : BATCH_ALIGN;
     }
+    mend_footer(disk, name);
 }
 
 /* --- recovery --- */
@@ -332,6 +404,18 @@ static bool count(void *user, struct record *r, const uint8_t *bytes, uint32_t s
     return true;
 }
 
+/* What was handed out at start is what a peer gets. */
+static void serve_checkpoint(struct journal *j, const struct run *run)
+{
+    struct journal_checkpoint c;
+    uint8_t bytes[1000];
+    if (!journal_checkpoint_newest(j, &c))
+        return;
+    fuzz_check(c.size == run->checkpoint_bytes);
+    for (uint64_t at = 0; at < c.size; at += sizeof bytes)
+        fuzz_check(journal_checkpoint_read(j, c.slot, at, bytes, sizeof bytes) > 0);
+}
+
 /* Writes more, reads all, and opens it again. */
 static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
 {
@@ -345,6 +429,7 @@ static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
     settle(j, seq);
     read = journal_read(j, journal_first_kept(j), UINT64_MAX, SIZE_MAX, SIZE_MAX, count, &n);
     fuzz_check(read < 0 || read == n);
+    serve_checkpoint(j, run);
     journal_close(j);
 
     vfs_memory_set_mercy(disk, MERCY_LOSE_ALL);
@@ -354,6 +439,7 @@ static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
         fprintf(stderr, "%s\n", error);
     fuzz_check(r == JOURNAL_OK);
     fuzz_check(again.n == run->n && again.crc == run->crc && ballot_equal(again.promised, run->promised));
+    fuzz_check(again.checkpoint_bytes == run->checkpoint_bytes);
     journal_close(j);
 }
 
@@ -395,15 +481,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct run run = {.n = 0};
     struct fuzz_input in = {data, data + size};
     uint8_t choices = fuzz_u8(&in);
-    if (valid == NULL)
-        make_valid();
+    enum kind kind = choices & JOURNAL_TRIM ? KIND_TRIMMED : choices & JOURNAL_KEPT ? KIND_KEPT : KIND_PLAIN;
+    if (valids[kind] == NULL) {
+        make_identity();
+        valids[kind] = make_valid(kind);
+    }
+    valid = valids[kind];
     struct vfs_memory *disk = choices & JOURNAL_EDIT ? vfs_memory_clone(valid, 1) : vfs_memory_new(1);
     while (choices & JOURNAL_EDIT && fuzz_left(&in) > 0)
         edit(disk, &in);
     make_files(disk, &in);
     for (int i = 0; i < JOURNAL_FILES && choices & JOURNAL_MEND; i++) {
-        if (i < 2)
+        if (i <= SUPERBLOCK_1)
             mend_superblock(disk, names[i]);
+        else if (i >= CHECKPOINT)
+            mend_checkpoint(disk, names[i]);
         else
             mend_segment(disk, names[i]);
     }

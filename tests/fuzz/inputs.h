@@ -49,9 +49,11 @@ enum {
 /* --- fuzz_journal: the first byte --- */
 
 enum {
-    JOURNAL_EDIT = 1, /* of a valid journal: op u8, file u8, place u16, size u8, what it takes; else files */
-    JOURNAL_MEND = 2, /* all checksums are made to match afterwards                                        */
-    JOURNAL_CORE = 4, /* a replica restores what is read, and refuses what cannot follow                   */
+    JOURNAL_EDIT = 1,  /* of a valid journal: op u8, file u8, place u16, size u8, what it takes; else files */
+    JOURNAL_MEND = 2,  /* all checksums are made to match afterwards                                        */
+    JOURNAL_CORE = 4,  /* a replica restores what is read, and refuses what cannot follow                   */
+    JOURNAL_KEPT = 8,  /* the valid journal has a checkpoint, and all of the log                            */
+    JOURNAL_TRIM = 16, /* it has a checkpoint, and the log before it was trimmed                           */
 };
 
 enum journal_edit {
@@ -67,7 +69,17 @@ enum journal_edit {
 };
 
 /* The files, by index. */
-enum journal_file { SUPERBLOCK_0, SUPERBLOCK_1, SEGMENT_1, SEGMENT_2, SEGMENT_3, RESERVE, JOURNAL_FILES };
+enum journal_file {
+    SUPERBLOCK_0,
+    SUPERBLOCK_1,
+    SEGMENT_1,
+    SEGMENT_2,
+    SEGMENT_3,
+    RESERVE,
+    CHECKPOINT,
+    CHECKPOINT_NEW,
+    JOURNAL_FILES
+};
 
 /* --- fuzz_replica: acts, a byte each, some with arguments; those from REPLICA_MESSAGE on are messages of this type ---
  */

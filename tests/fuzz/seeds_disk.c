@@ -113,8 +113,47 @@ static void make_journal_edits(void)
     seed_end();
 }
 
+static void make_history_edits(void)
+{
+    static const char garbage[8] = "\1\2\3\4\5\6\7";
+    /* Of a footer: a point's offset and extent, the trailer's last batch, extent and count of points. */
+    static const unsigned footer_places[] = {64512, 64520, 65472, 65480, 65488, 65504};
+    /* Of a checkpoint: its slot, first slot kept and size, a part's size, slot and index. */
+    static const unsigned checkpoint_places[] = {48, 56, 64, 512, 520, 528};
+    char name[32];
+    static const unsigned kinds[] = {0, JOURNAL_KEPT, JOURNAL_TRIM};
+
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        for (size_t i = 0; i < sizeof footer_places / sizeof footer_places[0]; i++) {
+            snprintf(name, sizeof name, "footer-at-%u-%u", footer_places[i], kinds[k]);
+            seed_begin("journal", name);
+            put8(JOURNAL_EDIT | JOURNAL_MEND | kinds[k]);
+            edit(EDIT_WRITE, SEGMENT_1, footer_places[i], 4);
+            put(garbage, 4);
+            seed_end();
+        }
+    }
+    for (size_t k = 1; k < sizeof kinds / sizeof kinds[0]; k++) {
+        for (size_t i = 0; i < sizeof checkpoint_places / sizeof checkpoint_places[0]; i++) {
+            snprintf(name, sizeof name, "checkpoint-at-%u-%u", checkpoint_places[i], kinds[k]);
+            seed_begin("journal", name);
+            put8(JOURNAL_EDIT | (i % 2 == 0 ? JOURNAL_MEND : 0) | kinds[k]);
+            edit(EDIT_WRITE, CHECKPOINT, checkpoint_places[i], 4);
+            put(garbage, 4);
+            seed_end();
+        }
+        snprintf(name, sizeof name, "checkpoint-gone-%u", kinds[k]);
+        seed_begin("journal", name);
+        put8(JOURNAL_EDIT | kinds[k]);
+        edit(EDIT_DELETE, CHECKPOINT, 0, 0);
+        edit(EDIT_COPY, CHECKPOINT_NEW, 0, CHECKPOINT);
+        seed_end();
+    }
+}
+
 void make_disk_seeds(void)
 {
     make_marks();
     make_journal_edits();
+    make_history_edits();
 }
