@@ -50,7 +50,7 @@ static int footer_get(struct segment_file *file, const struct index_segment *s, 
 /* Where the footer rots while the journal is open: from the batches, into the index. The writer makes it again. */
 static int points_rebuild(struct journal *j, uint64_t number)
 {
-    char text[JOURNAL_ERROR_MAX + 1];
+    char text[JOURNAL_ERROR_MAX + 1] = "";
     struct index index = {.segments = NULL};
     struct scan *s = calloc(1, sizeof *s);
     struct index_segment *into;

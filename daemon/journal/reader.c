@@ -224,7 +224,7 @@ static int find_value(struct reader *r, slot_t slot, slot_t indexed_until, struc
 {
     struct journal *j = r->journal;
     struct stretch *s;
-    int error = 0;
+    int error;
 
     if (slot >= indexed_until) {
         pthread_mutex_lock(&j->mutex);

@@ -18,7 +18,7 @@
 #include "paxos/prng.h"
 #include "tests/unit/vfs_memory.h"
 
-enum { SLOTS = 3000, IN_FLIGHT = 64, VALUE_BYTES = 400 };
+enum { SLOTS = 3000, IN_FLIGHT = 64, VALUE_BYTES = 400, CHECKPOINT_BYTES = 700000 };
 
 struct host {
     char dir[64];
@@ -28,7 +28,7 @@ struct host {
     char error[JOURNAL_ERROR_MAX + 1];
     unsigned n_written; /* atomic */
     int written_error;  /* atomic */
-    uint64_t n_replayed, n_read;
+    uint64_t n_replayed, n_read, n_checkpoint_bytes;
 };
 
 static int remove_name(void *user, const char *name)
@@ -85,9 +85,20 @@ static bool replay(void *user, struct record *r, const uint8_t *bytes, uint32_t 
     struct host *h = user;
 
     if (r->type == RECORD_ACCEPT) {
+        if (h->n_replayed == 0)
+            h->n_replayed = r->slot;
         assert_int_equal(r->slot, h->n_replayed++);
         assert_true(check_value(r, bytes, size));
     }
+    return true;
+}
+
+static bool take_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_t size)
+{
+    struct host *h = user;
+
+    (void)slot, (void)bytes;
+    h->n_checkpoint_bytes += size;
     return true;
 }
 
@@ -104,8 +115,10 @@ static void open_on(struct host *h, const struct vfs *vfs)
     struct journal_options o = {.vfs = vfs, .segment_bytes = JOURNAL_SEGMENT_BYTES_MIN, .written = written, .user = h};
 
     h->n_replayed = 0;
-    if (journal_open(&o, &h->identity, &(struct journal_replay){.each = replay, .user = h}, &h->journal, h->error) !=
-        JOURNAL_OK)
+    h->n_checkpoint_bytes = 0;
+    if (journal_open(&o, &h->identity,
+                     &(struct journal_replay){.checkpoint = take_checkpoint, .each = replay, .user = h}, &h->journal,
+                     h->error) != JOURNAL_OK)
         fail_msg("%s", h->error);
 }
 
@@ -160,6 +173,76 @@ static void test_append_and_read_while_the_thread_writes(void **state)
     journal_close(h->journal);
     open_on(h, h->vfs);
     assert_int_equal(h->n_replayed, SLOTS);
+}
+
+/* As far as it goes now: the host never waits for it. */
+static void go_on_with_checkpoint(struct host *h, slot_t applied, uint64_t *left)
+{
+    static const uint8_t bytes[100000] = {7};
+    struct journal_checkpoint newest;
+
+    if (journal_checkpoint_state(h->journal) == CHECKPOINT_IDLE) {
+        if (journal_checkpoint_newest(h->journal, &newest)) {
+            uint8_t byte = 0;
+            assert_int_equal(journal_checkpoint_read(h->journal, newest.slot, newest.size - 1, &byte, 1), 1);
+            assert_int_equal(byte, 0);
+            journal_trim(h->journal, newest.slot > 300 ? newest.slot - 300 : 0);
+        }
+        if (journal_checkpoint_begin(h->journal, applied, CHECKPOINT_OWN) == 0)
+            *left = CHECKPOINT_BYTES;
+    }
+    if (*left > 0) {
+        size_t size = *left < sizeof bytes ? (size_t)*left : sizeof bytes;
+        int64_t taken = journal_checkpoint_append(h->journal, bytes, size);
+        assert_true(taken >= 0);
+        *left -= (uint64_t)taken;
+        if (*left == 0)
+            journal_checkpoint_finish(h->journal);
+    }
+}
+
+/* Checkpoints, footers and trims, while it appends, reads old and new slots, and serves the checkpoint. */
+static void test_history_goes_while_the_thread_writes(void **state)
+{
+    struct host *h = *state;
+    struct journal_thread *t;
+    struct journal_checkpoint newest;
+    struct journal_stats stats;
+    uint64_t left = 0;
+    slot_t kept;
+
+    open_on(h, h->vfs);
+    assert_int_equal(journal_thread_start(h->journal, &t), 0);
+    for (slot_t slot = 0; slot < SLOTS; slot++) {
+        slot_t from = journal_first_kept(h->journal);
+        int n;
+        append(h, slot);
+        go_on_with_checkpoint(h, slot, &left);
+        journal_thread_kick(t);
+        n = journal_read(h->journal, from, slot, 3, SIZE_MAX, read_slot, h);
+        if (n < 0) /* trimmed under its hands */
+            assert_true(n == -ERANGE && journal_first_kept(h->journal) > from);
+        while (2 * slot + 2 - journal_durable_seq(h->journal) > 2 * IN_FLIGHT || !journal_has_space(h->journal))
+            nap();
+    }
+    while (!journal_checkpoint_newest(h->journal, &newest) || newest.slot < SLOTS - 1) {
+        go_on_with_checkpoint(h, SLOTS - 1, &left);
+        journal_thread_kick(t);
+        nap();
+    }
+    go_on_with_checkpoint(h, SLOTS - 1, &left);
+    journal_thread_stop(t);
+    while (journal_is_pending(h->journal))
+        assert_int_equal(journal_write(h->journal), 0);
+    kept = journal_first_kept(h->journal);
+    journal_stats(h->journal, &stats);
+    assert_true(kept > 0 && stats.segments_trimmed > 5);
+    assert_int_equal(journal_read(h->journal, kept, SLOTS, SIZE_MAX, SIZE_MAX, read_slot, h), SLOTS - kept);
+    journal_close(h->journal);
+    open_on(h, h->vfs);
+    assert_true(h->n_checkpoint_bytes == CHECKPOINT_BYTES);
+    assert_int_equal(journal_first_kept(h->journal), kept);
+    assert_int_equal(journal_read(h->journal, kept, SLOTS, SIZE_MAX, SIZE_MAX, read_slot, h), SLOTS - kept);
 }
 
 /* Trap 40: a full disk is tried again about once a second, and work goes on without a restart. */
@@ -344,10 +427,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_append_and_read_while_the_thread_writes), TEST(test_the_thread_finds_space_again),
-        TEST(test_the_thread_ends_with_the_first_failure),  TEST(test_a_second_opener_is_locked_out),
-        TEST(test_the_directory_is_made_private),           TEST(test_calls_on_a_real_file),
-        TEST(test_what_is_appended_stands_behind_what_was), TEST(test_appending_in_memory),
+        TEST(test_append_and_read_while_the_thread_writes),
+        TEST(test_the_thread_finds_space_again),
+        TEST(test_history_goes_while_the_thread_writes),
+        TEST(test_the_thread_ends_with_the_first_failure),
+        TEST(test_a_second_opener_is_locked_out),
+        TEST(test_the_directory_is_made_private),
+        TEST(test_calls_on_a_real_file),
+        TEST(test_what_is_appended_stands_behind_what_was),
+        TEST(test_appending_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
