@@ -156,6 +156,9 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     }
     if (result != JOURNAL_OK || from == all->n)
         return result;
+    /* What was cut out may have held slots that the checkpoint stands for: nobody fetches those again. */
+    if (j->has_checkpoint && index_commit_until(&j->index) <= j->checkpoint.slot)
+        j->first_kept = j->superblock.first_kept = j->checkpoint.slot + 1;
     j->stats.torn_bytes = s->torn_bytes;
     j->stats.segments_replayed = all->n - from;
     result = rewrite_segment(s, &j->segment);

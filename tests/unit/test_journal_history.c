@@ -395,6 +395,27 @@ static void test_rot_in_a_fetched_checkpoint_is_refused(void **state)
     assert_non_null(strstr(f->error, "before slot 100 was trimmed"));
 }
 
+/* What is cut out below a checkpoint is not fetched again, so it does not count as kept. */
+static void test_damage_below_a_checkpoint_ends_what_is_kept(void **state)
+{
+    struct fixture *f = *state;
+
+    fill(f, 100);
+    assert_int_equal(fixture_checkpoint(f, 99, 100, CHECKPOINT_OWN), 0);
+    fixture_close(f);
+    vfs_memory_flip(f->disk, SEGMENT_2, 5000, 1);
+    vfs_memory_flip(f->disk, SEGMENT_2, SEGMENT - 1, 1);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    assert_int_equal(f->checkpoint_replayed.slot, 99);
+    assert_int_equal(journal_first_kept(f->journal), 100);
+    fixture_check_kept(f);
+    fill(f, 150);
+    fixture_close(f);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    assert_int_equal(journal_first_kept(f->journal), 100);
+    fixture_check_kept(f);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -413,6 +434,7 @@ int main(void)
         TEST(test_a_fetched_checkpoint_makes_what_is_below_it_obsolete),
         TEST(test_a_fetched_checkpoint_on_a_blank_disk),
         TEST(test_rot_in_a_fetched_checkpoint_is_refused),
+        TEST(test_damage_below_a_checkpoint_ends_what_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
