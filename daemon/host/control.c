@@ -19,6 +19,7 @@ enum {
     BACKLOG = 4096,
     FILES_RESERVED = 64, /* for the journal, the network and the chat log file */
     SWEEP_MS_MAX = 1000,
+    ACCEPTS_PER_TURN = 32, /* of the loop */
 };
 
 static int complain(const char *what, const char *path, int error, const char *remedy)
@@ -69,19 +70,19 @@ static int remove_stale(const char *path)
     return 0;
 }
 
-static uint32_t raise_files_limit(void)
+static uint32_t raise_files_limit(uint32_t connections_max)
 {
     struct rlimit limit;
-    const rlim_t wanted = CONTROL_CONNECTIONS_MAX + FILES_RESERVED;
+    const rlim_t wanted = connections_max + FILES_RESERVED;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return CONTROL_CONNECTIONS_MAX;
+        return connections_max;
     if (limit.rlim_cur < wanted) {
         limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
             getrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur >= wanted)
-        return CONTROL_CONNECTIONS_MAX;
+        return connections_max;
     uint32_t n =
         limit.rlim_cur > (rlim_t)2 * FILES_RESERVED ? (uint32_t)limit.rlim_cur - FILES_RESERVED : FILES_RESERVED;
     log_line(LOG_LEVEL_WARNING, "control socket: at most %u connections, because only %llu files may be open", n,
@@ -140,6 +141,21 @@ static void refuse(struct control *c)
     uv_close((uv_handle_t *)pipe, refused_closed);
 }
 
+static void accept_one(struct control *c)
+{
+    struct connection *k = c->n_connections < c->connections_max ? calloc(1, sizeof(*k)) : NULL;
+    c->n_accepted++;
+    if (k == NULL) {
+        refuse(c);
+        return;
+    }
+    c->n_connections++;
+    c->stats.connections_now = c->n_connections;
+    connection_open(c, k);
+}
+
+static void turn(uv_idle_t *idle);
+
 static void incoming(uv_stream_t *listener, int status)
 {
     struct control *c = listener->data;
@@ -148,14 +164,13 @@ static void incoming(uv_stream_t *listener, int status)
                     uv_strerror(status));
         return;
     }
-    struct connection *k = c->n_connections < c->connections_max ? calloc(1, sizeof(*k)) : NULL;
-    if (k == NULL) {
-        refuse(c);
-        return;
-    }
-    c->n_connections++;
-    c->stats.connections_now = c->n_connections;
-    connection_open(c, k);
+    /* Not taken from the queue now, it is in the next turn; libuv looks for no other one before. Else a client that
+     * connects as fast as it is refused would keep the loop here for ever. */
+    c->accept_waits = c->n_accepted == ACCEPTS_PER_TURN;
+    if (c->accept_waits)
+        uv_idle_start(&c->turn, turn);
+    else
+        accept_one(c);
 }
 
 static void run_busy(struct control *c)
@@ -168,13 +183,19 @@ static void run_busy(struct control *c)
         k->is_busy = false;
         connection_turn(k);
     }
-    if (c->n_busy == 0)
+    if (c->n_busy == 0 && !c->accept_waits)
         uv_idle_stop(&c->turn);
 }
 
 static void turn(uv_idle_t *idle)
 {
-    run_busy(idle->data);
+    struct control *c = idle->data;
+    c->n_accepted = 0;
+    if (c->accept_waits) {
+        c->accept_waits = false;
+        accept_one(c);
+    }
+    run_busy(c);
 }
 
 /* Answers leave in the turn that brings them. */
@@ -231,13 +252,21 @@ const struct driver_status *control_view(struct control *c)
     return &c->view;
 }
 
+static void count_turn(uv_prepare_t *count)
+{
+    struct control *c = count->data;
+    c->n_turns++;
+}
+
 static int listen_on(struct control *c)
 {
     uv_pipe_init(c->loop, &c->listener, 0);
     uv_idle_init(c->loop, &c->turn);
     uv_timer_init(c->loop, &c->sweep);
-    c->n_handles = 3;
-    c->listener.data = c->turn.data = c->sweep.data = c;
+    uv_prepare_init(c->loop, &c->count);
+    c->n_handles = 4;
+    c->listener.data = c->turn.data = c->sweep.data = c->count.data = c;
+    uv_prepare_start(&c->count, count_turn);
     int r = uv_pipe_bind(&c->listener, c->path);
     if (r < 0)
         return complain("cannot bind", c->path, r, "check the directory's permissions");
@@ -274,6 +303,7 @@ static struct control *make(const struct control_options *o)
     TAILQ_INIT(&c->connections);
     TAILQ_INIT(&c->busy);
     TAILQ_INIT(&c->followers);
+    TAILQ_INIT(&c->accounts);
     if (!copy_string(o->version, &c->version) || !copy_string(o->state_dir, &c->state_dir) ||
         !copy_string(o->log_path, &c->log_path)) {
         finish(c);
@@ -301,7 +331,7 @@ int control_start(const struct control_options *o, struct control **ret)
     if (c == NULL)
         return complain("cannot start", o->path, -ENOMEM, "free memory");
     signal(SIGPIPE, SIG_IGN); /* libuv writes without MSG_NOSIGNAL */
-    c->connections_max = raise_files_limit();
+    c->connections_max = raise_files_limit(o->connections_max > 0 ? o->connections_max : CONTROL_CONNECTIONS_MAX);
 
     int r = make_directories(c->path);
     if (r == 0)
@@ -332,6 +362,7 @@ void control_stop(struct control *c, void (*closed)(void *user), void *user)
     uv_close((uv_handle_t *)&c->listener, handle_closed);
     uv_close((uv_handle_t *)&c->turn, handle_closed);
     uv_close((uv_handle_t *)&c->sweep, handle_closed);
+    uv_close((uv_handle_t *)&c->count, handle_closed);
 }
 
 void control_stats(const struct control *c, struct control_stats *ret)

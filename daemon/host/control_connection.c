@@ -11,8 +11,7 @@
 #include "host/methods.h"
 
 enum {
-    TURN_CALLS_MAX = 64,        /* that one connection has run in one turn, so that it does not hold up the others */
-    OUT_IDLE_BYTES_MAX = 16384, /* a larger buffer is given back once it is empty                                 */
+    OUT_IDLE_BYTES_MAX = 16384, /* a larger buffer is given back once it is empty */
 };
 
 static void handle_closed(uv_handle_t *handle)
@@ -30,6 +29,7 @@ void connection_close(struct connection *k)
     k->closing = true;
     method_cancel(k);
     submit_done(k);
+    account_close(k);
     TAILQ_REMOVE(&c->connections, k, all);
     if (k->is_busy) {
         TAILQ_REMOVE(&c->busy, k, busy);
@@ -223,14 +223,17 @@ static void drop_call(struct connection *k)
     k->tree = NULL;
 }
 
-/* Begins what may begin now, in order. */
-static void begin_calls(struct connection *k)
+/* Begins what may begin now, in order, for as long as the user may have it. */
+static void run_calls(struct connection *k, uint64_t since_nsec)
 {
-    unsigned n = 0;
     k->paused = false;
     while (!k->closing && k->active == ACTIVE_NONE) {
         if (connection_queued(k) >= CONTROL_PAUSE_BYTES) {
             k->paused = true;
+            return;
+        }
+        if (!account_has_turn(k, since_nsec)) {
+            connection_wake(k);
             return;
         }
         if (k->tree == NULL && !take_call(k))
@@ -243,10 +246,6 @@ static void begin_calls(struct connection *k)
         }
         if (k->submits_first != k->submits_end)
             return;
-        if (n++ == TURN_CALLS_MAX) {
-            connection_wake(k);
-            return;
-        }
         k->oneway = k->call.oneway;
         method_run(k, &k->call);
         drop_call(k);
@@ -259,14 +258,21 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
     struct connection *k = handle->data;
     (void)suggested;
+    k->control->read_nsec = uv_hrtime();
     *ret = uv_buf_init(k->control->input, sizeof(k->control->input));
 }
 
-/* Reads on unless enough whole calls wait already. */
+/* Reads on unless enough whole calls wait already, or the user had enough of this turn. */
 static void update_reading(struct connection *k)
 {
     bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES;
-    if (k->closing || wanted == k->reading)
+    if (k->closing)
+        return;
+    if (wanted && !account_has_turn(k, uv_hrtime())) {
+        connection_wake(k);
+        wanted = false;
+    }
+    if (wanted == k->reading)
         return;
     k->reading = wanted;
     if (!wanted)
@@ -283,10 +289,14 @@ static bool is_settled(const struct connection *k)
 
 void connection_turn(struct connection *k)
 {
-    if (k->active == ACTIVE_READ)
+    uint64_t since_nsec = uv_hrtime();
+    if (k->active == ACTIVE_READ && account_has_turn(k, since_nsec))
         read_pump(k);
-    begin_calls(k);
+    else if (k->active == ACTIVE_READ)
+        connection_wake(k);
+    run_calls(k, since_nsec);
     connection_flush(k);
+    account_spend(k, since_nsec);
     if (k->paused && connection_queued(k) < CONTROL_PAUSE_BYTES)
         connection_wake(k);
     update_reading(k);
@@ -324,7 +334,8 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         close_malformed(k, r == -EMSGSIZE ? "a call that is too long" : "out of memory");
         return;
     }
-    begin_calls(k);
+    run_calls(k, k->control->read_nsec);
+    account_spend(k, k->control->read_nsec);
     update_reading(k);
 }
 
@@ -341,7 +352,8 @@ void connection_open(struct control *c, struct connection *k)
     varlink_framer_init(&k->in, 6 * (size_t)c->message_bytes_max + 4096);
     TAILQ_INSERT_TAIL(&c->connections, k, all);
     if (uv_accept((uv_stream_t *)&c->listener, (uv_stream_t *)&k->pipe) < 0 ||
-        uv_fileno((uv_handle_t *)&k->pipe, &fd) < 0 || access_of_peer(fd, control_group(c), &k->uid, &k->level) < 0) {
+        uv_fileno((uv_handle_t *)&k->pipe, &fd) < 0 || access_of_peer(fd, control_group(c), &k->uid, &k->level) < 0 ||
+        !account_open(k)) {
         connection_close(k);
         return;
     }

@@ -22,6 +22,16 @@ enum { CONTROL_PATH_MAX = 107, CONTROL_RANDOM_BYTES = 3072, LOG_KIND_CONTROL = 2
 struct connection;
 TAILQ_HEAD(connection_list, connection);
 
+/* Somebody who has connections. */
+struct account {
+    TAILQ_ENTRY(account) all;
+    uid_t uid;
+    uint32_t n_connections, n_submits;
+    uint64_t submit_bytes;
+    uint64_t turn, spent_nsec; /* in this turn of the loop */
+};
+TAILQ_HEAD(account_list, account);
+
 struct control {
     uv_loop_t *loop;
     struct driver *driver;
@@ -32,16 +42,22 @@ struct control {
     gid_t group; /* of the socket, as last seen */
 
     uv_pipe_t listener;
-    uv_idle_t turn;   /* runs while some connection has work left */
-    uv_timer_t sweep; /* looks for stalled readers                */
+    uv_idle_t turn;     /* runs while some connection has work left */
+    uv_timer_t sweep;   /* looks for stalled readers                */
+    uv_prepare_t count; /* of the loop's turns                      */
+    uint64_t n_turns;
+    uint64_t read_nsec; /* when the read that is under way began     */
     uint32_t n_handles;
     bool stopping, accept_pending;
+    bool accept_waits;   /* for the next turn */
+    uint32_t n_accepted; /* since the last turn, or sweep */
     void (*closed)(void *user);
     void *closed_user;
     const struct reload *(*reload)(void *user);
     void *reload_user;
 
     struct connection_list connections, busy, followers;
+    struct account_list accounts;
     uint32_t n_busy, n_connections, connections_max;
     struct control_stats stats;
 
@@ -62,6 +78,7 @@ struct submit_call {
     slot_t slot, since;
     uint64_t deadline_ms;
     bool oneway;
+    uint32_t text_size;
     uint8_t key_size;
     char key[KEY_BYTES_MAX];
 };
@@ -87,6 +104,7 @@ struct connection {
     uint8_t n_handles;
 
     uid_t uid;
+    struct account *account; /* NULL: it is being refused */
     enum access_level level;
     char user[NAME_BYTES_MAX + 1]; /* empty: not looked up yet */
 
@@ -144,6 +162,16 @@ void connection_wake(struct connection *k);
 void control_forget(struct connection *k); /* its handles are closed: frees it */
 const struct driver_status *control_view(struct control *c);
 gid_t control_group(struct control *c); /* of the socket, as it stands now */
+
+/* --- control_account.c --- */
+
+/* Counts the connection for its user. False: the user, or everybody, has enough, or memory is out. */
+bool account_open(struct connection *k);
+void account_close(struct connection *k);
+bool account_may_submit(struct connection *k, size_t text_size);
+/* Whether the user's calls, which run since then, may take more of this turn of the loop; and that they end. */
+bool account_has_turn(struct connection *k, uint64_t since_nsec);
+void account_spend(struct connection *k, uint64_t since_nsec);
 
 /* --- control_submit.c --- */
 

@@ -143,11 +143,18 @@ static void answer(struct connection *k, const struct submit_call *s)
     }
 }
 
+static void forget(struct connection *k, const struct submit_call *s)
+{
+    k->account->n_submits--;
+    k->account->submit_bytes -= s->text_size;
+}
+
 /* Answers those that have their turn. What waits behind them is begun in the next turn: this may run inside a step. */
 static void answer_settled(struct connection *k)
 {
     while (k->submits_first != k->submits_end && at(k, k->submits_first)->state != OUTCOME_OPEN) {
         struct submit_call s = *at(k, k->submits_first++);
+        forget(k, &s);
         answer(k, &s);
         connection_wake(k);
     }
@@ -182,7 +189,7 @@ static void draw_key(struct control *c, struct submit_call *s)
 
 static bool begin(struct connection *k, const struct submit_arguments *a, bool oneway)
 {
-    if (k->submits_end - k->submits_first >= CONTROL_CALLS_MAX || !make_room(k))
+    if (k->submits_end - k->submits_first >= CONTROL_CALLS_MAX || !account_may_submit(k, a->text_size) || !make_room(k))
         return false;
     if (k->session == NULL)
         k->session = driver_session_open(k->control->driver, settled, k);
@@ -193,9 +200,12 @@ static bool begin(struct connection *k, const struct submit_arguments *a, bool o
         user_name(k->uid, k->user);
 
     uint64_t tag = k->submits_end++;
+    k->account->n_submits++;
+    k->account->submit_bytes += a->text_size;
     struct submit_call *s = at(k, tag);
     *s = (struct submit_call){
         .oneway = oneway,
+        .text_size = (uint32_t)a->text_size,
         .since = a->since >= 0 ? (slot_t)a->since : k->control->chosen,
         .deadline_ms = uv_now(k->control->loop) + (uint64_t)a->timeout_ms,
     };
@@ -297,7 +307,8 @@ void submit_done(struct connection *k)
     if (k->session != NULL)
         driver_session_close(k->session);
     k->session = NULL;
-    k->submits_first = k->submits_end;
+    while (k->submits_first != k->submits_end)
+        forget(k, at(k, k->submits_first++));
     free(k->submits);
     k->submits = NULL;
     k->submits_capacity = 0;

@@ -9,6 +9,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/chatlog_mark.c \
 	daemon/host/chatlog_mark.h \
 	daemon/host/control.c \
+	daemon/host/control_account.c \
 	daemon/host/control.h \
 	daemon/host/control_connection.c \
 	daemon/host/control_connection.h \

@@ -58,6 +58,8 @@ void log_journal_socket(const char *path)
     snprintf(journal.sun_path, sizeof journal.sun_path, "%s", path);
 }
 
+static uint64_t n_left_out;
+
 bool log_is_journal(void)
 {
     return to_journal;
@@ -123,6 +125,16 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(arguments);
 }
 
+void log_note_left_out(void)
+{
+    n_left_out++;
+}
+
+uint64_t log_left_out(void)
+{
+    return n_left_out;
+}
+
 uint64_t log_now_msec(void)
 {
     struct timespec now;
@@ -140,6 +152,7 @@ void log_limited(unsigned kind, enum log_level level, const char *format, ...)
         kind = LOG_KINDS_MAX - 1;
     if (now_msec < kinds[kind].next_msec) {
         kinds[kind].left_out++;
+        log_note_left_out();
         return;
     }
     va_start(arguments, format);

@@ -25,6 +25,9 @@ void log_limited(unsigned kind, enum log_level level, const char *format, ...) _
  * bytes. `left_out` is told where it is not 0. */
 void log_write(enum log_level level, const char *fields, unsigned long left_out, const char *format, va_list arguments)
     __attribute__((format(printf, 4, 0)));
+/* Lines that limits left out since the start, here and in notice.h; and one more. */
+uint64_t log_left_out(void);
+void log_note_left_out(void);
 uint64_t log_now_msec(void); /* monotonic */
 
 /* Another socket than the journal's, for tests; before log_start(). */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/log.h"
 #include "host/methods.h"
 
 __attribute__((format(printf, 2, 3))) static void print(struct varlink_writer *w, const char *format, ...)
@@ -72,6 +73,7 @@ static void print_replica(struct varlink_writer *w, const struct driver_status *
     counter(w, "resent_slots", NULL, n->resent_slots, "Slots sent again.");
     counter(w, "fetches", NULL, n->fetches, "Requests for missing slots.");
     counter(w, "fetched_slots", NULL, n->fetched_slots, "Slots learned by them.");
+    counter(w, "fetches_put_off", NULL, n->fetches_put_off, "Peers' requests for old slots that were over the rate.");
     counter(w, "submits_forwarded", NULL, n->submits_forwarded, "Submits passed on to the leader.");
     counter(w, "duplicates", NULL, n->duplicates, "Chosen entries whose key stood already.");
     counter(w, "voids", NULL, n->voids, "Chosen entries out of their stream's order.");
@@ -140,9 +142,14 @@ static void print_peers(struct varlink_writer *w, const struct driver_status *s)
 
 static void print_control(struct varlink_writer *w, const struct control_stats *s)
 {
+    counter(w, "log_lines_left_out", NULL, log_left_out(), "Lines that the log's limits left out.");
     gauge(w, "control_connections_open", NULL, s->connections_now, "Clients connected.");
     counter(w, "control_connections", NULL, s->connections, "Connections accepted.");
     counter(w, "control_connections_refused", NULL, s->connections_refused, "Connections refused: too many.");
+    counter(w, "control_connections_refused_user", NULL, s->refused_of_user,
+            "Of them, connections of a user who has as many as one may have.");
+    counter(w, "control_calls_held_user", NULL, s->calls_of_user,
+            "Submits put off because their user has as many in flight as one may have.");
     counter(w, "control_calls", NULL, s->calls, "Calls.");
     counter(w, "control_errors", NULL, s->errors, "Calls answered by an error.");
     counter(w, "control_closed_malformed", NULL, s->closed_malformed, "Connections closed for a malformed call.");

@@ -86,6 +86,7 @@ void notice(enum notice_kind kind, const struct notice_about *about, const char 
 
     if (!may_tell(kind)) {
         buckets[kind].left_out++;
+        log_note_left_out();
         return;
     }
     add(fields, "MESSAGE_ID=%s\n", kinds[kind].id);

@@ -27,6 +27,8 @@ enum {
     TAIL_BYTES_MAX = 4 << 20,
     FETCH_BYTES_MAX = 64 << 10,
     FETCH_SLOTS_MAX = 512,
+    CATCH_UP_BYTES_PER_SEC = 32 << 20, /* served to late peers, so that what is new is not held up */
+    CATCH_UP_BURST_BYTES = 1 << 20,
     RESEND_BYTES_MAX = 96 << 10, /* to one peer at once                                   */
     BODIES_ASKED_MAX = 64,       /* bodies asked for at once in phase 1                   */
     SUBMIT_HOPS_MAX = 2,
@@ -157,7 +159,9 @@ struct replica {
     uint64_t fetch_until_usec; /* an answer is awaited until then; 0: none asked */
     slot_t fetch_last;
     uint32_t fetch_peer;
-    bool fetch_deep; /* the last FETCH brought something: go on at once */
+    int64_t catch_up_bytes; /* that late peers may be served now; below 0: they were served more */
+    uint64_t catch_up_usec; /* when that was counted                                             */
+    bool fetch_deep;        /* the last FETCH brought something: go on at once */
 
     /* election */
     struct ballot bid, followed; /* b and L */

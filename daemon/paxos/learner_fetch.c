@@ -3,6 +3,7 @@
 
 enum {
     GAP_HEARTBEATS_PART = 10, /* wait T / 10 for what may only be late */
+    USEC_PER_SEC = 1000000,
     FETCH_WAIT_USEC = 20000,
     FETCH_QUIET_USEC = 3000, /* after a part of the answer, for the next */
 };
@@ -87,6 +88,8 @@ static void send_body(struct replica *r, uint32_t to, const struct fetch *f)
 
 static void send_chosen(struct replica *r, replica_id_t to, const struct entry *entries, uint32_t n, slot_t first_kept)
 {
+    for (uint32_t i = 0; i < n; i++)
+        r->catch_up_bytes -= entries[i].value->size;
     struct message *m = outgoing_push(r, MESSAGE_CHOSEN, to, 0);
     if (m != NULL)
         m->chosen = (struct chosen){.n_entries = n, .entries = entries, .first_kept = first_kept};
@@ -110,12 +113,30 @@ static void send_tail(struct replica *r, uint32_t to, slot_t from, slot_t until,
         send_chosen(r, member_id(r, to), entries, n, 1);
 }
 
+/* What is over the rate is as good as lost: the peer asks again, here or elsewhere. */
+static bool may_serve(struct replica *r)
+{
+    uint64_t elapsed_usec = r->now_usec - r->catch_up_usec;
+    if (elapsed_usec > USEC_PER_SEC)
+        elapsed_usec = USEC_PER_SEC;
+    r->catch_up_bytes += (int64_t)(elapsed_usec * CATCH_UP_BYTES_PER_SEC / USEC_PER_SEC);
+    if (r->catch_up_bytes > CATCH_UP_BURST_BYTES)
+        r->catch_up_bytes = CATCH_UP_BURST_BYTES;
+    r->catch_up_usec = r->now_usec;
+    if (r->catch_up_bytes > 0)
+        return true;
+    r->counters.fetches_put_off++;
+    return false;
+}
+
 void learner_fetch(struct replica *r, uint32_t from, const struct fetch *f)
 {
     if (f->by_hash) {
         send_body(r, from, f);
         return;
     }
+    if (!may_serve(r))
+        return;
     slot_t until = f->until < r->chosen ? f->until : r->chosen;
     uint32_t bytes_max = f->bytes_max < FETCH_BYTES_MAX ? f->bytes_max : FETCH_BYTES_MAX;
     if (f->from == 0 || f->from > until)

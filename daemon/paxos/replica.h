@@ -178,6 +178,7 @@ struct peer_status {
 
 struct replica_counters {
     uint64_t bids, leaderships, prepares, promises, nacks, accepts, accepted, resent_slots, fetches, fetched_slots;
+    uint64_t fetches_put_off;
     uint64_t submits_forwarded, duplicates, voids, noops, ignored_messages;
 };
 

@@ -1,7 +1,11 @@
 """What other users of the host may do, through the real tool: everyday use for the socket's group, nothing for the rest."""
 import os
+import re
 import shutil
 import subprocess
+import time
+
+from test_hostile import memory_bytes
 
 ADA, BOB, GROUP = 54001, 54002, 54321
 
@@ -65,3 +69,76 @@ def test_nobody_writes_as_somebody_else(context):
         (f"{ADA} (as client_7)", "hello"), ("bot", "from root")]
     assert all(m["author"].startswith(f"{ADA} (as ") for m in log if m["text"].startswith("message_"))
     assert f"\t{ADA} (as bot)\ta text\n" in cluster[2].log.read_text()
+
+
+# Opens all the connections that it gets, and on them: sends messages without reading the answers, asks for everything again
+# and again, breaks the rules, or keeps still.
+HOSTILE = r"""
+import json, resource, select, socket, sys, time
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def call(method, **parameters):
+    return json.dumps({"method": "org.mpaxos.Replica." + method, "parameters": parameters}).encode() + b"\0"
+submits = call("Submit", text="y" * 10000, timeout_ms=3600000) * 4
+kinds = [submits, submits, call("Status") * 200, call("Read") * 200, call("Metrics") * 200, b"\0nonsense" * 500, b"x" * 65536, b""]
+connections, until, refused, told = {}, time.monotonic() + float(sys.argv[2]), 0, False
+poll = select.poll()
+n = 0
+while time.monotonic() < until:
+    for _ in range(50):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            s.connect(sys.argv[1])
+        except OSError:
+            s.close()
+            break
+        s.setblocking(False)
+        connections[s.fileno()] = (s, kinds[n % len(kinds)])
+        poll.register(s.fileno(), select.POLLOUT | select.POLLHUP)
+        n += 1
+    for fd, _ in poll.poll(0):
+        s, data = connections[fd]
+        try:
+            if data:
+                s.send(data)
+            elif s.recv(1) == b"":
+                raise ConnectionError
+        except BlockingIOError:
+            pass
+        except OSError:
+            poll.unregister(fd)
+            s.close()
+            del connections[fd]
+            refused += 1
+    if refused and not told:
+        print("full", len(connections), flush=True)
+        told = True
+"""
+
+
+def test_one_user_does_not_keep_another_out(context):
+    context.need_root()
+    cluster = context.cluster().start()
+    tool = open_to(GROUP, context, cluster)
+    leader = cluster.leader()
+    pid = leader.status()["pid"]
+    hostile = subprocess.Popen(["/usr/bin/env", "python3", "-c", HOSTILE, leader.socket, "150"], user=BOB, group=65534, extra_groups=[GROUP],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/")
+    try:
+        assert hostile.stdout.readline().startswith("full"), hostile.communicate()
+        slowest = 0
+        for i in range(5):
+            began = time.monotonic()
+            run(tool, cluster, ADA, "-i", leader.number, "--timeout", "25", "send", f"through the noise {i}")
+            slowest = max(slowest, time.monotonic() - began)
+        assert hostile.poll() is None, hostile.communicate()
+        assert slowest < 25, f"a message took {slowest:.1f} s"
+        metrics = leader.call("Metrics")["text"]
+        refused = int(re.search(r"^mpaxos_control_connections_refused_user_total (\d+)$", metrics, re.M)[1])
+        assert refused > 0, metrics
+        assert memory_bytes(pid) < 1 << 30, f"{memory_bytes(pid) >> 20} MiB"
+    finally:
+        hostile.kill()
+        hostile.wait()
+    assert leader.process.poll() is None
+    run(tool, cluster, ADA, "send", "after it")

@@ -13,7 +13,7 @@
 
 enum { WAIT_MS_MAX = 20000, QUIET_TURNS = 20 };
 
-struct fixture *fixture_start(uint32_t stall_ms)
+static struct fixture *start(uint32_t stall_ms, uint32_t connections_max)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     uv_loop_init(&f->loop);
@@ -30,9 +30,20 @@ struct fixture *fixture_start(uint32_t stall_ms)
         .state_dir = "/state/1",
         .log_path = "/log/1",
         .stall_ms = stall_ms,
+        .connections_max = connections_max,
     };
     assert_int_equal(control_start(&o, &f->control), 0);
     return f;
+}
+
+struct fixture *fixture_start(uint32_t stall_ms)
+{
+    return start(stall_ms, 0);
+}
+
+struct fixture *fixture_start_small(uint32_t connections_max)
+{
+    return start(0, connections_max);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -21,6 +21,7 @@ struct fixture {
 };
 
 struct fixture *fixture_start(uint32_t stall_ms);
+struct fixture *fixture_start_small(uint32_t connections_max);
 void fixture_stop(struct fixture *f);
 void fixture_turn(struct fixture *f);
 void fixture_turns(struct fixture *f, unsigned n);

@@ -9,6 +9,7 @@ unit_tests = \
 	tests/unit/test_control_limits \
 	tests/unit/test_control_read \
 	tests/unit/test_control_status \
+	tests/unit/test_control_users \
 	tests/unit/test_core_acceptor \
 	tests/unit/test_core_learner \
 	tests/unit/test_core_limits \
@@ -110,6 +111,7 @@ tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
+tests_unit_test_control_users_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_core_acceptor_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_learner_LDADD = tests/unit/liblone.a $(unit_libraries)

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "paxos/core.h"
 #include "tests/unit/lone.h"
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
@@ -178,6 +179,47 @@ static void trap_36_a_laggard_gets_chosen_values_only(void **state)
     lone_free(l);
 }
 
+/* One answer is taken off after it is given: so many as begin within the burst, and again as time goes on. */
+static void late_peers_are_served_at_a_rate(void **state)
+{
+    (void)state;
+    enum { VALUES = 8 };
+    struct lone *l = make();
+    char text[400];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    uint32_t bytes = 0;
+    for (slot_t s = 1; s <= VALUES; s++) {
+        char key[2] = {(char)('a' + s), 0};
+        const struct body *b = lone_text(l, 7, s, key, text);
+        lone_accept(l, 1, BALLOT(5, 1), s - 1, s, b);
+        bytes += b->size;
+    }
+    lone_accept(l, 1, BALLOT(5, 1), VALUES, VALUES + 1, lone_noop(l));
+    lone_durable(l);
+    assert_int_equal(lone_chosen(l), VALUES);
+    lone_run(l, 100 * MSEC);
+    lone_forget(l);
+
+    const struct message m = {.type = MESSAGE_FETCH, .fetch = {.from = 1, .until = VALUES, .bytes_max = 65536}};
+    const uint32_t most = (CATCH_UP_BURST_BYTES + bytes - 1) / bytes;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < most + 2; i++) {
+        lone_forget(l);
+        lone_receive(l, 2, &m);
+        n += lone_count(l, MESSAGE_CHOSEN);
+        assert_int_equal(n, i < most ? i + 1 : most);
+    }
+    struct replica_status s;
+    replica_status(l->replica, &s);
+    assert_int_equal(s.counters.fetches_put_off, 2);
+    lone_forget(l);
+    lone_run(l, 10 * MSEC); /* which brings far more than one answer */
+    lone_receive(l, 2, &m);
+    assert_int_equal(lone_count(l, MESSAGE_CHOSEN), 1);
+    lone_free(l);
+}
+
 static void a_body_is_answered_by_its_hash_only(void **state)
 {
     (void)state;
@@ -244,6 +286,7 @@ int main(void)
         cmocka_unit_test(trap_30_a_wall_clock_that_goes_back_is_clamped),
         cmocka_unit_test(a_restart_applies_the_same),
         cmocka_unit_test(trap_36_a_laggard_gets_chosen_values_only),
+        cmocka_unit_test(late_peers_are_served_at_a_rate),
         cmocka_unit_test(a_body_is_answered_by_its_hash_only),
         cmocka_unit_test(a_log_that_differs_stops_the_votes),
         cmocka_unit_test(what_was_learned_is_recorded_as_chosen_and_restored),

@@ -124,6 +124,7 @@ static void test_limited(void **state)
             log_limited(4, LOG_LEVEL_INFO, "other");
     }
     assert_string_equal(written(), "mpaxosd[1]: flood 0\nmpaxosd[1]: other\n");
+    assert_int_equal(log_left_out(), 999);
     nanosleep(&more_than_a_second, NULL);
     log_limited(3, LOG_LEVEL_INFO, "flood");
     log_limited(4, LOG_LEVEL_INFO, "other");

@@ -1,0 +1,86 @@
+/* What one user takes of the control socket, so that nobody is left without by another. */
+#include <stdlib.h>
+
+#include "host/control_connection.h"
+#include "host/log.h"
+
+static struct account *find(struct control *c, uid_t uid)
+{
+    struct account *a;
+    TAILQ_FOREACH(a, &c->accounts, all)
+    {
+        if (a->uid == uid)
+            return a;
+    }
+    a = calloc(1, sizeof(*a));
+    if (a != NULL) {
+        a->uid = uid;
+        TAILQ_INSERT_TAIL(&c->accounts, a, all);
+    }
+    return a;
+}
+
+static void drop_unused(struct control *c, struct account *a)
+{
+    if (a->n_connections > 0)
+        return;
+    TAILQ_REMOVE(&c->accounts, a, all);
+    free(a);
+}
+
+bool account_open(struct connection *k)
+{
+    struct control *c = k->control;
+    struct account *a = find(c, k->uid);
+    if (a == NULL)
+        return false;
+    bool has_enough = a->n_connections >= c->connections_max / CONTROL_USER_PART;
+    bool is_full = c->n_connections > c->connections_max - c->connections_max / CONTROL_RESERVED_PART;
+    if (k->level == ACCESS_ADMINISTRATION || (!has_enough && !is_full)) {
+        k->account = a;
+        a->n_connections++;
+        return true;
+    }
+    log_limited(LOG_KIND_CONTROL_ACCEPT, LOG_LEVEL_WARNING,
+                "control socket: refused a connection of user %u, who has %u; %u are open", (unsigned)k->uid,
+                a->n_connections, c->n_connections - 1);
+    c->stats.connections_refused++;
+    c->stats.refused_of_user += has_enough;
+    drop_unused(c, a);
+    return false;
+}
+
+void account_close(struct connection *k)
+{
+    if (k->account == NULL)
+        return;
+    k->account->n_connections--;
+    drop_unused(k->control, k->account);
+    k->account = NULL;
+}
+
+bool account_may_submit(struct connection *k, size_t text_size)
+{
+    const struct account *a = k->account;
+    if (k->level == ACCESS_ADMINISTRATION ||
+        (a->n_submits < CONTROL_USER_CALLS_MAX && a->submit_bytes + text_size <= CONTROL_USER_BYTES_MAX))
+        return true;
+    k->control->stats.calls_of_user++;
+    return false;
+}
+
+bool account_has_turn(struct connection *k, uint64_t since_nsec)
+{
+    struct account *a = k->account;
+    if (a->turn != k->control->n_turns) {
+        a->turn = k->control->n_turns;
+        a->spent_nsec = 0;
+    }
+    return a->spent_nsec + uv_hrtime() - since_nsec < (uint64_t)CONTROL_USER_TURN_USEC * 1000;
+}
+
+void account_spend(struct connection *k, uint64_t since_nsec)
+{
+    if (k->account != NULL) /* it may have been closed by what it did */
+        k->account->spent_nsec += uv_hrtime() - since_nsec;
+}

@@ -1,0 +1,208 @@
+/* One user's share of the control socket, at its limits: what one takes, the others still have. Everybody connects from
+ * this process, which becomes another user for that moment; so it takes root. */
+#include "tests/unit/control_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/control_connection.h"
+
+#define R          "org.mpaxos.Replica."
+#define POSITION   "{\"method\":\"" R "Position\"}"
+#define POSITION_0 "{\"parameters\":{\"slot\":0}}"
+#define SUBMIT     "{\"method\":\"" R "Submit\",\"parameters\":{\"text\":\"x\"}}"
+
+/* All may have so many connections, a user a part of them; and the last few are for administration. */
+enum {
+    CONNECTIONS = 256,
+    OF_USER = CONNECTIONS / CONTROL_USER_PART,
+    RESERVED = CONNECTIONS / CONTROL_RESERVED_PART,
+    ADA = 54001,
+};
+
+static struct fixture *f;
+static struct client *clients[2 * CONNECTIONS];
+static unsigned n_clients;
+static struct control_stats stats;
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    if (geteuid() != 0)
+        return 0;
+    f = fixture_start_small(CONNECTIONS);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    chmod(f->path, 0666);
+    return chmod(f->dir, 0755);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        return 0;
+    for (unsigned i = 0; i < n_clients; i++)
+        client_close(clients[i]);
+    n_clients = 0;
+    fixture_stop(f);
+    return 0;
+}
+
+static struct client *connect_as(uid_t user)
+{
+    assert_int_equal(setegid(user == 0 ? 0 : getegid()), 0);
+    assert_int_equal(seteuid(user), 0);
+    struct client *c = client_open(f);
+    assert_int_equal(seteuid(0), 0);
+    clients[n_clients++] = c;
+    fixture_turn(f);
+    return c;
+}
+
+static void is_served(struct client *c)
+{
+    client_ask(c, POSITION, POSITION_0);
+}
+
+static void test_connections_of_one_user(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    struct client *c = NULL;
+    for (unsigned i = 0; i < OF_USER; i++) {
+        c = connect_as(ADA);
+        if (i + 2 >= OF_USER)
+            is_served(c);
+    }
+    client_expect_closed(connect_as(ADA));
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.connections_refused, 1);
+    assert_int_equal(stats.refused_of_user, 1);
+    assert_int_equal(stats.connections_now, OF_USER);
+    is_served(connect_as(ADA + 1));
+    is_served(connect_as(0));
+    /* When one goes, another may come. */
+    client_close(c);
+    memmove(&clients[OF_USER - 1], &clients[OF_USER], (--n_clients - (OF_USER - 1)) * sizeof(clients[0]));
+    fixture_turns(f, 3);
+    is_served(connect_as(ADA));
+    client_expect_closed(connect_as(ADA));
+}
+
+static void test_the_last_ones_are_for_administration(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    struct client *c = NULL;
+    for (unsigned i = 0; i < CONNECTIONS - RESERVED; i++) {
+        c = connect_as(ADA + i / OF_USER);
+        if (i + 2 >= CONNECTIONS - RESERVED)
+            is_served(c);
+    }
+    client_expect_closed(connect_as(ADA + CONTROL_USER_PART));
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.connections_refused, 1);
+    assert_int_equal(stats.refused_of_user, 0);
+    for (unsigned i = 0; i < RESERVED; i++)
+        is_served(connect_as(0));
+    client_expect_closed(connect_as(0));
+}
+
+static void test_calls_of_one_user(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    enum { EACH = 128 };
+    struct client *c = NULL;
+    f->driver->hold = true;
+    for (unsigned i = 0; i < CONTROL_USER_CALLS_MAX - 1; i++) {
+        if (i % EACH == 0)
+            c = connect_as(ADA);
+        client_call(c, SUBMIT);
+        fixture_turn(f);
+    }
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX - 1);
+    client_call(connect_as(ADA), SUBMIT);
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX);
+    struct client *late = connect_as(ADA);
+    client_ask(late, SUBMIT, "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}");
+    is_served(late);
+    client_call(c, SUBMIT); /* behind others of its own it waits */
+    client_expect_quiet(c);
+    control_stats(f->control, &stats);
+    assert_true(stats.calls_of_user >= 2);
+
+    client_call(connect_as(ADA + 1), SUBMIT);
+    client_call(connect_as(0), SUBMIT);
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX + 2);
+    for (unsigned i = 0; i < EACH; i++)
+        fake_settle(f->driver, 0, SUBMIT_CHOSEN, 5);
+    fixture_turns(f, 3);
+    client_call(late, SUBMIT);
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX + 2 - EACH + 1);
+}
+
+static void submit_sized(struct client *c, size_t size)
+{
+    char *call = malloc(size + 256);
+    int at = sprintf(call, "{\"method\":\"" R "Submit\",\"parameters\":{\"text\":\"");
+    memset(call + at, 'x', size);
+    strcpy(call + at + size, "\"}}");
+    client_call(c, call);
+    fixture_turn(f);
+    free(call);
+}
+
+static void test_bytes_of_one_user(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    enum { TEXT = 16384, N = CONTROL_USER_BYTES_MAX / TEXT };
+    struct client *c = NULL;
+    f->control->message_bytes_max = TEXT;
+    f->driver->hold = true;
+    for (unsigned i = 0; i < N; i++) {
+        if (i % 16 == 0)
+            c = connect_as(ADA);
+        submit_sized(c, i == 0 ? TEXT - 1 : TEXT);
+        fixture_turns(f, 2);
+    }
+    assert_int_equal(f->driver->n_open, N);
+    struct client *late = connect_as(ADA);
+    submit_sized(late, 2);
+    client_expect(late, "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}");
+    submit_sized(late, 1);
+    fixture_turns(f, 2);
+    assert_int_equal(f->driver->n_open, N + 1);
+    submit_sized(connect_as(ADA), 1);
+    client_expect(clients[n_clients - 1], "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}");
+    submit_sized(connect_as(ADA + 1), TEXT);
+    fixture_turns(f, 2);
+    assert_int_equal(f->driver->n_open, N + 2);
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_connections_of_one_user),
+        TEST(test_the_last_ones_are_for_administration),
+        TEST(test_calls_of_one_user),
+        TEST(test_bytes_of_one_user),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
