@@ -499,6 +499,49 @@ static void test_a_state_that_the_core_cannot_take_is_refused(void **state)
     assert_non_null(strstr(f->error, "cannot take what is in it"));
 }
 
+/* Rot in the segments beside a checkpoint, below or above its slot: the checkpoint stays, what is given up is told
+ * once, and the journal goes on. */
+static void test_rot_in_segments_leaves_the_checkpoint(void **state)
+{
+    struct fixture *f = *state;
+    char name[SEGMENT_NAME_BYTES];
+    uint64_t n_segments = 0;
+    unsigned n_damaged = 0;
+    size_t size;
+
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    fill(f, SLOTS / 2);
+    assert_int_equal(fixture_checkpoint(f, SLOTS / 2 - 1, 1000, CHECKPOINT_OWN), 0);
+    fill(f, SLOTS);
+    fixture_close(f);
+    while (segment_name(n_segments + 1, name), vfs_memory_bytes(f->disk, name, &size) != NULL)
+        n_segments++;
+    for (int i = 0; i < 200; i++) {
+        struct vfs_memory *before = f->disk;
+        uint64_t at = fixture_draw(f, FIXTURE_SEGMENT_BYTES - 512);
+        f->disk = vfs_memory_clone(before, 1);
+        segment_name(1 + fixture_draw(f, n_segments), name);
+        if (i % 2 == 0)
+            vfs_memory_flip(f->disk, name, at, 0x10);
+        else
+            vfs_memory_zero(f->disk, name, at, 512);
+        for (int again = 0; again < 2; again++) {
+            if (journal_fixture_open(f) != JOURNAL_OK)
+                fail_msg("%s", f->error);
+            n_damaged += f->error[0] != '\0';
+            assert_true(again == 0 || f->error[0] == '\0');
+            assert_int_equal(f->checkpoint_replayed.slot, SLOTS / 2 - 1);
+            fixture_promise(f, 100 + (uint64_t)again);
+            assert_int_equal(fixture_settle(f), 0);
+            fixture_close(f);
+        }
+        vfs_memory_free(f->disk);
+        f->disk = before;
+        f->ballot.round = 1;
+    }
+    assert_in_range(n_damaged, 50, 190);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -515,6 +558,7 @@ int main(void)
         TEST(test_rot_at_any_byte_is_made_up_for_by_the_whole_log),
         TEST(test_rot_at_any_byte_is_refused_where_the_log_was_trimmed),
         TEST(test_rot_is_not_served),
+        TEST(test_rot_in_segments_leaves_the_checkpoint),
         TEST(test_parts_of_another_checkpoint_are_noticed),
         TEST(test_files_that_do_not_belong_together_are_refused),
         TEST(test_a_state_that_the_core_cannot_take_is_refused),

@@ -214,6 +214,33 @@ static void test_rot_of_a_vote_that_may_count_is_lost(void **state)
     }
 }
 
+/* A vote behind the damage, above what is known to be chosen: it is not lost, and the replica is silent about it. And
+ * where the last vote rots too, what stands between two damages says nothing. */
+static void test_votes_behind_the_damage(void **state)
+{
+    (void)state;
+    for (int twice = 0; twice < 2; twice++) {
+        struct fixture f;
+        struct batches b;
+        setup_groups(&f, 700);
+        assert_int_equal(journal_fixture_open(&f), JOURNAL_OK);
+        fixture_commit(&f, GROUPS - 1, NULL, 0);
+        assert_int_equal(fixture_settle(&f), 0);
+        fixture_accept(&f, GROUPS, 700);
+        assert_int_equal(fixture_settle(&f), 0);
+        fixture_choose(&f, GROUPS + 1, 700); /* no vote */
+        assert_int_equal(fixture_settle(&f), 0);
+        fixture_close(&f);
+        find_batches(f.disk, SEGMENT_1, &b);
+        assert_int_equal(b.n, GROUPS + 3);
+        vfs_memory_flip(f.disk, SEGMENT_1, b.offset[1] + 100, 0x10);
+        if (twice)
+            vfs_memory_flip(f.disk, SEGMENT_1, b.offset[GROUPS + 1] + 100, 0x10);
+        assert_cut(&f, SEGMENT_1, b.offset[1], twice);
+        fixture_teardown(&f);
+    }
+}
+
 /* The cut dies at each of its steps: the next start ends where it would have ended. */
 static void test_a_cut_that_is_cut_off_goes_on(void **state)
 {
@@ -512,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_any_byte_of_any_batch_that_rots_is_cut),
         cmocka_unit_test(test_rot_of_what_is_known_to_be_chosen_loses_no_vote),
         cmocka_unit_test(test_rot_of_a_vote_that_may_count_is_lost),
+        cmocka_unit_test(test_votes_behind_the_damage),
         cmocka_unit_test(test_a_cut_that_is_cut_off_goes_on),
         cmocka_unit_test(test_zeros_in_a_batch_before_the_last_are_no_tear),
         cmocka_unit_test(test_what_header_or_superblock_call_durable_is_no_tear),
