@@ -272,12 +272,10 @@ static void check_cut(struct host *h, size_t first)
     replica_status(h->replica, &s);
     cluster_trace(h->cluster, (int)h->index, "cut        at record %zu of %zu, identity %d, silent until %lu", first,
                   d->n_records, (int)own->status, own->silent_until);
-    if (own->status == IDENTITY_QUARANTINED)
-        return;
-    if (ballot_compare(s.promised, d->promised_durable) < 0)
+    if (own->status != IDENTITY_QUARANTINED && ballot_compare(s.promised, d->promised_durable) < 0)
         cluster_fail(h->cluster, "host %u: rot took its promise, and it goes on (promised %lu.%u; I4)", h->index,
                      d->promised_durable.round, d->promised_durable.id);
-    for (size_t i = first; i < d->n_durable; i++) {
+    for (size_t i = first; i < d->n_durable && own->status != IDENTITY_QUARANTINED; i++) {
         if (d->records[i].type == RECORD_ACCEPT && d->records[i].slot > own->silent_until)
             cluster_fail(h->cluster, "host %u: rot took its vote for slot %lu, and it is silent until %lu only (I4)",
                          h->index, d->records[i].slot, own->silent_until);
