@@ -112,17 +112,29 @@ static enum journal_result skip_segments(struct scan *s, const struct files *all
         result = scan_footer(s, all->segments[i], &there);
         if (result == JOURNAL_OK && !there)
             result = scan_segment(s, all->segments[i], false);
-        if (result != JOURNAL_OK)
+        if (result != JOURNAL_OK && result != JOURNAL_DAMAGED)
             break;
-        if (!extent_ends_by(&index_get(s->index, all->segments[i])->extent, slot)) {
-            index_drop_last(s->index);
+        if (result == JOURNAL_DAMAGED || !extent_ends_by(&index_get(s->index, all->segments[i])->extent, slot)) {
+            if (index_get(s->index, all->segments[i]) != NULL)
+                index_drop_last(s->index);
             s->bytes_done = bytes_done;
             s->batch = batch;
+            result = JOURNAL_OK; /* where it is damaged, that is found again when it is read */
             break;
         }
     }
     *ret = i;
     return result;
+}
+
+/* Slots that the checkpoint stands for and the damage took are not fetched again: what can be read begins behind them.
+ */
+static void forget_before_checkpoint(struct journal *j, const struct scan *s)
+{
+    slot_t slot = j->checkpoint.slot;
+
+    if (s->is_cut && j->has_checkpoint && index_commit_until(&j->index) <= slot && j->first_kept <= slot)
+        j->superblock.first_kept = j->first_kept = j->trim_below = slot + 1;
 }
 
 /* Before the last one is rewritten, nothing changes on disk. */
@@ -131,7 +143,6 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
 {
     enum journal_result result = JOURNAL_OK;
     size_t from = all->first;
-    bool is_damaged = false;
 
     for (size_t i = all->first; i < all->n; i++) {
         int r = file_bytes(j, all->segments[i], &s->bytes_all);
@@ -140,15 +151,13 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     }
     if (j->has_checkpoint) {
         result = skip_segments(s, all, j->checkpoint.slot, &from);
-        is_damaged = result == JOURNAL_DAMAGED;
-        if (result == JOURNAL_OK || is_damaged)
+        if (result == JOURNAL_OK)
             result = checkpoint_hand_out(checkpoint, replay, s->error);
     }
     s->replay = replay;
-    if (!is_damaged)
-        s->promised = (struct ballot){.round = 0}; /* every segment opens with the highest of those before */
+    s->promised = (struct ballot){.round = 0}; /* every segment opens with the highest of those before */
     for (size_t i = from; i < all->n && result == JOURNAL_OK && !s->is_cut; i++) {
-        result = is_damaged ? JOURNAL_DAMAGED : scan_segment(s, all->segments[i], i + 1 == all->n);
+        result = scan_segment(s, all->segments[i], i + 1 == all->n);
         if (result == JOURNAL_OK)
             result = scan_compare_footer(s, i + 1 == all->n);
         else if (result == JOURNAL_DAMAGED)
@@ -156,14 +165,12 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     }
     if (result != JOURNAL_OK || from == all->n)
         return result;
-    /* What was cut out may have held slots that the checkpoint stands for: nobody fetches those again. */
-    if (j->has_checkpoint && index_commit_until(&j->index) <= j->checkpoint.slot)
-        j->first_kept = j->superblock.first_kept = j->checkpoint.slot + 1;
     j->stats.torn_bytes = s->torn_bytes;
     j->stats.segments_replayed = all->n - from;
     result = rewrite_segment(s, &j->segment);
     if (result != JOURNAL_OK)
         return result;
+    forget_before_checkpoint(j, s);
     j->left_bytes = j->segment.limit - j->segment.offset;
     j->batch = s->batch;
     j->durable_batch = s->batch;

@@ -6,7 +6,8 @@
  * before it, and a COMMIT record names the highest slot of all records before it. So where both follow, and some COMMIT
  * record covers every slot that the damaged batches may have held, no vote that counts was in them: the replica keeps
  * its highest promise, and is silent until it has learned all slots that it had records of (identity.h, silent_until).
- * Anything else is the loss of votes: quarantine. Where there are no peers, it is refused instead.
+ * What a checkpoint stands for is not fetched again; where the damage took some of it, what can be read begins behind
+ * the checkpoint. Anything else is the loss of votes: quarantine. Where there are no peers, it is refused instead.
  *
  * Order: the superblock says first what the replica is now, and that a cut is under way; then later segments are put
  * aside ("rotten-%016x", for whoever wants to look; nothing reads them), the damaged one is rewritten up to the damage,

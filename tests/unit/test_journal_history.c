@@ -416,6 +416,28 @@ static void test_damage_below_a_checkpoint_ends_what_is_kept(void **state)
     fixture_check_kept(f);
 }
 
+/* In the segment where both ends meet: what stands above the checkpoint and before the damage comes back. */
+static void test_damage_above_a_checkpoint_takes_nothing_before_it(void **state)
+{
+    struct fixture *f = *state;
+    slot_t highest = 0;
+
+    fill(f, 100);
+    assert_int_equal(fixture_checkpoint(f, 22, 100, CHECKPOINT_OWN), 0);
+    fixture_close(f);
+    vfs_memory_flip(f->disk, SEGMENT_2, 55000, 1);
+    vfs_memory_flip(f->disk, SEGMENT_2, SEGMENT - 1, 1);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    for (size_t i = 0; i < f->replayed.n; i++) {
+        if (f->replayed.items[i].slot > highest)
+            highest = f->replayed.items[i].slot;
+    }
+    assert_true(highest > 30 && highest < 40);
+    assert_int_equal(journal_first_kept(f->journal), 0);
+    f->n_committed = highest;
+    fixture_check_kept(f);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -435,6 +457,7 @@ int main(void)
         TEST(test_a_fetched_checkpoint_on_a_blank_disk),
         TEST(test_rot_in_a_fetched_checkpoint_is_refused),
         TEST(test_damage_below_a_checkpoint_ends_what_is_kept),
+        TEST(test_damage_above_a_checkpoint_takes_nothing_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
