@@ -249,8 +249,13 @@ static void check_succession(struct cluster *c)
 {
     struct host *leader = cluster_leader(c);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < c->options.n_hosts; i++)
-        n += is_sound(&c->hosts[i]) && host_is_usable(&c->hosts[i]) && !c->hosts[i].driver->stopping;
+    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+        struct replica_status s;
+        if (!is_sound(&c->hosts[i]) || !host_is_usable(&c->hosts[i]) || c->hosts[i].driver->stopping)
+            continue;
+        replica_status(c->hosts[i].replica, &s);
+        n += s.silent_until == 0;
+    }
     if (!leader || leader->disk.n_rot > 0 || leader->driver->stopping || 2 * (n - 1) <= c->options.n_hosts)
         return;
     cluster_trace(c, -1, "succession of host %u", leader->index);
