@@ -1,6 +1,7 @@
 /* The replicas' datagrams: a header, then one message after the other. Pure; bytes to structs and back.
  *
- * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, kind u8 (enum datagram_kind), zero u16,
+ * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, kind u8 (enum datagram_kind), flags u8
+ * (zero but in a sealed one), zero u8,
  * cluster name hash u64 (so that clusters that do not know their id yet do not mix), cluster id 16 bytes (zero while
  * EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the whole datagram with this field zero; one
  * that is not plain has its tag instead, and zero here), sender life u64, boot u64 (random per process), seq u64, then

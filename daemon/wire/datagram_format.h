@@ -34,7 +34,8 @@
 enum {
     AT_VERSION = 4, /* after the magic */
     AT_KIND = 5,
-    AT_ZERO = 6,
+    AT_FLAGS = 6, /* of sealing: wire/seal_session.h */
+    AT_ZERO = 7,
     AT_NAME_HASH = 8,
     AT_CLUSTER = 16,
     AT_FROM = 32,

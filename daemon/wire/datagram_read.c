@@ -184,7 +184,7 @@ enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *byte
         return DATAGRAM_MALFORMED;
     if (!checksum_matches(bytes, size))
         return DATAGRAM_CHECKSUM;
-    if (!is_zero(bytes + AT_SEAL, DATAGRAM_HEADER_SIZE - AT_SEAL))
+    if (bytes[AT_FLAGS] != 0 || !is_zero(bytes + AT_SEAL, DATAGRAM_HEADER_SIZE - AT_SEAL))
         return DATAGRAM_MALFORMED;
     error = open_messages(r, bytes, size);
     if (error == DATAGRAM_OK)

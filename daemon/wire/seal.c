@@ -10,9 +10,15 @@
 
 /* One peer under one key. */
 struct pair {
-    /* `current` is the newest that something came under, `before` the one that was it before: a peer may have others in
-     * that order. `offered` is what a HELLO-ACK gave, until something comes under it. */
-    struct seal_session current, before, offered;
+    /* `current` is the newest that both have heard of each other under, `before` the one that was it before: a peer may
+     * have them the other way round. `offered` is what a HELLO-ACK gave, until something comes under it. `promised` is
+     * one that the peer began, until the peer says that it heard this replica under it.
+     *
+     * 1. The peer seals under an offered session; that is held back. 2. It asks again, and forgets that session for
+     * another. 3. The two agree upon a third. 4. What was held back comes, and makes a session here that the peer has
+     * not. Hence the peer's word; and once another session is current, `promised` is only for what comes. */
+    struct seal_session current, before, promised, offered;
+    bool settled; /* there is a current one, and none is promised that may become it */
 
     /* As initiator. 1. HELLO goes out. 2. It is sent again, and both are answered. 3. The first answer makes the
      * session and ends the asking: or the second would put another in its place, which the peer will not have. */
@@ -122,9 +128,10 @@ void seal_set_keys(struct seal *s, const struct seal_keys *keys)
 /* --- out --- */
 
 static void write_head(const struct seal *s, const struct peer *p, uint32_t slot, enum datagram_kind kind,
-                       const uint8_t salt[SEAL_NONCE_SIZE], uint64_t seq, uint8_t *bytes)
+                       uint8_t flags, const uint8_t salt[SEAL_NONCE_SIZE], uint64_t seq, uint8_t *bytes)
 {
     bytes[AT_KIND] = (uint8_t)kind;
+    bytes[AT_FLAGS] = flags;
     bytes[AT_TO] = p->id;
     put_u64(bytes + AT_SEQ, seq);
     memcpy(bytes + AT_KEY, s->keys[slot].id, SEAL_ID_SIZE);
@@ -134,18 +141,19 @@ static void write_head(const struct seal *s, const struct peer *p, uint32_t slot
 static void seal_under(struct seal *s, struct peer *p, const struct seal_session *session, uint32_t slot,
                        uint8_t *bytes, size_t size, uint8_t *ret)
 {
-    write_head(s, p, slot, DATAGRAM_SEALED, session->tx_salt, ++p->seq, bytes);
+    write_head(s, p, slot, DATAGRAM_SEALED, session->heard ? FLAG_HEARD : 0, session->tx_salt, ++p->seq, bytes);
     seal_session_seal(session, bytes, size, ret);
 }
 
-/* A session that something came under is better than one that is only offered, and the first key better than the
- * second: but a session is better than none. */
+/* A session that both are known to have is better than another, and the first key better than the second: but a session
+ * is better than none. */
 static const struct seal_session *session_for(const struct seal *s, const struct peer *p, uint32_t *ret_slot)
 {
     const uint32_t second = 1 - s->first;
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         const uint32_t slot = i % 2 == 0 ? s->first : second;
-        const struct seal_session *session = i < 2 ? &p->pairs[slot].current : &p->pairs[slot].offered;
+        const struct pair *q = &p->pairs[slot];
+        const struct seal_session *session = i < 2 ? &q->current : i < 4 ? &q->promised : &q->offered;
         *ret_slot = slot;
         if (session->there)
             return session;
@@ -168,7 +176,7 @@ static void write_handshake(const struct seal *s, const struct peer *p, uint32_t
                             const uint8_t nonce[SEAL_NONCE_SIZE], const uint8_t answered[SEAL_NONCE_SIZE],
                             uint8_t *bytes)
 {
-    write_head(s, p, slot, kind, nonce, 0, bytes);
+    write_head(s, p, slot, kind, 0, nonce, 0, bytes);
     memcpy(bytes + DATAGRAM_HEADER_SIZE, answered, SEAL_NONCE_SIZE);
     seal_hello_tag(&s->keys[slot], bytes, bytes + AT_TAG);
 }
@@ -213,11 +221,13 @@ static size_t next_of(struct seal *s, struct peer *p, uint32_t slot, uint64_t no
     struct pair *q = &p->pairs[slot];
     if (q->offered.touch)
         return write_touch(s, p, slot, &q->offered, bytes);
+    if (q->promised.touch)
+        return write_touch(s, p, slot, &q->promised, bytes);
     if (q->current.touch)
         return write_touch(s, p, slot, &q->current, bytes);
     if (q->owes)
         return write_answer(s, p, slot, now_usec, bytes);
-    if (!q->current.there && now_usec >= q->retry_usec)
+    if (!q->settled && now_usec >= q->retry_usec)
         return write_hello(s, p, slot, now_usec, bytes);
     return 0;
 }
@@ -241,7 +251,7 @@ uint64_t seal_wake_usec(const struct seal *s)
     for (uint32_t i = 0; i < s->n_peers; i++) {
         for (uint32_t slot = 0; slot < SEAL_KEYS_MAX; slot++) {
             const struct pair *q = &s->peers[i].pairs[slot];
-            if (s->keys[slot].there && !q->current.there && q->retry_usec < wake_usec)
+            if (s->keys[slot].there && !q->settled && q->retry_usec < wake_usec)
                 wake_usec = q->retry_usec;
         }
     }
@@ -293,10 +303,13 @@ static enum seal_result take_answer(struct seal *s, struct peer *p, uint32_t slo
 
 /* --- in: sealed --- */
 
+/* `session`, one of the pair's, becomes the current one. */
 static void settle(struct pair *q, struct seal_session *session)
 {
     q->before = q->current;
     q->current = *session;
+    sodium_memzero(session, sizeof *session);
+    q->settled = true;
     q->asking = false;
     q->pause_usec = q->retry_usec = 0;
 }
@@ -304,7 +317,7 @@ static void settle(struct pair *q, struct seal_session *session)
 /* As responder: perhaps the first datagram of a session that was asked for. Its initiator has shown, by using it, that
  * it knows the open nonce, which is used up by that. */
 static enum seal_result try_open_nonce(struct seal *s, struct peer *p, uint32_t slot, const uint8_t *bytes, size_t size,
-                                       uint8_t *ret)
+                                       uint64_t now_usec, uint8_t *ret)
 {
     struct pair *q = &p->pairs[slot];
     struct seal_parties parties = {.initiator = p->id, .responder = s->options.self};
@@ -317,7 +330,9 @@ static enum seal_result try_open_nonce(struct seal *s, struct peer *p, uint32_t 
     enum seal_result result = seal_session_open(&session, bytes, size, ret);
     if (result == SEAL_OPENED) {
         session.touch = true;
-        settle(q, &session);
+        q->promised = session;
+        q->settled = false;
+        q->retry_usec = now_usec + SEAL_RETRY_USEC_MIN; /* for the peer's word */
         draw(s, q->open);
         q->handed_out = false;
     }
@@ -326,23 +341,27 @@ static enum seal_result try_open_nonce(struct seal *s, struct peer *p, uint32_t 
 }
 
 static enum seal_result open_sealed(struct seal *s, struct peer *p, uint32_t slot, const uint8_t *bytes, size_t size,
-                                    uint8_t *ret)
+                                    uint64_t now_usec, uint8_t *ret)
 {
     struct pair *q = &p->pairs[slot];
-    struct seal_session *sessions[] = {&q->current, &q->before, &q->offered};
+    struct seal_session *sessions[] = {&q->current, &q->before, &q->promised, &q->offered};
     enum seal_result result = SEAL_STALE;
     for (size_t i = 0; i < sizeof sessions / sizeof sessions[0] && result != SEAL_OPENED; i++) {
         struct seal_session *session = sessions[i];
         if (!session->there || memcmp(session->rx_salt, bytes + AT_SALT, SEAL_NONCE_SIZE) != 0)
             continue;
         result = seal_session_open(session, bytes, size, ret);
-        if (result == SEAL_OPENED && session == &q->offered) {
+        if (result != SEAL_OPENED)
+            continue;
+        if (session == &q->offered) {
+            session->touch = true; /* the word that the peer waits for */
             settle(q, session);
-            sodium_memzero(session, sizeof *session);
+        } else if (session == &q->promised && !q->settled && (bytes[AT_FLAGS] & FLAG_HEARD) != 0) {
+            settle(q, session);
         }
     }
     if (result == SEAL_STALE)
-        result = try_open_nonce(s, p, slot, bytes, size, ret);
+        result = try_open_nonce(s, p, slot, bytes, size, now_usec, ret);
     if (result == SEAL_OPENED)
         p->heard = slot;
     return result == SEAL_OPENED && size == DATAGRAM_HEADER_SIZE ? SEAL_EMPTY : result;
@@ -361,7 +380,7 @@ enum seal_result seal_open(struct seal *s, size_t peer, const uint8_t *bytes, si
     if (slot == SEAL_KEYS_MAX)
         return SEAL_KEY_UNKNOWN;
     if (bytes[AT_KIND] == DATAGRAM_SEALED)
-        return open_sealed(s, p, slot, bytes, size, ret);
+        return open_sealed(s, p, slot, bytes, size, now_usec, ret);
     if (size != SEAL_HELLO_SIZE)
         return SEAL_MALFORMED;
     return bytes[AT_KIND] == DATAGRAM_HELLO ? take_hello(s, p, slot, bytes, now_usec)
@@ -388,7 +407,8 @@ void seal_peer_status(const struct seal *s, size_t peer, struct seal_peer_status
     if (p->heard < SEAL_KEYS_MAX)
         add_name(s, p->heard, ret);
     for (uint32_t slot = 0; slot < SEAL_KEYS_MAX; slot++)
-        if (slot != p->heard && (p->pairs[slot].current.there || p->pairs[slot].offered.there))
+        if (slot != p->heard &&
+            (p->pairs[slot].current.there || p->pairs[slot].promised.there || p->pairs[slot].offered.there))
             add_name(s, slot, ret);
 }
 

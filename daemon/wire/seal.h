@@ -11,9 +11,11 @@
  * Now I has the session, and seals under it; R, which has kept nothing, makes it of the first sealed datagram whose
  * salt, as the initiator's nonce, and its own open nonce give a key that opens it. Then that nonce is used up and R
  * draws another. So a HELLO-ACK counts once for the HELLO that is under way, a session is fresh to both, and what was
- * recorded earlier, in whatever order it is sent again, makes none and ends none. Both sides may begin at once: then
- * there are two sessions, and either opens both. Each side that makes a session tells so by an empty sealed datagram;
- * a HELLO is repeated, from SEAL_RETRY_USEC_MIN up to SEAL_RETRY_USEC_MAX apart, until something came sealed.
+ * recorded earlier, in whatever order it is sent again, makes none and ends none. R goes over to the session once I
+ * says, by a flag in what it seals, that it heard R under it: what I sealed under a session that it forgot since may
+ * come late. Both sides may begin at once: then there are two sessions, and either opens both. Each side that makes a
+ * session tells so by an empty sealed datagram; a HELLO is repeated, from SEAL_RETRY_USEC_MIN up to SEAL_RETRY_USEC_MAX
+ * apart, until they have heard of each other.
  *
  * Sealing is XChaCha20-Poly1305. Key: BLAKE2b-256 of "mpaxos session", I's id, R's id, I's nonce, R's nonce, direction
  * (0: from I). Nonce: the sender's nonce of the handshake (16 bytes, the salt), then the datagram's seq (u64,

@@ -138,5 +138,6 @@ enum seal_result seal_session_open(struct seal_session *s, const uint8_t *bytes,
         return SEAL_FORGED;
     memcpy(ret, bytes, DATAGRAM_HEADER_SIZE);
     mark_opened(s, seq);
+    s->heard = true;
     return SEAL_OPENED;
 }

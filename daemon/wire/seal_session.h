@@ -4,6 +4,8 @@
 
 #include "wire/seal.h"
 
+enum { FLAG_HEARD = 1 }; /* of AT_FLAGS */
+
 enum {
     AT_KEY = 64, /* where the header's last part stands when it is sealed: key id, salt, tag */
     AT_SALT = AT_KEY + SEAL_ID_SIZE,
@@ -20,7 +22,8 @@ struct seal_key {
 };
 
 struct seal_session {
-    bool there, touch; /* touch: an empty datagram is to tell the peer of it */
+    bool there, touch; /* touch: an empty datagram is to tell the peer of it                   */
+    bool heard;        /* something came under it; told in what is sealed under it, AT_FLAGS */
     uint8_t tx_salt[SEAL_NONCE_SIZE], rx_salt[SEAL_NONCE_SIZE];
     uint8_t tx_key[SEAL_KEY_SIZE], rx_key[SEAL_KEY_SIZE];
     uint64_t newest;             /* seq that was opened           */
@@ -40,7 +43,8 @@ void seal_session_make(struct seal_session *s, const struct seal_key *k, const s
 
 /* Seals in place or beside; the header is complete but for the tag. */
 void seal_session_seal(const struct seal_session *s, const uint8_t *bytes, size_t size, uint8_t *ret);
-/* SEAL_OPENED, SEAL_FORGED or SEAL_REPLAYED; only the first changes the session. */
+/* SEAL_OPENED, SEAL_FORGED or SEAL_REPLAYED; only the first changes the session. (The peer's word that it heard this
+ * replica under the session is FLAG_HEARD.) */
 enum seal_result seal_session_open(struct seal_session *s, const uint8_t *bytes, size_t size, uint8_t *ret);
 
 #endif

@@ -10,6 +10,23 @@ enum {
     DATAGRAM_MEND_HEADER = 2, /* and the checksum: only the messages are the fuzzer's */
 };
 
+/* --- fuzz_seal: a byte, the keys of both (see there); then acts, a byte each (modulo), and their arguments --- */
+
+enum seal_act {
+    SEAL_SAY,     /* argument: who, and how much                                        */
+    SEAL_OWE,     /* argument: who says what his handshake owes                         */
+    SEAL_DELIVER, /* argument: which of what was said                                   */
+    SEAL_LAST,    /* the last of it is delivered                                        */
+    SEAL_SPOIL,   /* arguments: which, where u16, which bits                            */
+    SEAL_CUT,     /* arguments: which, to what size u16                                 */
+    SEAL_SPLICE,  /* arguments: which two, from where, how much                         */
+    SEAL_INVENT,  /* arguments: sender, kind and key; size, from the salt on; the bytes */
+    SEAL_RESTART, /* argument: who                                                      */
+    SEAL_WAIT,    /* argument: so many times 4 ms                                       */
+    SEAL_KEYS,    /* argument: who, and which keys                                      */
+    SEAL_ACTS,
+};
+
 /* --- fuzz_control: 0xff, then one of these (modulo), some with an argument of a byte --- */
 
 enum { CONTROL_ESCAPE = 0xff };

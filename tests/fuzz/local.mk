@@ -1,14 +1,16 @@
 # Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler; `make fuzz` lets them search,
 # with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
-fuzz_targets = cluster config control datagram journal mark replica varlink
+fuzz_targets = cluster config control datagram journal keyfile mark replica seal varlink
 fuzz_replays = \
 	tests/fuzz/fuzz_cluster \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_datagram \
 	tests/fuzz/fuzz_journal \
+	tests/fuzz/fuzz_keyfile \
 	tests/fuzz/fuzz_mark \
 	tests/fuzz/fuzz_replica \
+	tests/fuzz/fuzz_seal \
 	tests/fuzz/fuzz_varlink
 
 if HAVE_CMOCKA
@@ -24,8 +26,10 @@ tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(fuzz_common)
+tests_fuzz_fuzz_keyfile_SOURCES = tests/fuzz/fuzz_keyfile.c $(fuzz_common)
 tests_fuzz_fuzz_mark_SOURCES = tests/fuzz/fuzz_mark.c $(fuzz_common)
 tests_fuzz_fuzz_replica_SOURCES = tests/fuzz/fuzz_replica.c tests/fuzz/host.c tests/fuzz/host.h $(fuzz_common)
+tests_fuzz_fuzz_seal_SOURCES = tests/fuzz/fuzz_seal.c $(fuzz_common)
 tests_fuzz_fuzz_varlink_SOURCES = tests/fuzz/fuzz_varlink.c $(fuzz_common)
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
 
@@ -33,7 +37,7 @@ EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
 EXTRA_PROGRAMS = tests/fuzz/seeds
 CLEANFILES += tests/fuzz/seeds
 tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/seeds.h tests/fuzz/seeds_disk.c tests/fuzz/seeds_peers.c \
-	tests/fuzz/seeds_socket.c
+	tests/fuzz/seeds_seal.c tests/fuzz/seeds_socket.c
 .PHONY: fuzz fuzz-seeds
 fuzz-seeds: tests/fuzz/seeds
 	tests/fuzz/seeds $(srcdir)/tests/fuzz/corpus

@@ -62,5 +62,6 @@ int main(int argc, char **argv)
     make_peer_seeds();
     make_socket_seeds();
     make_disk_seeds();
+    make_seal_seeds();
     return 0;
 }
