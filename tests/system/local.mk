@@ -12,6 +12,8 @@ system_tests = \
 	tests/system/test_manual.py \
 	tests/system/test_partial.py \
 	tests/system/test_refusals.py \
+	tests/system/test_sealed.py \
 	tests/system/test_service.py \
-	tests/system/test_storage.py
+	tests/system/test_storage.py \
+	tests/system/wire.py
 EXTRA_DIST += $(system_tests)
