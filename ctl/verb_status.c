@@ -125,7 +125,7 @@ static bool has_text(const cJSON *list, const char *text)
 static void add_keys(struct buffer *b, const cJSON *own, const cJSON *theirs)
 {
     const cJSON *key, *first = theirs ? theirs->child : NULL;
-    if (!own || !own->child || !cJSON_IsString(own->child) || !cJSON_IsString(first))
+    if (!own || !own->child || !first || !cJSON_IsString(own->child) || !cJSON_IsString(first))
         return;
     if (strcmp(own->child->valuestring, first->valuestring) != 0)
         buffer_addf(b, "%sseals with %s", b->size ? ", " : "", first->valuestring);

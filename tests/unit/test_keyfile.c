@@ -37,7 +37,8 @@ static void write_key(const char *text, mode_t mode)
 static int begin(void **state)
 {
     (void)state;
-    return sodium_init() >= 0 && mkstemp(path) >= 0 ? 0 : -1;
+    int fd = sodium_init() >= 0 ? mkstemp(path) : -1;
+    return fd >= 0 ? close(fd) : -1;
 }
 
 static int end(void **state)
