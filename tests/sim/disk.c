@@ -249,6 +249,10 @@ void disk_recovered(struct host *h, const struct record *r)
     struct disk *d = &h->disk;
     struct found f = {r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0};
     bool is_of_damage = d->n_rot > 0 && (r->type == RECORD_IDENTITY || r->type == RECORD_PROMISE);
+    /* It votes no more, so nobody needs the promise that came last when it was damaged. */
+    if (d->identity.status == IDENTITY_QUARANTINED && d->recovered < d->n_records &&
+        d->records[d->recovered].type == RECORD_PROMISE && !is_same(&d->records[d->recovered], r, f))
+        d->recovered++;
     if (!goes_on(d, &d->recovered, &d->recovered_promise, r, f) && !is_of_damage)
         cluster_fail(h->cluster,
                      "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
