@@ -118,6 +118,18 @@ const char *chatlog_path(const struct chatlog *c)
     return c->path;
 }
 
+int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
+{
+    struct chatlog_mark mark = c->mark;
+    int error;
+
+    mark.slot = slot;
+    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
+    if (error == 0)
+        c->mark = mark;
+    return error;
+}
+
 /* --- writing lines behind the mark --- */
 
 /* What of the buffer stands in the file already must stand there exactly so. */

@@ -34,6 +34,10 @@ void chatlog_close(struct chatlog *c);
 /* Of what is flushed from now on: what a cut-off flush left behind in the old format is completed in that one first. */
 void chatlog_set_format(struct chatlog *c, enum log_format format);
 
+/* Goes on behind `slot`, durably, where what stands before it is no longer to be had: the file will not have it. 0, or
+ * a negative errno with a reason. */
+int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error);
+
 slot_t chatlog_flushed(const struct chatlog *c); /* 0: nothing yet (slot 0 holds no message) */
 const char *chatlog_path(const struct chatlog *c);
 

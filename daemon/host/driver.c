@@ -53,6 +53,7 @@ static void note_records(struct driver *d, const struct effects *effects)
 {
     for (size_t i = 0; i < effects->n_records; i++) {
         const struct record *record = &effects->records[i];
+        driver_checkpoint_count(d, record);
         if (record->type == RECORD_COMMIT) {
             logread_committed(d->logread, record->slot);
         } else if (record->type == RECORD_IDENTITY) {
@@ -103,6 +104,8 @@ void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t 
     }
     if (effects->fetch.wanted)
         d->fetch = effects->fetch;
+    if (effects->install_from != REPLICA_ID_NONE)
+        driver_install_wanted(d, effects->install_from, now_usec);
     d->wake_usec = effects->wake_usec;
     values_release(effects->released);
     d->dirty = true;
@@ -167,9 +170,10 @@ static void step_fetch(struct driver *d, uint64_t now_usec)
     d->fetch.wanted = false;
     int n = logread_fetch(d->logread, q.from, q.until, MESSAGE_ENTRIES_MAX, q.bytes_max, d->entries);
     if (n < 0) {
-        log_limited(LOG_KIND_JOURNAL_READ, LOG_LEVEL_ERROR,
-                    "journal: slot %llu cannot be read: %s; replica %u gets it from another",
-                    (unsigned long long)q.from, strerror(-n), q.to);
+        if (n != -ERANGE) /* it is told where the log begins here */
+            log_limited(LOG_KIND_JOURNAL_READ, LOG_LEVEL_ERROR,
+                        "journal: slot %llu cannot be read: %s; replica %u gets it from another",
+                        (unsigned long long)q.from, strerror(-n), q.to);
         n = 0;
     }
     struct event e = {.type = EVENT_FETCHED,
@@ -252,8 +256,11 @@ static void on_timer(uv_timer_t *timer)
 static void arm_timer(struct driver *d, uint64_t now_usec)
 {
     uint64_t wake_usec = d->wake_usec, handshake_usec = outbox_wake_usec(&d->outbox);
+    uint64_t install_usec = driver_install_next_usec(d);
     if (handshake_usec < wake_usec)
         wake_usec = handshake_usec;
+    if (install_usec < wake_usec)
+        wake_usec = install_usec;
     if (!d->space && wake_usec > now_usec + SPACE_RECHECK_USEC)
         wake_usec = now_usec + SPACE_RECHECK_USEC;
     if (wake_usec == d->armed_usec)
@@ -288,8 +295,11 @@ void driver_turn(struct driver *d)
             struct event e = {.type = EVENT_TIMER, .now_usec = now_usec};
             driver_step(d, &e);
         }
-        if (round == 0)
+        if (round == 0) {
             more = flushes_work(d->flushes, replica_chosen(d->replica));
+            more |= driver_checkpoint_work(d, now_usec);
+            more |= driver_install_work(d, now_usec);
+        }
         send_all(d, now_usec);
         d->dirty = false; /* what comes now is the answers' doing */
         tell_all(d, now_usec);

@@ -29,7 +29,8 @@ struct driver_options {
     const struct seal_keys *keys; /* NULL: datagrams are plain; needed until driver_start() returns */
     replica_id_t id;
     const char *state_dir;
-    uint64_t segment_bytes; /* 0: the default */
+    /* 0: the default */
+    uint64_t segment_bytes, checkpoint_bytes, retain_bytes;
     struct faults *faults;
     const char *log_path; /* of the chat log file */
     const char *version;
@@ -163,8 +164,13 @@ struct driver_status {
     const char *config_warning; /* where the log says otherwise than the file: "" if nowhere */
     const char *reload_warning; /* where only a restart takes up what the file says now: "" if nowhere */
     slot_t flushed, first_kept;
-    uint64_t noops;    /* slots below `chosen` without a message */
-    uint64_t messages; /* visible ones                           */
+    slot_t checkpoint;            /* the newest one's slot; 0: none                     */
+    uint64_t checkpoint_age_usec; /* since it became durable, or was read               */
+    const char *flush_trouble;    /* why nothing can be trimmed: ""                     */
+    slot_t gap_first, gap_last;   /* missing in the chat log file; 0: none              */
+    bool installing;              /* a peer's checkpoint is being fetched               */
+    uint64_t noops;               /* slots below `chosen` without a message */
+    uint64_t messages;            /* visible ones                           */
     bool has_space;
     struct driver_peer peers[REPLICAS_MAX]; /* as replica.peers */
     uint64_t datagrams_sent, datagrams_received, bytes_sent, bytes_received;

@@ -1,8 +1,9 @@
 /* The inside of the driver: shared by driver*.c, seen by nobody else.
  *
  * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
- * datagrams into events; driver_refuse.c says why not; driver_outbox.c messages into datagrams; driver_status.c tells,
- * to people and to peers; driver_reload.c compares with the file. */
+ * datagrams into events; driver_refuse.c says why not; driver_outbox.c messages into datagrams; driver_checkpoint.c
+ * writes checkpoints and trims, driver_install.c gets them from peers; driver_status.c tells, to people and to peers;
+ * driver_reload.c compares with the file. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
@@ -17,6 +18,7 @@
 #include "host/submissions.h"
 #include "host/values.h"
 #include "host/wakeup.h"
+#include "paxos/checkpoint.h"
 #include "wire/assembly.h"
 
 enum {
@@ -29,12 +31,14 @@ enum {
     AHEAD_PATIENCE_USEC = 3000000, /* longer than a first start takes */
     PEER_NOTE_USEC = 5000000,      /* a refusal is told so long after the last datagram that was refused             */
     HOSTILE_NOTE_USEC = 60000000,  /* the same of datagrams that nobody stands for; and told once in so long         */
+    CHECKPOINT_INTERVAL_BYTES = 48 << 20, /* of records                                                     */
+    CHECKPOINT_SLICE_BYTES = JOURNAL_CHECKPOINT_PART_BYTES,
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
 };
 
 /* Of log_limited(): 16 and 17 are the peers'. */
-enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19 };
+enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19, LOG_KIND_CHECKPOINT = 20 };
 
 /* Marks the cookies of positions. */
 #define POSITION_COOKIE (UINT64_C(1) << 63)
@@ -57,6 +61,28 @@ struct driver_member { /* another one */
     uint64_t ahead_usec;   /* since when it is of a cluster that runs, while this replica is blank; 0: not */
     char note[160];        /* why                                                                      */
 };
+
+struct own_checkpoint {
+    uint8_t *block, *slice, *host; /* of the writer; of its next bytes; of the log's readers */
+    size_t block_size, slice_size, slice_at;
+    uint32_t host_size;
+    struct checkpoint_writer *writer; /* NULL: none is being written           */
+    bool is_finished;                 /* the journal has all of it             */
+    bool is_wanted;                   /* before the interval is over           */
+    uint64_t bytes;                   /* of records since the last one         */
+    uint64_t retry_usec;              /* not before                            */
+    uint64_t done_usec;               /* when the newest one became durable, or was read; 0: there is none */
+    slot_t trimmed;                   /* the journal was told                  */
+    uint64_t trim_usec;               /* the next one is not proposed before   */
+};
+
+struct served { /* to a peer */
+    struct journal_checkpoint checkpoint;
+    uint64_t next_usec;
+    uint8_t *bytes;
+};
+
+struct install; /* driver_install.c */
 
 struct driver {
     struct driver_options options;
@@ -108,6 +134,12 @@ struct driver {
     struct fetch_request fetch;
     int write_error; /* of the journal's thread; atomic                       */
 
+    struct own_checkpoint checkpoint;
+    struct served served;
+    struct install *install; /* NULL: none is under way */
+    uint64_t install_after_usec;
+    slot_t gap_first, gap_last; /* missing in the chat log file; 0: none */
+
     size_t n_positions; /* answered or refused, to be told */
     struct driver_position positions[POSITIONS_MAX];
     uint32_t positions_free[POSITIONS_MAX], n_positions_free;
@@ -133,6 +165,25 @@ void driver_step(struct driver *d, const struct event *e);
 void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t now_usec);
 void driver_turn(struct driver *d);
 void driver_send(struct driver *d, replica_id_t to, const struct message *m); /* a host's own message */
+
+/* driver_checkpoint.c */
+void driver_checkpoint_count(struct driver *d, const struct record *r); /* that was handed to the journal, or read   */
+bool driver_checkpoint_work(struct driver *d, uint64_t now_usec);       /* a slice; true: more can be done at once */
+void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec);
+void driver_checkpoint_free(struct driver *d);
+void driver_trim_tick(struct driver *d, uint64_t now_usec);
+
+/* driver_install.c */
+bool driver_install_is_active(const struct driver *d);
+void driver_install_wanted(struct driver *d, replica_id_t from, uint64_t now_usec);
+void driver_install_piece(struct driver *d, replica_id_t from, const struct checkpoint_piece *p);
+bool driver_install_work(struct driver *d, uint64_t now_usec); /* true: more can be done at once */
+uint64_t driver_install_next_usec(const struct driver *d);
+slot_t driver_install_obsoletes(const struct driver *d); /* what is to be flushed first; 0: nothing */
+void driver_install_free(struct driver *d);
+void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
+/* The chat log file goes on with what is kept. */
+void driver_skip_flush(struct driver *d);
 
 /* driver_reload.c */
 /* Tells, in the log and in the status, where `file` says otherwise than what lives in the log. */

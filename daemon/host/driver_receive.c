@@ -151,6 +151,12 @@ static void take_message(struct driver *d, size_t member, struct datagram_messag
         flushes_message(d->flushes, m);
         d->dirty = true;
         return;
+    case MESSAGE_CHECKPOINT_FETCH:
+        driver_serve_checkpoint(d, m->from, &m->checkpoint_fetch);
+        return;
+    case MESSAGE_CHECKPOINT_PIECE:
+        driver_install_piece(d, m->from, &m->checkpoint_piece);
+        return;
     default:
         break;
     }

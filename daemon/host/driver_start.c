@@ -183,6 +183,7 @@ static int make_core(struct driver *d, const struct identity *own)
         .now_usec = driver_now(),
     };
     d->value_bytes_max = value_bytes_max(d->config);
+    d->checkpoint.block_size = checkpoint_writer_size(&c);
     d->block = malloc(replica_size(&c));
     d->assembly_block = malloc(assembly_size((uint32_t)n, d->value_bytes_max));
     d->incoming = malloc(sizeof(*d->incoming));
@@ -194,18 +195,63 @@ static int make_core(struct driver *d, const struct identity *own)
     return 0;
 }
 
+/* What a start reads the checkpoint with. */
+struct restoring {
+    struct driver *driver;
+    slot_t slot; /* of the checkpoint; 0: none */
+    uint8_t *host;
+    size_t host_size;
+    struct checkpoint_reader reader;
+};
+
+static bool restore_end(struct restoring *s)
+{
+    struct driver *d = s->driver;
+    const struct checkpoint_reader *c = &s->reader;
+    if (c->stage != CHECKPOINT_WHOLE || !logread_checkpoint_is_sound(s->host, s->host_size, c->slot, c->first_kept) ||
+        logread_restore(d->logread, s->host, s->host_size, c->slot, c->first_kept) < 0)
+        return false;
+    s->slot = c->slot;
+    d->checkpoint.done_usec = driver_now();
+    return replica_restore_checkpoint(d->replica, c);
+}
+
+/* The journal checked its bytes; what they mean is checked here. */
+static bool restore_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_t size)
+{
+    struct restoring *s = user;
+    const uint8_t *host;
+    size_t host_size;
+    if (bytes == NULL)
+        return s->reader.slot == slot && restore_end(s);
+    if (s->reader.own == NULL)
+        checkpoint_load(&s->reader, s->driver->replica);
+    if (!checkpoint_read(&s->reader, bytes, size, &host, &host_size))
+        return false;
+    if (host_size > 0 && s->host == NULL && (s->host = malloc(s->reader.host_size)) == NULL)
+        return false;
+    if (host_size > 0)
+        memcpy(s->host + s->host_size, host, host_size);
+    s->host_size += host_size;
+    return true;
+}
+
 static bool restore(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
 {
-    struct driver *d = user;
+    const struct restoring *s = user;
+    struct driver *d = s->driver;
     struct effects effects;
+    bool counts = record->slot > s->slot;
     record->value = NULL;
-    if (record->type == RECORD_ACCEPT || record->type == RECORD_CHOSEN) {
+    if (counts && (record->type == RECORD_ACCEPT || record->type == RECORD_CHOSEN)) {
         if (values_copy(&d->values, bytes, size, &replica_identity(d->replica)->cluster, &record->value) < 0)
             return false;
     }
     bool ok = replica_restore(d->replica, record, &effects);
     logread_add(d->logread, effects.applied, effects.n_applied);
-    if (record->type == RECORD_COMMIT)
+    if (counts)
+        driver_checkpoint_count(d, record);
+    if (counts && record->type == RECORD_COMMIT)
         logread_committed(d->logread, record->slot);
     values_release(effects.released);
     values_unref(record->value);
@@ -238,20 +284,27 @@ static int open_journal(struct driver *d, const struct identity *own)
                                 .user = d,
                                 .segment_bytes = d->options.segment_bytes != 0 ? d->options.segment_bytes
                                                                                : JOURNAL_SEGMENT_BYTES_DEFAULT};
-    const struct journal_replay replay = {.each = restore, .progress = on_progress, .user = d};
+    struct restoring *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return out_of_memory();
+    s->driver = d;
+    const struct journal_replay replay = {
+        .checkpoint = restore_checkpoint, .each = restore, .progress = on_progress, .user = s};
     enum journal_result r = journal_open(&o, own, &replay, &d->journal, error);
+    free(s->host);
+    free(s);
     if (r != JOURNAL_OK)
         return refuse_state(d, r, error);
     if (error[0] != 0)
         notice(replica_identity(d->replica)->status == IDENTITY_QUARANTINED ? NOTICE_QUARANTINED : NOTICE_DAMAGE_CUT,
                &about, "journal: %s", error);
-    struct journal_stats s;
-    journal_stats(d->journal, &s);
-    if (s.torn_bytes > 0)
+    struct journal_stats stats;
+    journal_stats(d->journal, &stats);
+    if (stats.torn_bytes > 0)
         notice(NOTICE_TAIL_CUT, &about,
                "journal: %" PRIu64 " bytes of a write that was cut off were removed from its end; nothing that was "
                "acknowledged stood there",
-               s.torn_bytes);
+               stats.torn_bytes);
     logread_attach(d->logread, d->journal, &own->cluster);
     d->space = true; /* as the core begins; the first turn looks */
     return 0;
@@ -410,6 +463,7 @@ int driver_start(const struct driver_options *o, struct driver **ret)
         return status;
     }
     start_core(d);
+    driver_skip_flush(d);
     *ret = d;
     return 0;
 }

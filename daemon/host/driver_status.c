@@ -111,6 +111,7 @@ void driver_on_tick(struct driver *d)
         return;
     tell_changes(d);
     driver_tell_dropped(d, now_usec);
+    driver_trim_tick(d, now_usec);
     if (now_usec >= d->info_usec) {
         d->info_usec = now_usec + INFO_USEC;
         send_info(d, now_usec);
@@ -154,6 +155,15 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->reload_warning = d->reload_warning;
     ret->flushed = chatlog_flushed(d->chatlog);
     ret->first_kept = logread_first_kept(d->logread);
+    ret->flush_trouble = flushes_trouble(d->flushes);
+    ret->gap_first = d->gap_first;
+    ret->gap_last = d->gap_last;
+    ret->installing = driver_install_is_active(d);
+    struct journal_checkpoint newest;
+    if (journal_checkpoint_newest(d->journal, &newest)) {
+        ret->checkpoint = newest.slot;
+        ret->checkpoint_age_usec = now_usec - d->checkpoint.done_usec;
+    }
     ret->noops = logread_noops(d->logread);
     ret->messages = logread_messages(d->logread);
     ret->has_space = !d->disk_full;

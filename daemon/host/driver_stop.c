@@ -60,6 +60,8 @@ void driver_free(struct driver *d)
 {
     if (d == NULL)
         return;
+    driver_install_free(d);
+    driver_checkpoint_free(d);
     submissions_free(d->submissions);
     flushes_free(d->flushes);
     chatlog_close(d->chatlog);

@@ -42,6 +42,9 @@ struct flushes {
     uint64_t written; /* messages, by all flushes of this process */
     struct request *requests[FLUSHES_MAX];
     struct remote remotes[FLUSH_REMOTES_MAX];
+    slot_t required; /* 0: nothing */
+    unsigned required_wait;
+    char trouble[CONFIG_ERROR_MAX + 1];
 };
 
 struct flushes *flushes_new(const struct flushes_options *o)
@@ -64,6 +67,24 @@ void flushes_free(struct flushes *f)
     for (size_t i = 0; i < FLUSHES_MAX; i++)
         free(f->requests[i]);
     free(f);
+}
+
+void flushes_require(struct flushes *f, slot_t upto)
+{
+    if (upto > f->required)
+        f->required = upto;
+    if (f->required_wait > 0)
+        f->required_wait--;
+}
+
+const char *flushes_trouble(const struct flushes *f)
+{
+    return f->trouble;
+}
+
+static bool is_required(const struct flushes *f, slot_t applied)
+{
+    return f->required > chatlog_flushed(f->options.chatlog) && f->required <= applied && f->required_wait == 0;
 }
 
 static struct waiter begin_wait(const struct flushes *f, slot_t upto)
@@ -202,8 +223,8 @@ static void finish_all(struct flushes *f, slot_t applied, const char *error)
 /* The furthest slot that anybody waits for and that is applied. */
 static bool find_target(const struct flushes *f, slot_t applied, slot_t *ret)
 {
-    bool found = false;
-    *ret = 0;
+    bool found = is_required(f, applied);
+    *ret = found ? f->required : 0;
     for (size_t i = 0; i < FLUSHES_MAX; i++) {
         const struct request *q = f->requests[i];
         if (q != NULL && !q->own.done && q->waiter.upto <= applied) {
@@ -235,6 +256,12 @@ bool flushes_work(struct flushes *f, slot_t applied)
     uint64_t messages = 0;
     int result = chatlog_flush(f->options.chatlog, upto, f->options.read, f->options.read_user, &messages, error);
     f->written += messages;
+    if (result < 0 && is_required(f, applied)) {
+        f->required_wait = FLUSH_REQUIRE_CALLS;
+        memcpy(f->trouble, error, sizeof(f->trouble));
+    } else if (result == 0) {
+        f->trouble[0] = 0;
+    }
     finish_all(f, applied, result < 0 ? error : NULL);
     return result == 0 && upto < target;
 }

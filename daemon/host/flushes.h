@@ -16,6 +16,7 @@ enum {
     FLUSH_REMOTES_MAX = 64, /* requests of peers, open or answered of late; the oldest makes room */
     FLUSH_SLICE_SLOTS = 10000,
     FLUSH_REPEAT_USEC = 200000,
+    FLUSH_REQUIRE_CALLS = 10,
 };
 
 struct flushes;
@@ -42,6 +43,12 @@ void flushes_cancel(struct flushes *f, uint64_t cookie);
 
 /* A FLUSH or FLUSHED from a member. */
 void flushes_message(struct flushes *f, const struct message *m);
+
+/* Whoever asks for it or not: everything up to `upto` is about to be discarded, and is flushed first. Called now and
+ * then until it is; an attempt that failed is made again after FLUSH_REQUIRE_CALLS of them. */
+void flushes_require(struct flushes *f, slot_t upto);
+/* Why it could not be flushed, the last time; "": nothing is wrong. */
+const char *flushes_trouble(const struct flushes *f);
 
 /* One slice of what is to be flushed up to `applied`. True: there is more to do at once. */
 bool flushes_work(struct flushes *f, slot_t applied);

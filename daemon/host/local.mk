@@ -16,6 +16,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/control_submit.c \
 	daemon/host/driver.c \
 	daemon/host/driver.h \
+	daemon/host/driver_checkpoint.c \
+	daemon/host/driver_install.c \
 	daemon/host/driver_internal.h \
 	daemon/host/driver_outbox.c \
 	daemon/host/driver_outbox.h \

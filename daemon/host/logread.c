@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "host/values.h"
+#include "paxos/bytes.h"
+#include "paxos/checkpoint.h"
 
 struct kept {
     struct value *value;
@@ -23,7 +25,8 @@ struct logread {
     uint64_t messages_before; /* below `first`                                   */
     slot_t committed;         /* the journal can be read up to here              */
     bool has_committed;
-    uint64_t *index; /* [i]: messages below slot i * LOGREAD_INDEX_SLOTS */
+    uint64_t *index; /* [i]: messages below slot (index_first + i) * LOGREAD_INDEX_SLOTS */
+    slot_t index_first;
     size_t n_index, index_room;
     bool index_broken; /* memory was out once                             */
     struct kept kept[LOGREAD_TAIL_SLOTS];
@@ -77,7 +80,7 @@ static void index_slot(struct logread *l, slot_t slot)
 {
     if (slot % LOGREAD_INDEX_SLOTS != 0 || l->index_broken)
         return;
-    size_t at = slot / LOGREAD_INDEX_SLOTS;
+    size_t at = (size_t)(slot / LOGREAD_INDEX_SLOTS - l->index_first);
     if (at >= l->index_room) {
         size_t room = at * 2 + 64;
         uint64_t *index = realloc(l->index, room * sizeof(*index));
@@ -114,6 +117,77 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n)
     }
 }
 
+/* --- checkpoints --- */
+
+static size_t index_entries(slot_t slot, slot_t first_kept)
+{
+    return (size_t)(slot / LOGREAD_INDEX_SLOTS - first_kept / LOGREAD_INDEX_SLOTS + 1);
+}
+
+int logread_checkpoint(const struct logread *l, slot_t first_kept, uint8_t **ret, uint32_t *ret_size)
+{
+    size_t n = index_entries(l->next - 1, first_kept);
+    size_t size = LOGREAD_CHECKPOINT_HEAD + 8 * n,
+           skipped = (size_t)(first_kept / LOGREAD_INDEX_SLOTS - l->index_first);
+    uint8_t *bytes = l->index_broken || size > CHECKPOINT_HOST_BYTES_MAX ? NULL : malloc(size);
+    if (bytes == NULL)
+        return -ENOMEM;
+    put_u64(bytes, l->messages);
+    put_u64(bytes + 8, l->noops);
+    for (size_t i = 0; i < n; i++) /* the first one stands in no index before there is a second */
+        put_u64(bytes + LOGREAD_CHECKPOINT_HEAD + 8 * i, skipped + i < l->n_index ? l->index[skipped + i] : 0);
+    *ret = bytes;
+    *ret_size = (uint32_t)size;
+    return 0;
+}
+
+bool logread_checkpoint_is_sound(const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept)
+{
+    uint64_t before = 0;
+    if (first_kept > slot || size < LOGREAD_CHECKPOINT_HEAD ||
+        slot / LOGREAD_INDEX_SLOTS - first_kept / LOGREAD_INDEX_SLOTS >= CHECKPOINT_HOST_BYTES_MAX ||
+        size != LOGREAD_CHECKPOINT_HEAD + 8 * index_entries(slot, first_kept))
+        return false;
+    uint64_t messages = get_u64(bytes), noops = get_u64(bytes + 8);
+    if (messages > slot || noops != slot - messages)
+        return false;
+    for (size_t at = LOGREAD_CHECKPOINT_HEAD; at < size; at += 8) {
+        uint64_t count = get_u64(bytes + at);
+        if (count < before || count > messages)
+            return false;
+        before = count;
+    }
+    return true;
+}
+
+int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept)
+{
+    size_t n = (size - LOGREAD_CHECKPOINT_HEAD) / 8;
+    uint64_t *index = malloc(n * sizeof(*index));
+    if (index == NULL)
+        return -ENOMEM;
+    while (l->first < l->next)
+        drop_first(l, UINT64_MAX);
+    for (size_t i = 0; i < n; i++)
+        index[i] = get_u64(bytes + LOGREAD_CHECKPOINT_HEAD + 8 * i);
+    free(l->index);
+    l->index = index;
+    l->index_first = first_kept / LOGREAD_INDEX_SLOTS;
+    l->n_index = l->index_room = n;
+    l->index_broken = false;
+    l->messages = l->messages_before = get_u64(bytes);
+    l->noops = get_u64(bytes + 8);
+    l->origin = 1;
+    l->first = l->next = slot + 1;
+    logread_committed(l, slot);
+    return 0;
+}
+
+slot_t logread_committed_slot(const struct logread *l)
+{
+    return l->has_committed ? l->committed : 0;
+}
+
 void logread_committed(struct logread *l, slot_t slot)
 {
     l->committed = slot;
@@ -125,6 +199,11 @@ slot_t logread_first_kept(struct logread *l)
 {
     slot_t first = l->journal != NULL ? journal_first_kept(l->journal) : 0;
     return first <= 1 ? 0 : first;
+}
+
+size_t logread_held(const struct logread *l)
+{
+    return (size_t)(l->next - l->first);
 }
 
 uint64_t logread_messages(const struct logread *l)
@@ -265,8 +344,28 @@ static bool count_record(void *user, struct record *record, const uint8_t *bytes
     return true;
 }
 
-/* The message with `ordinal` messages before it, below the slots in memory. */
-static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
+/* Passes over c->left messages from `from` on, below `end`. */
+static void count_on(struct logread *l, slot_t from, slot_t end, struct counting *c)
+{
+    slot_t until;
+    while (!c->found && from < end && journal_end(l, from, &until)) {
+        int n = journal_read(l->journal, from, until < end - 1 ? until : end - 1, LOGREAD_PAGE_SLOTS,
+                             LOGREAD_TAIL_BYTES, count_record, c);
+        if (n <= 0)
+            break;
+        from += (slot_t)n;
+    }
+}
+
+/* A stretch of slots below those in memory, and how many messages stand before its begin and its end. */
+struct stretch {
+    slot_t begin, end;
+    uint64_t before, after;
+    bool before_is_known;
+};
+
+/* The one that holds the message with `ordinal` messages before it. */
+static struct stretch find_stretch(const struct logread *l, uint64_t ordinal, slot_t kept)
 {
     size_t low = 0, high = l->n_index;
     while (high - low > 1) { /* index[low] <= ordinal */
@@ -276,16 +375,29 @@ static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
         else
             high = middle;
     }
-    struct counting c = {.left = ordinal - (l->n_index > 0 ? l->index[low] : 0)};
-    slot_t from = low * LOGREAD_INDEX_SLOTS, until;
-    if (from < l->origin)
-        from = l->origin;
-    while (!c.found && journal_end(l, from, &until)) {
-        int n = journal_read(l->journal, from, until, LOGREAD_PAGE_SLOTS, LOGREAD_TAIL_BYTES, count_record, &c);
-        if (n <= 0)
-            break;
-        from += (slot_t)n;
+    slot_t begin = (l->index_first + low) * LOGREAD_INDEX_SLOTS;
+    if (l->n_index > 0 && l->index[low] > ordinal) /* kept here, although the log needs it no longer */
+        return (struct stretch){.begin = kept, .end = begin, .after = l->index[low]};
+    bool last = low + 1 >= l->n_index;
+    return (struct stretch){.begin = begin < kept ? kept : begin,
+                            .end = last ? l->first : begin + LOGREAD_INDEX_SLOTS,
+                            .before = l->n_index > 0 ? l->index[low] : 0,
+                            .after = last ? l->messages_before : l->index[low + 1],
+                            .before_is_known = begin >= kept};
+}
+
+static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
+{
+    struct stretch s = find_stretch(l, ordinal, logread_first_kept(l));
+    if (!s.before_is_known) {
+        struct counting all = {.left = UINT64_MAX};
+        count_on(l, s.begin, s.end, &all);
+        s.before = s.after - (UINT64_MAX - all.left);
+        if (ordinal < s.before) /* no longer kept */
+            return s.begin;
     }
+    struct counting c = {.left = ordinal - s.before};
+    count_on(l, s.begin < l->origin ? l->origin : s.begin, l->first, &c);
     return c.found ? c.slot : l->first;
 }
 
@@ -309,7 +421,7 @@ slot_t logread_tail(struct logread *l, uint64_t n)
 struct fetching {
     struct logread *l;
     struct entry *ret;
-    size_t n;
+    size_t n, bytes, bytes_max;
     slot_t next;
     int error;
 };
@@ -318,19 +430,20 @@ static bool fetch_record(void *user, struct record *record, const uint8_t *bytes
 {
     struct fetching *f = user;
     struct value *v;
-    if (record->slot != f->next)
+    if (record->slot != f->next || (f->n > 0 && f->bytes + size > f->bytes_max))
         return false;
     f->error = values_copy(f->l->values, bytes, size, &f->l->cluster, &v);
     if (f->error < 0)
         return false;
     f->ret[f->n++] = (struct entry){.slot = record->slot, .value = v};
     f->next++;
+    f->bytes += size;
     return true;
 }
 
 int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, size_t bytes_max, struct entry *ret)
 {
-    struct fetching f = {.l = l, .ret = ret, .next = from};
+    struct fetching f = {.l = l, .ret = ret, .next = from, .bytes_max = bytes_max};
     slot_t end;
     if (n_max == 0)
         return 0;
@@ -338,12 +451,11 @@ int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, si
         int n = journal_read(l->journal, from, end < until ? end : until, n_max, bytes_max, fetch_record, &f);
         return f.n > 0 ? (int)f.n : f.error < 0 ? f.error : n < 0 ? n : 0;
     }
-    size_t bytes = 0;
     while (f.n < n_max && f.next >= l->first && f.next < l->next && f.next <= until) {
         struct value *v = kept_at(l, f.next)->value;
-        if (f.n > 0 && bytes + v->size > bytes_max)
+        if (f.n > 0 && f.bytes + v->size > bytes_max)
             break;
-        bytes += v->size;
+        f.bytes += v->size;
         ret[f.n++] = (struct entry){.slot = f.next++, .value = value_ref(v)};
     }
     return (int)f.n;

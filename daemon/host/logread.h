@@ -13,6 +13,7 @@ enum {
     LOGREAD_TAIL_BYTES = 16 << 20,
     LOGREAD_INDEX_SLOTS = 4096,
     LOGREAD_PAGE_SLOTS = 1024, /* read from the journal at once */
+    LOGREAD_CHECKPOINT_HEAD = 16,
 };
 
 struct logread;
@@ -39,7 +40,18 @@ slot_t logread_tail(struct logread *l, uint64_t n);
  * reference for the caller. How many; 0 where there are none, or where they cannot be read: a negative errno. */
 int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, size_t bytes_max, struct entry *ret);
 
+/* The host's part of a checkpoint of everything that was added so far, into memory of the caller's (malloc): the counts
+ * of messages and of other slots, then of the index what lies at or above `first_kept`; integers of 64 bits,
+ * little-endian. 0, -ENOMEM. */
+int logread_checkpoint(const struct logread *l, slot_t first_kept, uint8_t **ret, uint32_t *ret_size);
+/* Whether these bytes are that, of a checkpoint at `slot`. */
+bool logread_checkpoint_is_sound(const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept);
+/* Begins anew after `slot`, from sound ones. 0, -ENOMEM. */
+int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept);
+
+slot_t logread_committed_slot(const struct logread *l);
 slot_t logread_first_kept(struct logread *l);
+size_t logread_held(const struct logread *l);       /* slots in memory */
 uint64_t logread_messages(const struct logread *l); /* visible ones */
 uint64_t logread_noops(const struct logread *l);    /* the others   */
 

@@ -92,6 +92,12 @@ static void print_journal(struct varlink_writer *w, const struct driver_status *
     counter(w, "journal_records", NULL, j->records, "Records written.");
     counter(w, "journal_syncs", NULL, j->syncs, "Syncs of the journal.");
     counter(w, "journal_written_bytes", "bytes", j->bytes_written, "Bytes written to the journal.");
+    gauge(w, "checkpoint_slot", NULL, s->checkpoint, "Slot of the newest checkpoint; 0: there is none.");
+    head(w, "checkpoint_age_seconds", "gauge", "seconds", "Since it was written, or read at the start.");
+    print(w, "mpaxos_checkpoint_age_seconds ");
+    print_seconds(w, s->checkpoint_age_usec);
+    counter(w, "journal_trimmed_segments", NULL, j->segments_trimmed, "Segments that were trimmed.");
+    counter(w, "installs", NULL, s->replica.counters.installs, "Checkpoints of peers that this replica went on from.");
     gauge(w, "journal_torn_bytes", "bytes", j->torn_bytes, "Bytes of a torn tail that the last start cut.");
     head(w, "journal_sync_seconds", "summary", "seconds", "Duration of the last 1024 syncs, by quantile.");
     const struct {

@@ -182,7 +182,8 @@ static void advise_quorum(const struct advice *a)
     for (uint32_t i = 0; i < r->n_peers; i++)
         advise_peer(a, i);
     if (r->lagging) {
-        say(a, false, "behind its peers: this replica is catching up, and has slot %" PRIu64, r->chosen);
+        say(a, false, "behind its peers: this replica is catching up%s, and has slot %" PRIu64,
+            a->s->installing ? " by a checkpoint" : "", r->chosen);
         say(a, true, "wait; mpaxosctl status -w shows the progress");
     }
 }
@@ -214,6 +215,15 @@ static void advise_host(const struct advice *a)
         char text[32];
         say(a, false, "slow disk: one sync of the journal in %s has been running for %s", dir, duration(syncing, text));
         say(a, true, "look at the disk of %s: iostat -x 1, dmesg", dir);
+    }
+    if (a->s->flush_trouble != NULL && a->s->flush_trouble[0] != 0) {
+        say(a, false, "nothing is trimmed, since the chat log cannot be flushed: %s", a->s->flush_trouble);
+        say(a, true, "see to the chat log file, then: mpaxosctl -i %u flush", a->c->id);
+    }
+    if (a->s->gap_last > 0) {
+        say(a, false, "slots %" PRIu64 " to %" PRIu64 " were no longer kept, and are missing in the chat log file",
+            a->s->gap_first, a->s->gap_last);
+        say(a, true, "take another replica's chat log file where the whole log is wanted");
     }
     if (a->s->config_warning != NULL && a->s->config_warning[0] != 0) {
         say(a, false, "%s", a->s->config_warning);

@@ -20,6 +20,7 @@ enum notice_kind {
     NOTICE_QUARANTINED,   /* rot that did                                             */
     NOTICE_STATE_REFUSED, /* the state of another replica, cluster or version, or none that is whole */
     NOTICE_DIVERGED,
+    NOTICE_LOG_GAP, /* messages will be missing in the chat log file            */
     NOTICE_DISK_FULL,
     NOTICE_DISK_SPACE, /* again                                                    */
     NOTICE_DISK_FAILED,

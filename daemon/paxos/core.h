@@ -49,6 +49,7 @@ struct peer {
     struct ballot bid, followed;
     bool leading, happy, silent;
     slot_t chosen;
+    slot_t first_kept;                         /* it told that it has nothing below */
     uint64_t srtt_usec, rttvar_usec, rto_usec; /* of ACCEPT to ACCEPTED                */
     uint64_t rto_at_usec;                      /* UINT64_MAX: nothing is outstanding   */
 
@@ -124,6 +125,7 @@ struct replica {
     size_t n_records, n_outgoing, n_entries, n_reports, n_applied, n_outcomes;
     size_t applied_max, outcomes_max;
     struct fetch_request fetch_wanted;
+    replica_id_t install_from;
     struct value *released;
     bool again; /* work is left over for want of room in the effects */
 
@@ -144,6 +146,7 @@ struct replica {
 
     /* learner */
     slot_t chosen;
+    slot_t first_kept;   /* of the log: what the trims among the applied slots say */
     slot_t known_commit; /* the highest chosen prefix that any peer reported */
     slot_t commit_recorded;
     slot_t tail_first; /* lowest slot whose value is still in the window  */
@@ -196,6 +199,7 @@ struct replica {
     uint32_t *sent;          /* per cell and member: when last sent, in 16 usec, bit 0: more than once */
     slot_t skips[SKIPS_MAX];
     uint32_t n_skips, n_skipped_open;
+    struct value *trim; /* to be proposed; NULL: none */
 
     /* intake, at the leader */
     struct intake_entry *intake;
@@ -220,6 +224,8 @@ struct replica {
     bool confirm_open;
     uint32_t confirmed;
     uint64_t position_at_usec;
+
+    slot_t restored; /* of the checkpoint that the last start began with */
 
     /* first start */
     uint64_t state_nonce, state_at_usec;
@@ -287,6 +293,7 @@ void learner_hint(struct replica *r, uint32_t from, slot_t commit);
 void learner_advance(struct replica *r);
 void learner_record_commit(struct replica *r);
 void learner_restore_commit(struct replica *r, slot_t slot);
+void learner_install(struct replica *r, const struct checkpoint_reader *c);
 /* learner_fetch.c */
 void learner_fetch(struct replica *r, uint32_t from, const struct fetch *f);
 void learner_fetched(struct replica *r, const struct event *e);
@@ -320,6 +327,7 @@ uint64_t phase1_timer(struct replica *r);
 void proposer_propose(struct replica *r, slot_t slot, struct value *v);
 void proposer_accepted(struct replica *r, uint32_t from, const struct accepted *m);
 void proposer_durable(struct replica *r);
+void proposer_trim(struct replica *r, struct value *v);
 void proposer_pump(struct replica *r);
 uint64_t proposer_timer(struct replica *r);
 
@@ -339,6 +347,7 @@ void origin_cancel(struct replica *r, uint64_t cookie);
 void origin_seen(struct replica *r, const struct value *v);
 void origin_settle(struct replica *r, slot_t slot, const struct value *v, enum dedup_verdict verdict, slot_t other);
 void origin_evicted(struct replica *r, uint64_t stream);
+void origin_renumber(struct replica *r);
 void origin_pump(struct replica *r);
 uint64_t origin_timer(struct replica *r);
 

@@ -56,6 +56,14 @@ size_t dedup_size(uint32_t dedup_slots, uint32_t streams_max)
     return (size + 15) / 16 * 16;
 }
 
+static void forget_all(struct dedup *d)
+{
+    d->n_streams = 0;
+    d->newest = d->oldest = NONE;
+    memset(d->key_heads, 0xff, ((size_t)d->key_mask + 1) * sizeof *d->key_heads);
+    memset(d->stream_heads, 0xff, ((size_t)d->stream_mask + 1) * sizeof *d->stream_heads);
+}
+
 struct dedup *dedup_init(void *block, uint32_t dedup_slots, uint32_t streams_max)
 {
     invariant(dedup_slots > 0 && streams_max > 0, dedup_slots, streams_max);
@@ -65,8 +73,6 @@ struct dedup *dedup_init(void *block, uint32_t dedup_slots, uint32_t streams_max
         .key_mask = n_buckets(dedup_slots) - 1,
         .streams_max = streams_max,
         .stream_mask = n_buckets(streams_max) - 1,
-        .newest = NONE,
-        .oldest = NONE,
     };
     /* What is aligned to 8 bytes first. Entries are not touched before they are used: a young log needs no memory. */
     d->keys = (struct key_entry *)(d + 1);
@@ -74,8 +80,7 @@ struct dedup *dedup_init(void *block, uint32_t dedup_slots, uint32_t streams_max
     d->chained_keys = (uint32_t *)(d->streams + streams_max);
     d->key_heads = d->chained_keys + dedup_slots;
     d->stream_heads = d->key_heads + n_buckets(dedup_slots);
-    memset(d->key_heads, 0xff, ((size_t)d->key_mask + 1) * sizeof *d->key_heads);
-    memset(d->stream_heads, 0xff, ((size_t)d->stream_mask + 1) * sizeof *d->stream_heads);
+    forget_all(d);
     return d;
 }
 
@@ -121,6 +126,14 @@ static uint32_t evict_oldest_stream(struct dedup *d)
     return i;
 }
 
+static void link_stream(struct dedup *d, uint32_t i, uint64_t stream)
+{
+    uint32_t *head = stream_head(d, stream);
+    d->streams[i].stream = stream;
+    d->streams[i].chained = *head;
+    *head = i;
+}
+
 /* False: `n` is not the next on its stream. */
 static bool advance_stream(struct dedup *d, uint64_t stream, uint64_t n, uint64_t *ret_evicted)
 {
@@ -137,10 +150,7 @@ static bool advance_stream(struct dedup *d, uint64_t stream, uint64_t n, uint64_
             i = evict_oldest_stream(d);
             *ret_evicted = d->streams[i].stream;
         }
-        uint32_t *head = stream_head(d, stream);
-        d->streams[i].stream = stream;
-        d->streams[i].chained = *head;
-        *head = i;
+        link_stream(d, i, stream);
     }
     d->streams[i].last = n;
     list_push(d, i);
@@ -199,15 +209,11 @@ void dedup_expect_next(const struct dedup *d, const struct value *v)
         __builtin_prefetch(&d->keys[i]);
 }
 
-static void insert_key(struct dedup *d, slot_t slot, const struct value *v)
+static void insert_key(struct dedup *d, slot_t slot, const struct dedup_key *k)
 {
     const uint32_t i = entry_index(d, slot);
-    uint32_t *head = &d->key_heads[key_bucket(d, &v->key_hash)];
-    d->keys[i] = (struct key_entry){
-        .slot = slot,
-        .text_hash = get_u64(v->text_hash.bytes),
-        .key_hash = v->key_hash,
-    };
+    uint32_t *head = &d->key_heads[key_bucket(d, &k->key_hash)];
+    d->keys[i] = (struct key_entry){.slot = slot, .text_hash = k->text_hash, .key_hash = k->key_hash};
     d->chained_keys[i] = *head;
     *head = i;
 }
@@ -231,7 +237,7 @@ static enum dedup_verdict apply_key(struct dedup *d, slot_t slot, const struct v
         *ret_slot = floor;
         return DEDUP_EXPIRED;
     }
-    insert_key(d, slot, v);
+    insert_key(d, slot, &(struct dedup_key){.text_hash = get_u64(v->text_hash.bytes), .key_hash = v->key_hash});
     return DEDUP_STORED;
 }
 
@@ -281,4 +287,61 @@ struct hash128 dedup_hash(const struct dedup *d, const struct hash128 *key)
     for (uint32_t i = d->oldest; i != NONE; i = d->streams[i].newer)
         digest_add(&g, d->streams[i].stream, d->streams[i].last, &zero);
     return g.so_far;
+}
+
+/* --- checkpoints --- */
+
+uint32_t dedup_streams(const struct dedup *d)
+{
+    return d->n_streams;
+}
+
+void dedup_copy_streams(const struct dedup *d, struct dedup_stream *ret)
+{
+    for (uint32_t i = d->oldest; i != NONE; i = d->streams[i].newer)
+        *ret++ = (struct dedup_stream){.stream = d->streams[i].stream, .last = d->streams[i].last};
+}
+
+slot_t dedup_keys_from(uint32_t dedup_slots, slot_t applied)
+{
+    return applied >= dedup_slots ? applied - dedup_slots + 1 : 1; /* slot 0 holds no message */
+}
+
+bool dedup_key_at(const struct dedup *d, slot_t slot, struct dedup_key *ret, bool *ret_overtaken)
+{
+    const struct key_entry *e = &d->keys[entry_index(d, slot)];
+    *ret_overtaken = d->next > slot && d->next - slot > d->n_keys;
+    if (*ret_overtaken || slot >= d->next || e->slot != slot)
+        return false;
+    *ret = (struct dedup_key){.text_hash = e->text_hash, .key_hash = e->key_hash};
+    return true;
+}
+
+void dedup_load(struct dedup *d, slot_t applied)
+{
+    forget_all(d);
+    d->next = dedup_keys_from(d->n_keys, applied);
+}
+
+void dedup_load_stream(struct dedup *d, const struct dedup_stream *s)
+{
+    const uint32_t i = d->n_streams++;
+    invariant(i < d->streams_max, i, d->streams_max);
+    link_stream(d, i, s->stream);
+    d->streams[i].last = s->last;
+    list_push(d, i);
+}
+
+void dedup_load_key(struct dedup *d, slot_t slot, const struct dedup_key *k)
+{
+    invariant(slot >= d->next, slot, d->next);
+    clear_entries(d, d->next, slot);
+    insert_key(d, slot, k);
+    d->next = slot + 1;
+}
+
+void dedup_load_end(struct dedup *d, slot_t applied)
+{
+    clear_entries(d, d->next, applied + 1);
+    d->next = applied + 1;
 }

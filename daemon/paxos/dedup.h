@@ -45,7 +45,35 @@ void dedup_expect_next(const struct dedup *d, const struct value *v);
 uint64_t dedup_stream_last(const struct dedup *d, uint64_t stream);
 
 /* Over all that both tables hold, in an order that depends on the applied prefix only: for the invariant that equal
- * prefixes give equal tables. O(size): for tests and checkpoints. */
+ * prefixes give equal tables. O(size): for tests. */
 struct hash128 dedup_hash(const struct dedup *d, const struct hash128 *key);
+
+/* --- into a checkpoint, and out of one --- */
+
+struct dedup_stream {
+    uint64_t stream, last;
+};
+
+struct dedup_key {
+    uint64_t text_hash;
+    struct hash128 key_hash;
+};
+
+uint32_t dedup_streams(const struct dedup *d); /* how many there are */
+/* All of them, the one whose last advance is oldest first. */
+void dedup_copy_streams(const struct dedup *d, struct dedup_stream *ret);
+
+/* The lowest slot whose key counts once everything up to `applied` is. */
+slot_t dedup_keys_from(uint32_t dedup_slots, slot_t applied);
+/* Whether a key stands at this slot, and which; *ret_overtaken: a later slot took its entry, so that nobody knows. */
+bool dedup_key_at(const struct dedup *d, slot_t slot, struct dedup_key *ret, bool *ret_overtaken);
+
+/* Empties both tables, to be filled from what dedup_copy_streams() and dedup_key_at() gave: streams in that order (at
+ * most streams_max), then keys by ascending slot, all from dedup_keys_from(applied) up to `applied`; then the end.
+ * Which streams and keys those are is the caller's business: whatever they are, the tables stay sound. */
+void dedup_load(struct dedup *d, slot_t applied);
+void dedup_load_stream(struct dedup *d, const struct dedup_stream *s);
+void dedup_load_key(struct dedup *d, slot_t slot, const struct dedup_key *k);
+void dedup_load_end(struct dedup *d, slot_t applied);
 
 #endif

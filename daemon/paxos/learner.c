@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "paxos/bytes.h"
+#include "paxos/checkpoint.h"
 #include "paxos/core.h"
 
 enum { EXPECT_SLOTS = 8 };
@@ -54,6 +55,14 @@ static bool apply_message(struct replica *r, const struct value *v)
     return verdict == DEDUP_STORED;
 }
 
+/* Never more than what is chosen by then, and never less than before, whatever it says. */
+static void apply_trim(struct replica *r, const struct value *v)
+{
+    slot_t first_kept = get_u64(v->text);
+    if (first_kept > r->first_kept && first_kept <= r->chosen)
+        r->first_kept = first_kept;
+}
+
 static void tail_trim(struct replica *r)
 {
     while (r->tail_bytes > TAIL_BYTES_MAX && r->tail_first < r->chosen)
@@ -79,6 +88,8 @@ static void apply(struct replica *r, struct cell *c)
         } else {
             time_usec = r->last_time_usec = v->time_usec;
         }
+    } else if (v->type == VALUE_TRIM) {
+        apply_trim(r, v);
     } else if (v->type == VALUE_NOOP) {
         r->counters.noops++;
     }
@@ -135,6 +146,26 @@ void learner_restore_commit(struct replica *r, slot_t slot)
     r->n_notes = r->notes_told = 0;
     r->commit_recorded = r->chosen;
     tail_trim(r);
+}
+
+/* A checkpoint, whose keys and streams are in their tables already, takes the place of all slots up to its own. What
+ * was promised stays, and what was accepted above it. */
+void learner_install(struct replica *r, const struct checkpoint_reader *c)
+{
+    for (uint32_t i = 0; i < r->window.n_cells; i++)
+        if (r->window.cells[i].slot <= c->slot)
+            cell_clear(r, &r->window.cells[i]);
+    r->chosen = r->commit_recorded = c->slot;
+    if (r->known_commit < r->chosen)
+        r->known_commit = r->chosen;
+    r->chain = c->chain;
+    r->last_time_usec = c->last_time_usec;
+    r->first_kept = c->first_kept;
+    r->tail_first = c->slot + 1;
+    r->tail_bytes = 0;
+    r->n_notes = r->notes_told = 0;
+    r->gap_since_usec = r->fetch_until_usec = 0;
+    r->commit_moved_usec = r->now_usec;
 }
 
 void learner_hint(struct replica *r, uint32_t from, slot_t commit)

@@ -13,7 +13,14 @@ static bool is_missing(const struct replica *r)
     return r->known_commit > r->chosen;
 }
 
-/* A random linked peer that knows more; another than the last one where there is a choice. */
+/* It keeps nothing that is missing here. */
+static bool has_trimmed(const struct replica *r, uint32_t member)
+{
+    return r->peers[member].first_kept > r->chosen + 1;
+}
+
+/* A random linked peer that knows more; another than the last one where there is a choice. Where all have trimmed what
+ * is missing, one of those. */
 static int choose_peer(struct replica *r)
 {
     uint32_t n = config_at(r)->n_members, start = (uint32_t)prng_below(&r->prng, n);
@@ -22,9 +29,10 @@ static int choose_peer(struct replica *r)
         uint32_t i = (start + k) % n;
         if (i == r->me || r->peers[i].chosen <= r->chosen || !peer_is_linked(r, i))
             continue;
-        if (i != r->fetch_peer)
+        if (i != r->fetch_peer && !has_trimmed(r, i))
             return (int)i;
-        found = (int)i;
+        if (found < 0 || has_trimmed(r, (uint32_t)found))
+            found = (int)i;
     }
     return found;
 }
@@ -67,6 +75,10 @@ uint64_t learner_timer(struct replica *r)
         return at;
     r->fetch_deep = false;
     int to = r->space ? choose_peer(r) : -1;
+    if (to >= 0 && has_trimmed(r, (uint32_t)to)) {
+        r->install_from = member_id(r, (uint32_t)to);
+        to = -1;
+    }
     if (to < 0) {
         r->fetch_until_usec = r->now_usec + r->config.heartbeat_usec;
         return r->fetch_until_usec;
@@ -161,7 +173,7 @@ void learner_fetch(struct replica *r, uint32_t from, const struct fetch *f)
 void learner_fetched(struct replica *r, const struct event *e)
 {
     struct entry *entries = entries_take(r, e->n_fetched);
-    if (entries == NULL || e->n_fetched == 0 || !r->member)
+    if (entries == NULL || (e->n_fetched == 0 && e->first_kept == 0) || !r->member)
         return;
     for (size_t i = 0; i < e->n_fetched; i++)
         entries[i] = e->fetched[i];
@@ -204,6 +216,10 @@ void learner_chosen(struct replica *r, uint32_t from, const struct chosen *m)
     slot_t before = r->chosen;
     if (!r->space || r->diverged)
         return;
+    if (m->n_entries == 0 && m->first_kept > r->chosen + 1 && from == r->fetch_peer) {
+        r->peers[from].first_kept = m->first_kept;
+        r->fetch_until_usec = 0;
+    }
     for (uint32_t i = 0; i < m->n_entries; i++) {
         const struct entry *e = &m->entries[i];
         if (e->value == NULL || e->slot <= r->chosen || e->slot > before + r->window.n_cells ||

@@ -5,6 +5,8 @@ daemon_paxos_libpaxos_a_SOURCES = \
 	daemon/paxos/acceptor.c \
 	daemon/paxos/ballot.h \
 	daemon/paxos/bytes.h \
+	daemon/paxos/checkpoint.c \
+	daemon/paxos/checkpoint.h \
 	daemon/paxos/confirm.c \
 	daemon/paxos/core.h \
 	daemon/paxos/crc32c.c \

@@ -29,6 +29,8 @@ enum message_type {
     MESSAGE_INFO = 32,
     MESSAGE_FLUSH = 33,
     MESSAGE_FLUSHED = 34,
+    MESSAGE_CHECKPOINT_FETCH = 35,
+    MESSAGE_CHECKPOINT_PIECE = 36,
 };
 
 enum {
@@ -120,7 +122,7 @@ struct fetch {
 struct chosen {
     uint32_t n_entries;
     const struct entry *entries;
-    slot_t first_kept;
+    slot_t first_kept; /* where there are no entries: what was asked for is below it */
 };
 
 struct state {
@@ -178,6 +180,27 @@ struct flushed {
     char text[FLUSH_TEXT_MAX + 1]; /* path where ok, else the reason */
 };
 
+enum {
+    CHECKPOINT_PIECE_BYTES = 352, /* fits the smallest datagram; larger ones take several */
+    CHECKPOINT_WORDS = 8,
+    CHECKPOINT_CHUNK_BYTES = CHECKPOINT_WORDS * 64 * CHECKPOINT_PIECE_BYTES,
+};
+
+/* Asks for pieces of a checkpoint: bit i of word w stands for the one at offset + (64 w + i) * CHECKPOINT_PIECE_BYTES.
+ */
+struct checkpoint_fetch {
+    slot_t slot; /* 0: the newest */
+    uint64_t offset;
+    uint64_t missing[CHECKPOINT_WORDS];
+};
+
+struct checkpoint_piece {
+    slot_t slot; /* another than was asked for: that one is gone, and this is the newest's first piece */
+    uint64_t total, offset;
+    uint32_t size;
+    const uint8_t *bytes; /* borrowed */
+};
+
 struct message {
     enum message_type type;
     replica_id_t from; /* incoming: a member, whose life is .from_life */
@@ -200,6 +223,8 @@ struct message {
         struct info info;
         struct flush flush;
         struct flushed flushed;
+        struct checkpoint_fetch checkpoint_fetch;
+        struct checkpoint_piece checkpoint_piece;
     };
 };
 

@@ -168,6 +168,15 @@ void origin_evicted(struct replica *r, uint64_t stream)
     }
 }
 
+/* What settled them is not known here: submitted again, each finds what became of it by its key. */
+void origin_renumber(struct replica *r)
+{
+    while (r->n_open > 0) {
+        outcome_push(r, r->open[r->open_first - 1].cookie, OUTCOME_RENUMBER, 0);
+        open_remove(r, r->open_first);
+    }
+}
+
 static uint64_t submit_rto(const struct replica *r)
 {
     uint64_t rto = 4 * r->submit_srtt_usec;

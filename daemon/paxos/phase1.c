@@ -90,6 +90,8 @@ void proposer_stop(struct replica *r)
     r->barrier_slot = 0;
     r->flight_bytes = 0;
     r->n_skipped_open = 0;
+    value_unref(r, r->trim);
+    r->trim = NULL;
     forget_reports(r);
     intake_clear(r);
     confirm_stop(r);

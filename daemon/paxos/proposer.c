@@ -233,12 +233,34 @@ static bool skip_next(struct replica *r)
     return false;
 }
 
+void proposer_trim(struct replica *r, struct value *v)
+{
+    invariant(v->type == VALUE_TRIM, v->type, v->size);
+    if (r->phase == PHASE_LEADING && r->trim == NULL)
+        r->trim = value_ref(v);
+}
+
+static struct value *next_value(const struct replica *r)
+{
+    return r->trim != NULL ? r->trim : intake_peek(r);
+}
+
+static void next_value_pop(struct replica *r)
+{
+    if (r->trim == NULL) {
+        intake_pop(r);
+        return;
+    }
+    value_unref(r, r->trim);
+    r->trim = NULL;
+}
+
 void proposer_pump(struct replica *r)
 {
     struct value *v;
     if (r->phase != PHASE_LEADING)
         return;
-    while (r->barrier_slot != 0 && acceptor_may_vote(r) && (v = intake_peek(r)) != NULL) {
+    while (r->barrier_slot != 0 && acceptor_may_vote(r) && (v = next_value(r)) != NULL) {
         if (r->next_slot <= r->chosen)
             r->next_slot = r->chosen + 1;
         if (r->next_slot > r->chosen + alpha(r) ||
@@ -251,10 +273,10 @@ void proposer_pump(struct replica *r)
         if (skip_next(r))
             continue;
         proposer_propose(r, r->next_slot, v);
-        if (!intake_is_local(r))
+        if (r->trim == NULL && !intake_is_local(r))
             r->awaited_slot = r->next_slot;
         r->next_slot++;
-        intake_pop(r);
+        next_value_pop(r);
     }
     broadcast(r);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "paxos/checkpoint.h"
 #include "paxos/core.h"
 
 static void step_begin(struct replica *r, uint64_t now_usec)
@@ -11,6 +12,7 @@ static void step_begin(struct replica *r, uint64_t now_usec)
         r->now_usec = now_usec;
     r->n_records = r->n_outgoing = r->n_entries = r->n_reports = r->n_applied = r->n_outcomes = r->n_recorded = 0;
     r->fetch_wanted = (struct fetch_request){0};
+    r->install_from = REPLICA_ID_NONE;
     r->released = NULL;
     r->again = false;
     if (r->notes_told > 0) {
@@ -65,6 +67,7 @@ static void step_end(struct replica *r, struct effects *ret)
         .outcomes = r->outcomes,
         .n_outcomes = r->n_outcomes,
         .fetch = r->fetch_wanted,
+        .install_from = r->install_from,
         .released = r->released,
         .wake_usec = r->again ? r->now_usec : wake,
     };
@@ -179,6 +182,20 @@ static void step_skip(struct replica *r, const slot_t *slots, size_t n, bool onl
     }
 }
 
+/* The checkpoint, loaded already, takes the place of all slots up to its own. */
+static void step_install(struct replica *r, const struct checkpoint_reader *c)
+{
+    invariant(c->stage == CHECKPOINT_WHOLE && c->slot > r->chosen, c->slot, r->chosen);
+    /* A proposal below may have been decided otherwise: a dead bid's heartbeat with the new prefix would make it look
+     * chosen. */
+    if (r->phase != PHASE_NONE)
+        proposer_stop(r);
+    learner_install(r, c);
+    origin_renumber(r);
+    learner_advance(r);
+    r->counters.installs++;
+}
+
 void replica_step(struct replica *r, const struct event *e, struct effects *ret)
 {
     step_begin(r, e->now_usec);
@@ -215,6 +232,15 @@ void replica_step(struct replica *r, const struct event *e, struct effects *ret)
         break;
     case EVENT_SPACE:
         r->space = e->space;
+        break;
+    case EVENT_TRIM:
+        proposer_trim(r, e->trim);
+        break;
+    case EVENT_COMMIT:
+        learner_record_commit(r);
+        break;
+    case EVENT_INSTALL:
+        step_install(r, e->checkpoint);
         break;
     }
     step_end(r, ret);

@@ -53,6 +53,9 @@ enum event_type {
     EVENT_BOOTSTRAP, /* an operator lets a majority of blank replicas start                   */
     EVENT_TRANSFER,  /* hand leadership to .target, or the best follower (REPLICA_ID_NONE)    */
     EVENT_SPACE,     /* .space: whether the journal has room; without it nothing is recorded  */
+    EVENT_TRIM,      /* as leader, have .trim chosen, a VALUE_TRIM                            */
+    EVENT_COMMIT,    /* tell the journal how far the prefix goes: a checkpoint follows        */
+    EVENT_INSTALL,   /* .checkpoint, loaded into this replica, is durable: go on from there   */
 };
 
 struct submission {
@@ -75,7 +78,7 @@ struct event {
             replica_id_t to;
             const struct entry *fetched; /* consecutive slots; fewer than asked for where they do not fit */
             size_t n_fetched;
-            slot_t first_kept;
+            slot_t first_kept; /* the lowest slot that can be read here; 0: all can */
         };
         struct {
             const slot_t *slots;
@@ -84,6 +87,8 @@ struct event {
         };
         replica_id_t target;
         bool space;
+        struct value *trim;
+        const struct checkpoint_reader *checkpoint;
     };
 };
 
@@ -144,8 +149,9 @@ struct effects {
     const struct outcome *outcomes;
     size_t n_outcomes;
     struct fetch_request fetch;
-    struct value *released; /* linked by .next: the core holds no reference any more */
-    uint64_t wake_usec;     /* one timer; UINT64_MAX: none */
+    replica_id_t install_from; /* this one keeps less than is missing here: get its checkpoint; REPLICA_ID_NONE: no */
+    struct value *released;    /* linked by .next: the core holds no reference any more                          */
+    uint64_t wake_usec;        /* one timer; UINT64_MAX: none */
 };
 
 struct replica;
@@ -157,6 +163,10 @@ size_t replica_size(const struct replica_config *config);
  * replica_restore(), in order, which takes references to their values as it needs them (`ret` as after a step: applied
  * and released only); then replica_start(), whose effects are carried out like a step's. */
 struct replica *replica_init(void *block, const struct replica_config *config);
+/* Before the first record: what checkpoint_load() loaded, instead of all records of slots up to its own. Those may come
+ * all the same. False: it is not whole. */
+struct checkpoint_reader;
+bool replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c);
 /* False where the record cannot follow what was restored before it: the journal is not this replica's, or is damaged.
  * Of an IDENTITY its status, VOTER or QUARANTINED, and silent_until count. */
 bool replica_restore(struct replica *r, const struct record *record, struct effects *ret);
@@ -178,7 +188,7 @@ struct peer_status {
 
 struct replica_counters {
     uint64_t bids, leaderships, prepares, promises, nacks, accepts, accepted, resent_slots, fetches, fetched_slots;
-    uint64_t fetches_put_off;
+    uint64_t fetches_put_off, installs;
     uint64_t submits_forwarded, duplicates, voids, noops, ignored_messages;
 };
 
@@ -192,6 +202,7 @@ struct replica_status {
     uint32_t n_linked, n_needed; /* with self                                   */
     uint64_t quorum_since_usec;  /* when `quorum` last changed                  */
     slot_t chosen, accepted;     /* chosen prefix; highest slot accepted        */
+    slot_t first_kept;           /* below it nothing need be kept; 0: all is    */
     struct hash128 chain;        /* of the chosen prefix                        */
     uint64_t last_time_usec;     /* of the last applied slot                    */
     struct ballot promised;
@@ -208,8 +219,9 @@ struct replica_status {
 
 void replica_status(const struct replica *r, struct replica_status *ret);
 
-/* The chosen prefix; cheap. */
+/* Cheap: the chosen prefix; and below which slot nothing need be kept any more, by the log (0: all is kept). */
 slot_t replica_chosen(const struct replica *r);
+slot_t replica_first_kept(const struct replica *r);
 
 /* Where the identity stands now: EMPTY ones turn into voters while they run. */
 const struct identity *replica_identity(const struct replica *r);

@@ -1,6 +1,7 @@
 /* What a restart brings back, and what the outside may know. */
 #include <string.h>
 
+#include "paxos/checkpoint.h"
 #include "paxos/core.h"
 
 static void restore_promise(struct replica *r, struct ballot b)
@@ -13,6 +14,8 @@ static void restore_promise(struct replica *r, struct ballot b)
 static bool restore_value(struct replica *r, const struct record *record, bool chosen)
 {
     slot_t slot = record->slot;
+    if (slot <= r->restored) /* the checkpoint says what became of it */
+        return true;
     if (record->value == NULL || slot <= r->chosen || slot > r->chosen + r->window.n_cells)
         return false;
     struct cell *c = cell_take(r, slot);
@@ -29,6 +32,8 @@ static bool restore_value(struct replica *r, const struct record *record, bool c
 
 static bool restore_commit(struct replica *r, slot_t slot)
 {
+    if (slot <= r->restored)
+        return true;
     if (slot < r->chosen || slot > r->chosen + r->window.n_cells)
         return false;
     for (slot_t s = r->chosen + 1; s <= slot; s++) {
@@ -37,6 +42,15 @@ static bool restore_commit(struct replica *r, slot_t slot)
             return false;
     }
     learner_restore_commit(r, slot);
+    return true;
+}
+
+bool replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c)
+{
+    if (c->stage != CHECKPOINT_WHOLE || !r->member || r->chosen != 0)
+        return false;
+    learner_install(r, c);
+    r->restored = c->slot;
     return true;
 }
 
@@ -64,14 +78,22 @@ bool replica_restore(struct replica *r, const struct record *record, struct effe
         r->identity.silent_until = record->identity->silent_until;
         break;
     }
-    *ret = (struct effects){
-        .applied = r->applied, .n_applied = r->n_applied, .released = r->released, .wake_usec = UINT64_MAX};
+    *ret = (struct effects){.applied = r->applied,
+                            .n_applied = r->n_applied,
+                            .install_from = REPLICA_ID_NONE,
+                            .released = r->released,
+                            .wake_usec = UINT64_MAX};
     return ok && r->member;
 }
 
 slot_t replica_chosen(const struct replica *r)
 {
     return r->chosen;
+}
+
+slot_t replica_first_kept(const struct replica *r)
+{
+    return r->first_kept;
 }
 
 const struct identity *replica_identity(const struct replica *r)
@@ -105,6 +127,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
     ret->n_needed = c->n_members / 2 + 1;
     ret->chosen = r->chosen;
     ret->accepted = r->accepted_max > r->chosen ? r->accepted_max : r->chosen;
+    ret->first_kept = r->first_kept;
     ret->chain = r->chain;
     ret->last_time_usec = r->last_time_usec;
     ret->promised = r->promised;

@@ -83,6 +83,8 @@ static bool is_well_formed(const struct value *v)
     case VALUE_NOOP:
     case VALUE_BARRIER:
         return v->size == VALUE_HEADER_SIZE;
+    case VALUE_TRIM:
+        return v->size == VALUE_HEADER_SIZE + TRIM_TEXT_SIZE && v->text_size == TRIM_TEXT_SIZE;
     default:
         return false;
     }

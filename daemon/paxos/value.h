@@ -21,12 +21,14 @@ enum value_type {
     VALUE_MESSAGE = 2,
     VALUE_CONFIG = 3,  /* text is an encoded struct configuration */
     VALUE_BARRIER = 4, /* a leader's first own entry: once chosen, it knows all that was chosen before it led */
+    VALUE_TRIM = 5,    /* text is a slot, u64: what stands below it need not be kept                          */
 };
 
 enum {
     VALUE_HEADER_SIZE = 40,
     KEY_BYTES_MAX = 64,
     AUTHOR_BYTES_MAX = 134, /* two names of 64 bytes, the second one as "NAME (as NAME)" */
+    TRIM_TEXT_SIZE = 8,
 };
 
 struct value {
@@ -67,7 +69,8 @@ void value_encoding_set_time(uint8_t *bytes, uint64_t time_usec);
 /* Reads v->bytes (v->size of them) into the other fields and computes the hashes; sets refs to 1. `hash_key` is the
  * cluster id. False, and v unusable, where the bytes are not exactly one well-formed encoding: unknown type, sizes that
  * do not add up, author or key over their limit, a NUL in author, key or a message's text, a message without key or
- * text, a no-op or barrier with a body. Whether text is UTF-8 is the business of who takes it from a client. */
+ * text, a no-op or barrier with a body, a trim that is not its slot alone. Whether text is UTF-8 is the business of who
+ * takes it from a client. */
 bool value_parse(struct value *v, const struct hash128 *hash_key);
 
 static inline struct value *value_ref(struct value *v)

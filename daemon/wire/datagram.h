@@ -128,8 +128,9 @@ enum datagram_error datagram_open_sealed(struct datagram_reader *r, const uint8_
 /* 1: a message; 0: the end; DATAGRAM_MALFORMED, and again if asked again. Every field is range-checked: enums, booleans
  * of 0 or 1, counts, n_words, ids (REPLICA_ID_NONE only in a ballot of round 0, as a drop's peer and as TRANSFER's
  * target), DATAGRAM_NUMBER_MAX, page_slots >= 1, slots of ACCEPT ascending, total between VALUE_HEADER_SIZE and
- * value_bytes_max, size >= 1, offset + size <= total, texts of INFO and FLUSHED without NUL. message.from and from_life
- * come from the header. An echo's age comes back too low by less than 1 part in 2048, and as 134 s where it is higher.
+ * value_bytes_max, size >= 1, offset + size <= total, texts of INFO and FLUSHED without NUL, a checkpoint's piece
+ * within its total. message.from and from_life come from the header. An echo's age comes back too low by less than 1
+ * part in 2048, and as 134 s where it is higher.
  */
 int datagram_next(struct datagram_reader *r, const struct datagram_header *h, uint32_t value_bytes_max,
                   struct datagram_message *ret);

@@ -22,6 +22,8 @@
  *   INFO       version size u8, version, then to the end (rate u8, direction u8, peer u8, left u32)
  *   FLUSH      nonce u64, upto u64
  *   FLUSHED    nonce u64, slot u64, messages u64, then to the end text; flags: ok
+ *   CHECKPOINT FETCH  slot u64, offset u64, CHECKPOINT_WORDS words u64
+ *   CHECKPOINT PIECE  slot u64, total u64, offset u64, then to the end at most CHECKPOINT_PIECE_BYTES bytes
  *
  * A piece: flags u8; slot u64 where PIECE_SLOT says so; hops u8 in SUBMIT; hash; total u32 and offset u32 where
  * PIECE_PART says so; size u16; bytes. ACCEPT, CHOSEN and BODY name slots: a piece without one is for the slot after
@@ -76,6 +78,8 @@ enum {
     INFO_SIZE = 1,
     FLUSH_SIZE = 16,
     FLUSHED_SIZE = 8 + 8 + 8,
+    CHECKPOINT_FETCH_SIZE = 8 + 8 + 8 * CHECKPOINT_WORDS,
+    CHECKPOINT_PIECE_SIZE = 8 + 8 + 8,
 
     BODY_ROOM_MIN = DATAGRAM_BYTES_MIN - DATAGRAM_HEADER_SIZE - FRAME_SIZE, /* in an empty datagram */
 };
@@ -86,6 +90,8 @@ _Static_assert(PROMISE_SIZE + PROMISED_SIZE <= BODY_ROOM_MIN, "PROMISE of one sl
 _Static_assert(ACCEPTED_SIZE + ACCEPTED_WORDS_MAX * 8 <= BODY_ROOM_MIN, "ACCEPTED");
 _Static_assert(INFO_SIZE + INFO_VERSION_MAX + INFO_DROPS_MAX * DROP_SIZE <= BODY_ROOM_MIN, "INFO");
 _Static_assert(FLUSHED_SIZE + FLUSH_TEXT_MAX <= BODY_ROOM_MIN, "FLUSHED");
+_Static_assert(CHECKPOINT_FETCH_SIZE <= BODY_ROOM_MIN, "CHECKPOINT FETCH");
+_Static_assert(CHECKPOINT_PIECE_SIZE + CHECKPOINT_PIECE_BYTES <= BODY_ROOM_MIN, "CHECKPOINT PIECE");
 _Static_assert(STATE_SIZE + PIECE_SIZE_MAX < BODY_ROOM_MIN, "STATE, the largest head before pieces");
 
 enum frame_flag {

@@ -98,7 +98,8 @@ static void take_text(struct input *in, size_t size, char *ret)
 
 static bool type_is_known(uint8_t type)
 {
-    return (type >= MESSAGE_HEARTBEAT && type <= MESSAGE_TRANSFER) || (type >= MESSAGE_INFO && type <= MESSAGE_FLUSHED);
+    return (type >= MESSAGE_HEARTBEAT && type <= MESSAGE_TRANSFER) ||
+           (type >= MESSAGE_INFO && type <= MESSAGE_CHECKPOINT_PIECE);
 }
 
 static bool is_zero(const uint8_t *p, size_t size)
@@ -308,6 +309,26 @@ static void read_flushed(struct input *in, uint8_t flags, struct flushed *ret)
     take_text(in, size, ret->text);
 }
 
+static void read_checkpoint_fetch(struct input *in, struct checkpoint_fetch *ret)
+{
+    ret->slot = take_number(in);
+    ret->offset = take_number(in);
+    for (uint32_t i = 0; i < CHECKPOINT_WORDS; i++)
+        ret->missing[i] = take_u64(in);
+}
+
+static void read_checkpoint_piece(struct input *in, struct checkpoint_piece *ret)
+{
+    ret->slot = take_number(in);
+    ret->total = take_number(in);
+    ret->offset = take_number(in);
+    const size_t size = (size_t)(in->end - in->at);
+    require(in, ret->slot > 0 && size > 0 && size <= CHECKPOINT_PIECE_BYTES);
+    require(in, size <= ret->total && ret->offset <= ret->total - size);
+    ret->size = (uint32_t)size;
+    ret->bytes = take(in, size);
+}
+
 /* --- messages that carry values --- */
 
 /* `before`: the piece before it in this message, or NULL. */
@@ -471,6 +492,12 @@ static void read_message(struct input *in, uint8_t flags, uint32_t value_bytes_m
         break;
     case MESSAGE_FLUSHED:
         read_flushed(in, flags, &m->flushed);
+        break;
+    case MESSAGE_CHECKPOINT_FETCH:
+        read_checkpoint_fetch(in, &m->checkpoint_fetch);
+        break;
+    case MESSAGE_CHECKPOINT_PIECE:
+        read_checkpoint_piece(in, &m->checkpoint_piece);
         break;
     default:
         read_values(in, value_bytes_max, ret);

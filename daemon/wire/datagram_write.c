@@ -183,6 +183,24 @@ static uint8_t *append_flushed(uint8_t *p, const struct flushed *m, uint8_t *ret
     return append_bytes(p, m->text, strnlen(m->text, FLUSH_TEXT_MAX));
 }
 
+static uint8_t *append_checkpoint_fetch(uint8_t *p, const struct checkpoint_fetch *m)
+{
+    p = append_u64(p, m->slot);
+    p = append_u64(p, m->offset);
+    for (uint32_t i = 0; i < CHECKPOINT_WORDS; i++)
+        p = append_u64(p, m->missing[i]);
+    return p;
+}
+
+static uint8_t *append_checkpoint_piece(uint8_t *p, const struct checkpoint_piece *m)
+{
+    invariant(m->size > 0 && m->size <= CHECKPOINT_PIECE_BYTES, m->size, m->offset);
+    p = append_u64(p, m->slot);
+    p = append_u64(p, m->total);
+    p = append_u64(p, m->offset);
+    return append_bytes(p, m->bytes, m->size);
+}
+
 static uint8_t *append_body(uint8_t *p, const struct message *m, uint8_t *ret_flags)
 {
     switch (m->type) {
@@ -218,6 +236,10 @@ static uint8_t *append_body(uint8_t *p, const struct message *m, uint8_t *ret_fl
         return append_u64(p, m->flush.upto);
     case MESSAGE_FLUSHED:
         return append_flushed(p, &m->flushed, ret_flags);
+    case MESSAGE_CHECKPOINT_FETCH:
+        return append_checkpoint_fetch(p, &m->checkpoint_fetch);
+    case MESSAGE_CHECKPOINT_PIECE:
+        return append_checkpoint_piece(p, &m->checkpoint_piece);
     default:
         invariant(m->type == MESSAGE_FLUSHED, m->type, 0); /* no other type can be written */
         return p;

@@ -1,5 +1,6 @@
 /* Reads, positions and flushes: checked against the log as they come. The chat log's file is this one's too: it stands
  * in for host/chatlog.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,20 +52,57 @@ static bool read_message(void *user, const struct log_message *m)
     return true;
 }
 
+/* What is gone, the log allowed to go, or it was skipped by a peer's checkpoint. After a restart a replica may not know
+ * yet that it did. */
+static void check_kept(const struct host *h, slot_t kept)
+{
+    slot_t allowed = observer_trimmed(h->cluster);
+    if (h->disk.fetched + 1 > allowed)
+        allowed = h->disk.fetched + 1;
+    if (h->disk.lost_until + 1 > allowed)
+        allowed = h->disk.lost_until + 1;
+    if (kept > 1 && kept > allowed)
+        cluster_fail(h->cluster, "host %u: keeps slots from %lu on, from %lu on they may not go", h->index, kept,
+                     allowed);
+}
+
+/* Where the last `n` messages begin, or all that are kept. */
+static slot_t find_tail(struct host *h, uint64_t n)
+{
+    slot_t from = driver_tail(h->driver, n);
+    uint64_t visible = 0;
+    for (slot_t slot = from; slot <= h->applied; slot++) {
+        const struct log_slot *s = observer_slot(h->cluster, slot);
+        visible += s && s->visible;
+    }
+    if (h->disk.n_rot == 0 && !h->disk.failing && ((visible < n && from > driver_first_kept(h->driver)) || visible > n))
+        cluster_fail(h->cluster, "host %u: the last %lu messages begin at slot %lu, but %lu follow", h->index, n, from,
+                     visible);
+    return from;
+}
+
 void clients_read(struct cluster *c, uint32_t host)
 {
     struct clients *k = clients_get(c);
     struct host *h = &c->hosts[host];
     world_enter(h);
-    slot_t from = cluster_chance(c, 300) ? driver_tail(h->driver, cluster_random(c, 0, 50))
-                                         : cluster_random(c, 0, h->applied + 1);
+    slot_t kept = driver_first_kept(h->driver);
+    check_kept(h, kept);
+    slot_t from =
+        cluster_chance(c, 300) ? find_tail(h, cluster_random(c, 0, 50)) : cluster_random(c, 0, h->applied + 1);
     slot_t next = from;
     struct reading r = {.host = h, .what = "a read", .next = from};
     size_t n_max = cluster_random(c, 1, 300), bytes_max = cluster_random(c, 1, 20000);
     int n = driver_read(h->driver, from, n_max, bytes_max, read_message, &r, &next);
     k->n_reads++;
+    if (n == -ERANGE && from < kept) {
+        c->happened[HAPPENED_READ_TRIMMED]++;
+        return;
+    }
+    if (from < kept && from > 0)
+        cluster_fail(c, "host %u: reads slot %lu, kept are those from %lu on", host, from, kept);
     if (n < 0) {
-        if (h->disk.n_rot == 0)
+        if (h->disk.n_rot == 0 && !h->disk.failing)
             cluster_fail(c, "host %u: reading from slot %lu: error %d", host, from, n);
         return;
     }
@@ -98,6 +136,19 @@ void chatlog_set_format(struct chatlog *c, enum log_format format)
     (void)c, (void)format;
 }
 
+int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
+{
+    struct host *h = c->host;
+    (void)ret_error;
+    if (slot <= h->disk.flushed || (slot > h->disk.fetched && slot > h->disk.lost_until))
+        cluster_fail(h->cluster, "host %u: slots %lu to %lu are trimmed before they were flushed", h->index,
+                     h->disk.flushed + 1, slot);
+    cluster_trace(h->cluster, (int)h->index, "gap        slots %lu to %lu are not flushed", h->disk.flushed + 1, slot);
+    h->disk.flushed = slot;
+    h->cluster->happened[HAPPENED_GAP]++;
+    return 0;
+}
+
 slot_t chatlog_flushed(const struct chatlog *c)
 {
     return c->host->disk.flushed;
@@ -118,6 +169,8 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
         struct reading r = {.host = h, .what = "a flush", .next = h->disk.flushed + 1};
         slot_t next = r.next;
         int n = read(user, r.next, 1000, 1 << 20, read_message, &r, &next);
+        if (n == -ERANGE)
+            cluster_fail(h->cluster, "host %u: slot %lu is trimmed before it was flushed", h->index, r.next);
         if (n < 0) {
             snprintf(ret_error, CONFIG_ERROR_MAX + 1, "error %d", n);
             return n;

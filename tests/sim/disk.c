@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "journal/journal.h"
+#include "tests/sim/found.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
 
@@ -37,6 +38,8 @@ static void note_appended(struct host *h, const struct disk_record *r)
     }
     if (r->type == RECORD_ACCEPT || r->type == RECORD_CHOSEN)
         disk_slot(d, r->slot)->last = r->body;
+    if (r->type == RECORD_INSTALLED)
+        d->commit = r->slot;
     if (r->type != RECORD_COMMIT)
         return;
     for (slot_t s = d->commit; s <= r->slot; s++) {
@@ -73,6 +76,17 @@ static void copy_record(struct host *h, const struct record *from, uint64_t seq,
     }
 }
 
+static struct disk_record *record_add(struct disk *d)
+{
+    if (d->n_records == d->capacity) {
+        d->capacity = d->capacity ? 2 * d->capacity : 256;
+        d->records = realloc(d->records, d->capacity * sizeof(*d->records));
+        if (!d->records)
+            abort();
+    }
+    return &d->records[d->n_records++];
+}
+
 void disk_append(struct host *h, const struct record *records, size_t n, uint64_t seq)
 {
     struct disk *d = &h->disk;
@@ -81,17 +95,11 @@ void disk_append(struct host *h, const struct record *records, size_t n, uint64_
     if (seq != h->seq + n)
         cluster_fail(h->cluster, "host %u: %zu records from sequence %lu end at %lu", h->index, n, h->seq, seq);
     for (size_t i = 0; i < n; i++) {
-        if (d->n_records == d->capacity) {
-            d->capacity = d->capacity ? 2 * d->capacity : 256;
-            d->records = realloc(d->records, d->capacity * sizeof(*d->records));
-            if (!d->records)
-                abort();
-        }
-        struct disk_record *r = &d->records[d->n_records];
-        copy_record(h, &records[i], ++h->seq, r);
-        observer_record(h, r);
-        note_appended(h, r);
-        d->n_records++;
+        struct disk_record r;
+        copy_record(h, &records[i], ++h->seq, &r);
+        observer_record(h, &r);
+        note_appended(h, &r);
+        *record_add(d) = r;
     }
 }
 
@@ -200,46 +208,9 @@ void disk_stop(struct host *h)
 
 /* --- what a restart finds --- */
 
-struct found {
-    const uint8_t *bytes;
-    uint32_t size;
-};
-
-static bool is_same(const struct disk_record *d, const struct record *r, struct found f)
+void disk_recovered_checkpoint(struct host *h, slot_t slot)
 {
-    if (d->type != r->type || d->slot != r->slot || !ballot_equal(d->ballot, r->ballot))
-        return false;
-    if (d->body && (d->body->size != f.size || memcmp(d->body->bytes, f.bytes, f.size) != 0))
-        return false;
-    if (d->n_notes != r->n_notes)
-        return false;
-    for (uint32_t i = 0; i < d->n_notes; i++) {
-        const struct note *a = &d->notes[i], *b = &r->notes[i];
-        if (a->slot != b->slot || a->type != b->type || (a->type == NOTE_TIME && a->time_usec != b->time_usec))
-            return false;
-    }
-    return true;
-}
-
-/* A segment opens with the highest promise before it; identities stand elsewhere. */
-static bool goes_on(const struct disk *d, size_t *at, struct ballot *promised, const struct record *r, struct found f)
-{
-    while (*at < d->n_records && d->records[*at].type == RECORD_IDENTITY)
-        (*at)++;
-    if (*at < d->n_records && is_same(&d->records[*at], r, f)) {
-        if ((r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) && ballot_compare(r->ballot, *promised) > 0)
-            *promised = r->ballot;
-        (*at)++;
-        return true;
-    }
-    return r->type == RECORD_PROMISE && ballot_equal(r->ballot, *promised);
-}
-
-static size_t pass_identities(const struct disk *d, size_t at, enum identity_status status)
-{
-    while (at < d->n_records && d->records[at].type == RECORD_IDENTITY && d->records[at].identity->status <= status)
-        at++;
-    return at;
+    h->disk.found.restored = slot;
 }
 
 /* Where it was ever damaged, a promise and an identity come last: what they are worth is looked at when all is there.
@@ -247,17 +218,14 @@ static size_t pass_identities(const struct disk *d, size_t at, enum identity_sta
 void disk_recovered(struct host *h, const struct record *r)
 {
     struct disk *d = &h->disk;
-    struct found f = {r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0};
     bool is_of_damage = d->n_rot > 0 && (r->type == RECORD_IDENTITY || r->type == RECORD_PROMISE);
-    /* It votes no more, so nobody needs the promise that came last when it was damaged. */
-    if (d->identity.status == IDENTITY_QUARANTINED && d->recovered < d->n_records &&
-        d->records[d->recovered].type == RECORD_PROMISE && !is_same(&d->records[d->recovered], r, f))
-        d->recovered++;
-    if (!goes_on(d, &d->recovered, &d->recovered_promise, r, f) && !is_of_damage)
+    d->found.votes_no_more = d->identity.status == IDENTITY_QUARANTINED;
+    if (!found_record(d, &d->found, r, r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0) &&
+        !is_of_damage)
         cluster_fail(h->cluster,
                      "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
                      "there: %zu of %zu were found (traps 38, 39)",
-                     h->index, (int)r->type, r->slot, r->ballot.round, r->ballot.id, d->recovered, d->n_records);
+                     h->index, (int)r->type, r->slot, r->ballot.round, r->ballot.id, d->found.n, d->n_records);
 }
 
 static void free_record(struct disk_record *r)
@@ -280,7 +248,8 @@ static void check_cut(struct host *h, size_t first)
         cluster_fail(h->cluster, "host %u: rot took its promise, and it goes on (promised %lu.%u; I4)", h->index,
                      d->promised_durable.round, d->promised_durable.id);
     for (size_t i = first; i < d->n_durable && own->status != IDENTITY_QUARANTINED; i++) {
-        if (d->records[i].type == RECORD_ACCEPT && d->records[i].slot > own->silent_until)
+        if (d->records[i].type == RECORD_ACCEPT && d->records[i].slot > own->silent_until &&
+            d->records[i].slot > d->found.restored)
             cluster_fail(h->cluster, "host %u: rot took its vote for slot %lu, and it is silent until %lu only (I4)",
                          h->index, d->records[i].slot, own->silent_until);
     }
@@ -291,19 +260,20 @@ void disk_recovered_all(struct host *h)
 {
     struct disk *d = &h->disk;
     const struct identity *own = replica_identity(h->replica);
-    d->recovered = pass_identities(d, d->recovered, own->status);
-    if (d->recovered < d->n_durable && d->n_rot > 0) {
-        check_cut(h, d->recovered);
-        d->n_durable = d->recovered;
+    found_end(d, &d->found, own->status);
+    if (d->found.n < d->n_durable && d->n_rot > 0) {
+        check_cut(h, d->found.n);
+        d->n_durable = d->found.n;
+        d->lost_until = d->found.restored; /* not fetched again */
     }
-    if (d->recovered < d->n_durable)
+    if (d->found.n < d->n_durable)
         cluster_fail(h->cluster, "host %u: a restart finds %zu records, %zu were durable (traps 2, 12, 38)", h->index,
-                     d->recovered, d->n_durable);
+                     d->found.n, d->n_durable);
     if (own->status < d->identity.status)
         cluster_fail(h->cluster, "host %u: its identity went back to %d", h->index, (int)own->status);
-    make_durable(h, d->recovered);
-    h->cluster->happened[HAPPENED_TAIL_LOST] += d->n_records > d->recovered;
-    while (d->n_records > d->recovered)
+    make_durable(h, d->found.n);
+    h->cluster->happened[HAPPENED_TAIL_LOST] += d->n_records > d->found.n;
+    while (d->n_records > d->found.n)
         free_record(&d->records[--d->n_records]);
     d->identity = *own;
     d->promised = d->promised_durable;
@@ -312,21 +282,37 @@ void disk_recovered_all(struct host *h)
         d->slots[i].last = d->slots[i].chosen = NULL;
     for (size_t i = 0; i < d->n_records; i++)
         note_appended(h, &d->records[i]);
+    if (d->found.restored > d->commit) /* a peer's, of which its core did not know yet */
+        disk_installed(h, d->found.restored);
+}
+
+void disk_installed(struct host *h, slot_t slot)
+{
+    struct disk_record *r = record_add(&h->disk);
+    *r = (struct disk_record){.type = RECORD_INSTALLED, .slot = slot};
+    note_appended(h, r);
 }
 
 /* --- what a power cut would leave now --- */
 
 struct checking {
     struct disk *disk;
-    size_t at;
-    struct ballot promised;
+    struct finding found;
     bool differs;
 };
+
+static bool check_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_t size)
+{
+    struct checking *k = user;
+    (void)bytes, (void)size;
+    k->found.restored = slot;
+    return true;
+}
 
 static bool check_record(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
 {
     struct checking *k = user;
-    k->differs = !goes_on(k->disk, &k->at, &k->promised, r, (struct found){bytes, size});
+    k->differs = !found_record(k->disk, &k->found, r, bytes, size);
     return !k->differs;
 }
 
@@ -342,6 +328,7 @@ void disk_check(struct host *h)
     struct checking k = {.disk = d};
     struct identity identity;
     struct journal *j;
+    const struct journal_replay replay = {.checkpoint = check_checkpoint, .each = check_record, .user = &k};
     if (d->n_rot > 0)
         return;
     world_enter(h);
@@ -353,17 +340,17 @@ void disk_check(struct host *h)
         .vfs = vfs_memory_vfs(m), .written = not_told, .segment_bytes = h->cluster->options.segment_bytes};
     enum journal_result r = journal_read_identity(o.vfs, &identity, error);
     if (r == JOURNAL_OK && identity.status != 0)
-        r = journal_open(&o, &identity, &(struct journal_replay){.each = check_record, .user = &k}, &j, error);
+        r = journal_open(&o, &identity, &replay, &j, error);
     if (r != JOURNAL_OK)
         cluster_fail(h->cluster, "host %u: a power cut now would leave a journal that is refused: %s", h->index, error);
     if (identity.status != 0) {
         journal_close(j);
-        k.at = pass_identities(d, k.at, identity.status);
+        found_end(d, &k.found, identity.status);
     }
-    if (k.at < d->n_durable || (identity.status != 0 && identity.status < d->identity.status))
+    if (k.found.n < d->n_durable || (identity.status != 0 && identity.status < d->identity.status))
         cluster_fail(h->cluster,
                      "host %u: a power cut now would leave %zu records, %zu were told to be durable (trap 2)", h->index,
-                     k.at, d->n_durable);
+                     k.found.n, d->n_durable);
     vfs_memory_free(m);
 }
 

@@ -189,7 +189,9 @@ static void fill(struct cluster *c, uint32_t host)
 static void fail_disk(struct cluster *c, uint32_t host)
 {
     struct host *h = &c->hosts[host];
-    static const unsigned kinds[] = {VFS_MEMORY_SYNC, VFS_MEMORY_SYNC, VFS_MEMORY_WRITE, VFS_MEMORY_CHANGES};
+    /* Readers open files, too, and may go on after an error. */
+    static const unsigned kinds[] = {VFS_MEMORY_SYNC, VFS_MEMORY_SYNC, VFS_MEMORY_WRITE,
+                                     VFS_MEMORY_CHANGES & ~(unsigned)VFS_MEMORY_OPEN};
     if (!h->up || h->disk.failing)
         return;
     h->disk.failing = true;
@@ -304,6 +306,10 @@ static void inject(struct cluster *c, struct trouble *t, enum fault_kind kind)
         break;
     case FAULT_ROT:
         rot(c, t);
+        break;
+    case FAULT_AWAY:
+        host_kill(&c->hosts[host]);
+        host_start_later(&c->hosts[host], cluster_random(c, 1 * SECOND, 4 * SECOND));
         break;
     case FAULT_KINDS:
         break;

@@ -27,6 +27,7 @@ enum fault_kind {
     FAULT_WALL, /* a wall clock that jumps             */
     FAULT_WIPE, /* at most a minority of disks are wiped or rot */
     FAULT_ROT,
+    FAULT_AWAY, /* a process that is down for long     */
     FAULT_KINDS,
 };
 

@@ -6,6 +6,7 @@
 #include "host/driver_internal.h"
 #include "host/faults.h"
 #include "journal/journal.h"
+#include "paxos/checkpoint.h"
 #include "paxos/core.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/handed.h"
@@ -32,6 +33,10 @@ struct replica *__wrap_replica_init(void *block, const struct replica_config *co
 struct replica *__real_replica_init(void *block, const struct replica_config *config);
 bool __wrap_replica_restore(struct replica *r, const struct record *record, struct effects *ret);
 bool __real_replica_restore(struct replica *r, const struct record *record, struct effects *ret);
+int __wrap_journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkpoint_origin origin);
+int __real_journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkpoint_origin origin);
+bool __wrap_replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c);
+bool __real_replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c);
 void __wrap_replica_start(struct replica *r, uint64_t now_usec, struct effects *ret);
 void __real_replica_start(struct replica *r, uint64_t now_usec, struct effects *ret);
 void __wrap_replica_step(struct replica *r, const struct event *event, struct effects *ret);
@@ -76,6 +81,67 @@ bool __wrap_replica_restore(struct replica *r, const struct record *record, stru
     return ok;
 }
 
+static void go_on_from(struct host *h, const struct checkpoint_reader *c)
+{
+    observer_checkpoint(h, c->slot, c->first_kept, &c->chain, c->last_time_usec);
+    h->applied = c->slot;
+    h->has_applied = true;
+}
+
+bool __wrap_replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c)
+{
+    struct host *h = world_host();
+    bool ok = __real_replica_restore_checkpoint(r, c);
+    if (!ok)
+        cluster_fail(h->cluster, "host %u: its own checkpoint of slot %lu is refused at the restart", h->index,
+                     c->slot);
+    cluster_trace(h->cluster, (int)h->index, "restored   checkpoint of slot %lu", c->slot);
+    disk_recovered_checkpoint(h, c->slot);
+    h->cluster->happened[HAPPENED_RESTORED]++;
+    go_on_from(h, c);
+    return ok;
+}
+
+int __wrap_journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkpoint_origin origin)
+{
+    struct host *h = world_host();
+    int error = __real_journal_checkpoint_begin(j, slot, origin);
+    if (error == 0 && origin == CHECKPOINT_FETCHED)
+        h->disk.fetched = slot;
+    return error;
+}
+
+/* The bytes that a checkpoint of now would have, against those of all others at this slot (I6). */
+static void sample_checkpoint(struct host *h)
+{
+    const struct driver *d = h->driver;
+    size_t n;
+    uint8_t *block, *host, part[4096];
+    uint32_t host_size;
+    struct hash128 sum = {{0}};
+    h->sampled = h->chosen;
+    if (logread_checkpoint(d->logread, replica_first_kept(h->replica), &host, &host_size) < 0 ||
+        !(block = malloc(d->checkpoint.block_size)))
+        abort();
+    struct checkpoint_writer *w = checkpoint_begin(block, h->replica, host, host_size);
+    while (!checkpoint_is_written(w)) {
+        if (!checkpoint_write(w, h->replica, part, sizeof(part), &n))
+            cluster_fail(h->cluster, "host %u: a checkpoint is overtaken while the core stands", h->index);
+        sum = hash_bytes(&sum, part, n);
+    }
+    free(block);
+    free(host);
+    observer_checkpoint_sum(h, h->chosen, &sum);
+}
+
+/* At the same slots on every host, as often as it costs little. */
+static bool is_sampled(const struct host *h)
+{
+    uint64_t mixed = h->chosen * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+    return h->chosen > 0 && h->chosen != h->sampled && mixed % (h->cluster->options.dedup_slots > 256 ? 64 : 8) == 0 &&
+           replica_identity(h->replica)->status >= IDENTITY_VOTER;
+}
+
 static void watch_prefix(struct host *h)
 {
     slot_t chosen = replica_chosen(h->replica);
@@ -86,6 +152,7 @@ static void watch_prefix(struct host *h)
     h->chosen = chosen;
     struct replica_status s;
     replica_status(h->replica, &s);
+    observer_first_kept(h, s.chosen, s.first_kept);
     if (s.diverged)
         cluster_fail(h->cluster, "host %u says that its log differs", h->index);
     observer_chain(h, s.chosen, &s.chain);
@@ -154,11 +221,20 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
         h->told_space = event->space;
         c->happened[HAPPENED_FULL_TOLD] += !event->space;
     }
+    if (is_sampled(h))
+        sample_checkpoint(h);
     uint32_t n_skipped = r->n_skipped_open;
     memset(ret, 0xe5, sizeof(*ret));
     __real_replica_step(r, event, ret);
     c->happened[HAPPENED_SKIPPED] += r->n_skipped_open > n_skipped ? r->n_skipped_open - n_skipped : 0;
     c->happened[HAPPENED_FETCHED] += ret->fetch.wanted;
+    if (event->type == EVENT_INSTALL) {
+        cluster_trace(c, (int)h->index, "installed  checkpoint of slot %lu", event->checkpoint->slot);
+        disk_installed(h, event->checkpoint->slot);
+        c->happened[HAPPENED_INSTALLED]++;
+        h->noted = event->checkpoint->slot;
+        go_on_from(h, event->checkpoint);
+    }
     observe(h, ret);
     cluster_mix(c,
                 (ret->n_records << 40) + (ret->n_outgoing << 20) + replica_chosen(r) + ((uint64_t)event->type << 56));
@@ -331,8 +407,8 @@ void host_start(struct host *h)
     h->told_space = true;
     h->has_applied = h->idling = h->turn_due = h->stopped = false;
     h->disk.writing = false;
-    h->disk.recovered = 0;
-    h->disk.recovered_promise = (struct ballot){0};
+    h->disk.found = (struct finding){0};
+    h->sampled = 0;
     h->n_closes = 0;
     memset(h->timers, 0, sizeof(h->timers));
     world_enter(h);
@@ -342,6 +418,8 @@ void host_start(struct host *h)
         .id = h->id,
         .state_dir = "disk",
         .segment_bytes = c->options.segment_bytes,
+        .checkpoint_bytes = c->options.checkpoint_bytes,
+        .retain_bytes = c->options.retain_bytes,
         .faults = h->faults,
         .log_path = "log",
         .version = "sim",

@@ -7,6 +7,8 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/disk.c \
 	tests/sim/fault.c \
 	tests/sim/fault.h \
+	tests/sim/found.c \
+	tests/sim/found.h \
 	tests/sim/handed.c \
 	tests/sim/handed.h \
 	tests/sim/happened.c \
@@ -34,7 +36,8 @@ tests_sim_libsim_a_SOURCES = \
 	tests/unit/vfs_memory_disk.c \
 	tests/unit/vfs_memory_private.h \
 	tests/unit/vfs_memory_rot.c
-sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_start,--wrap=replica_step,--wrap=config_identity
+sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_restore_checkpoint,--wrap=replica_start \
+	-Wl,--wrap=replica_step,--wrap=config_identity,--wrap=journal_checkpoint_begin
 sim_libraries = tests/sim/libsim.a daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a \
 	daemon/journal/libjournal.a daemon/paxos/libpaxos.a $(SODIUM_LIBS)
 tests_sim_sim_SOURCES = tests/sim/main.c

@@ -64,6 +64,11 @@ slot_t observer_chosen(const struct cluster *c)
     return c->observer->chosen;
 }
 
+slot_t observer_trimmed(const struct cluster *c)
+{
+    return c->observer->first_kept;
+}
+
 slot_t observer_applied_until(const struct cluster *c)
 {
     return c->observer->applied;

@@ -27,6 +27,9 @@ struct log_slot {
     uint64_t time_usec;
     bool has_chain;
     struct hash128 chain;
+    slot_t first_kept; /* once it is applied */
+    bool has_sum;
+    struct hash128 checkpoint_sum; /* of a checkpoint's bytes */
 };
 
 /* What a value says, if it is a message. */
@@ -49,8 +52,14 @@ void observer_sent(struct host *h, const struct packet *p, bool again); /* leave
 void observer_applied(struct host *h, const struct applied *a);
 void observer_notes(struct host *h, const struct effects *e); /* after `applied`        */
 void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain);
+/* What a host goes on from, at a restart or after it was away; and what it says to be kept. */
+void observer_checkpoint(struct host *h, slot_t slot, slot_t first_kept, const struct hash128 *chain,
+                         uint64_t last_time_usec);
+void observer_checkpoint_sum(struct host *h, slot_t slot, const struct hash128 *sum);
+void observer_first_kept(struct host *h, slot_t slot, slot_t first_kept);
 
 slot_t observer_chosen(const struct cluster *c);                            /* all slots up to it are chosen      */
+slot_t observer_trimmed(const struct cluster *c);                           /* below it the log lets everything go */
 slot_t observer_applied_until(const struct cluster *c);                     /* highest slot applied anywhere    */
 const struct log_slot *observer_slot(const struct cluster *c, slot_t slot); /* NULL: nothing known */
 bool observer_is_chosen(const struct cluster *c, slot_t slot, const struct body *b); /* b NULL: whatever */

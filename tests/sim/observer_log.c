@@ -29,6 +29,15 @@ static void apply_first(struct host *h, struct log_slot *s, const struct applied
             h->index, a->slot, a->visible ? "" : "in", v.stream, v.n, v.since);
     if (a->time_usec < o->last_time_usec)
         cluster_fail(c, "host %u: the time goes back at slot %lu (trap 30)", h->index, a->slot);
+    if (s->chosen->bytes[0] == VALUE_TRIM) {
+        slot_t first_kept = get_u64(s->chosen->bytes + VALUE_HEADER_SIZE);
+        if (first_kept > a->slot)
+            cluster_fail(c, "slot %lu trims up to %lu, which is not chosen before it", a->slot, first_kept);
+        c->happened[HAPPENED_TRIMMED] += first_kept > o->first_kept;
+        if (first_kept > o->first_kept)
+            o->first_kept = first_kept;
+    }
+    s->first_kept = o->first_kept;
     s->applied = true;
     s->visible = a->visible;
     s->time_usec = o->last_time_usec = a->time_usec;
@@ -66,6 +75,42 @@ void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain)
     s->has_chain = true;
     if (!hash_equal(&s->chain, chain))
         cluster_fail(h->cluster, "host %u: another chain hash at slot %lu", h->index, slot);
+}
+
+void observer_first_kept(struct host *h, slot_t slot, slot_t first_kept)
+{
+    const struct log_slot *s = observer_slot_at(h->cluster, slot);
+    if (slot > 0 && s->first_kept != first_kept)
+        cluster_fail(h->cluster, "host %u: at slot %lu everything below %lu may go, by the log below %lu (I6)",
+                     h->index, slot, first_kept, s->first_kept);
+}
+
+void observer_checkpoint(struct host *h, slot_t slot, slot_t first_kept, const struct hash128 *chain,
+                         uint64_t last_time_usec)
+{
+    const struct log_slot *s = observer_slot_at(h->cluster, slot);
+    if (!s->applied)
+        cluster_fail(h->cluster, "host %u: goes on from a checkpoint of slot %lu, which nobody applied", h->index,
+                     slot);
+    observer_chain(h, slot, chain);
+    observer_first_kept(h, slot, first_kept);
+    for (; slot > 0 && !observer_slot_at(h->cluster, slot)->visible; slot--)
+        ;
+    uint64_t wanted = slot == 0 ? 0 : observer_slot_at(h->cluster, slot)->time_usec;
+    if (last_time_usec != wanted)
+        cluster_fail(h->cluster, "host %u: a checkpoint has the time %lu, its last message %lu (trap 22)", h->index,
+                     last_time_usec, wanted);
+}
+
+void observer_checkpoint_sum(struct host *h, slot_t slot, const struct hash128 *sum)
+{
+    struct log_slot *s = observer_slot_at(h->cluster, slot);
+    if (!s->has_sum)
+        s->checkpoint_sum = *sum;
+    h->cluster->happened[HAPPENED_COMPARED] += s->has_sum;
+    s->has_sum = true;
+    if (!hash_equal(&s->checkpoint_sum, sum))
+        cluster_fail(h->cluster, "host %u: another checkpoint at slot %lu (I6)", h->index, slot);
 }
 
 static void check_commit(struct host *h, const struct record *r, slot_t after)

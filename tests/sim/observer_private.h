@@ -29,6 +29,7 @@ struct observer {
     uint32_t n_owners;
     uint64_t confirmed_usec[CLUSTER_HOSTS_MAX]; /* when each last sent CONFIRMED */
     uint64_t last_time_usec;
+    slot_t first_kept;
     struct model *model;
 };
 

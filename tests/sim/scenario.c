@@ -31,6 +31,13 @@ static void draw_tables(struct prng *p, struct cluster_options *o)
     o->message_bytes_max = 1024;
 }
 
+/* 0: as much as a real cluster, which is never reached here. */
+static void draw_history(struct prng *p, struct cluster_options *o)
+{
+    o->checkpoint_bytes = chance(p, 30) ? 0 : draw(p, 1, 100) << 10;
+    o->retain_bytes = chance(p, 40) ? 0 : o->segment_bytes * draw(p, 1, 3) + (draw(p, 0, 64) << 10);
+}
+
 static void draw_load(struct prng *p, struct clients_options *l, uint32_t message_bytes_max)
 {
     l->n_clients = (uint32_t)draw(p, 1, 6);
@@ -39,6 +46,22 @@ static void draw_load(struct prng *p, struct clients_options *l, uint32_t messag
     l->pause_max_usec = draw(p, 5 * MSEC, 60 * MSEC);
     l->timeout_usec = draw(p, 200 * MSEC, 2 * SECOND);
     l->text_bytes_max = message_bytes_max;
+}
+
+/* Replicas that are away for longer than the others keep what they miss. */
+static void make_laggards(struct scenario *s)
+{
+    s->kinds |= 1U << FAULT_AWAY;
+    s->cluster.segment_bytes = JOURNAL_SEGMENT_BYTES_MIN;
+    s->cluster.retain_bytes = JOURNAL_SEGMENT_BYTES_MIN;
+    s->cluster.checkpoint_bytes = 8 << 10;
+    s->cluster.dedup_slots = 200;
+    s->clients.n_clients = 6;
+    s->clients.operations_max = 1200;
+    s->clients.text_bytes_max = s->cluster.message_bytes_max = 6000;
+    s->clients.pause_max_usec = 10 * MSEC;
+    s->fault_max_usec = 120 * MSEC;
+    s->duration_usec = 6 * SECOND;
 }
 
 struct scenario scenario_draw(uint64_t seed)
@@ -69,6 +92,9 @@ struct scenario scenario_draw(uint64_t seed)
         s.cluster.rot_sealed_permille = 700;
         s.clients.long_permille = 500; /* fills segments */
     }
+    draw_history(&p, &s.cluster);
+    if (seed % 8 == 5)
+        make_laggards(&s);
     return s;
 }
 
@@ -148,6 +174,13 @@ static void direct_line(struct scenario *s)
     s->duration_usec = 8 * SECOND;
 }
 
+static void direct_laggard(struct scenario *s)
+{
+    s->kinds &= 1U << FAULT_CRASH | 1U << FAULT_KILL | 1U << FAULT_STOP | 1U << FAULT_WEATHER | 1U << FAULT_STALL |
+                1U << FAULT_SPACE | 1U << FAULT_TRANSFER | 1U << FAULT_CRASH_ALL;
+    make_laggards(s);
+}
+
 static void direct_first_start(struct scenario *s)
 {
     s->cluster.blank = s->differs = true;
@@ -163,13 +196,10 @@ bool scenario_direct(struct scenario *s, const char *name)
         const char *name;
         void (*direct)(struct scenario *s);
     } all[] = {
-        {"chained", direct_chained},
-        {"first-start", direct_first_start},
-        {"full-disk", direct_full_disk},
-        {"hung-leader", direct_hung_leader},
-        {"late-promises", direct_late_promises},
-        {"late-reads", direct_late_reads},
-        {"line", direct_line},
+        {"chained", direct_chained},       {"first-start", direct_first_start},
+        {"full-disk", direct_full_disk},   {"hung-leader", direct_hung_leader},
+        {"laggard", direct_laggard},       {"late-promises", direct_late_promises},
+        {"late-reads", direct_late_reads}, {"line", direct_line},
         {"skips", direct_skips},
     };
     s->cluster.n_hosts = 3;

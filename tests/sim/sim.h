@@ -63,6 +63,18 @@ struct disk_record {
     uint32_t n_notes;
 };
 
+/* Among them: the core went on from a peer's checkpoint. */
+#define RECORD_INSTALLED ((enum record_type)64)
+
+/* What a recovery found so far (found.h). */
+struct finding {
+    size_t n;               /* records: they stand there again, or need not */
+    struct ballot promised; /* by them                                      */
+    slot_t restored;        /* of its checkpoint; 0: none                   */
+    bool has_begun;         /* with one that is no opening of a segment     */
+    bool votes_no_more;     /* nobody needs the promise that came last when it was damaged */
+};
+
 /* What those records say of a slot. */
 struct disk_slot {
     const struct body *last;   /* of the last ACCEPT or CHOSEN record                             */
@@ -77,11 +89,12 @@ struct disk {
     struct vfs_memory *memory;
     struct disk_record *records;
     size_t n_records, n_durable, capacity;
-    size_t recovered; /* while the journal is read: records that were found again */
-    struct ballot recovered_promise;
+    struct finding found; /* while the journal is read */
     struct disk_slot *slots;
     size_t n_slots;
-    slot_t commit;            /* of the last COMMIT record */
+    slot_t commit;            /* of the last COMMIT record, or of a peer's checkpoint above it */
+    slot_t fetched;           /* of the last peer's checkpoint that the journal was given      */
+    slot_t lost_until;        /* rot may have taken slots up to this one                       */
     struct identity identity; /* the durable one */
     struct ballot promised, promised_durable;
     slot_t flushed;     /* of the chat log */
@@ -145,8 +158,9 @@ struct host {
     bool told_space; /* what its core knows of the disk */
     slot_t applied;  /* last slot applied in this boot */
     bool has_applied;
-    slot_t chosen; /* replica_chosen() after the last step */
-    slot_t noted;  /* COMMIT notes were checked up to here */
+    slot_t chosen;  /* replica_chosen() after the last step */
+    slot_t noted;   /* COMMIT notes were checked up to here */
+    slot_t sampled; /* its checkpoint's bytes were compared last */
     char last_error[256];
 };
 
@@ -195,8 +209,9 @@ struct cluster_options {
     uint32_t proposal_bytes_max, message_bytes_max, space_bytes;
     uint32_t datagram_bytes;
     uint64_t segment_bytes;
-    uint32_t rot_sealed_permille; /* of rot: in a segment that is written no more */
-    uint32_t recover_permyriad;   /* of steps: recover a disk as a power cut would leave it, and compare */
+    uint32_t rot_sealed_permille;            /* of rot: in a segment that is written no more */
+    uint64_t checkpoint_bytes, retain_bytes; /* 0: the daemon's own */
+    uint32_t recover_permyriad;              /* of steps: recover a disk as a power cut would leave it, and compare */
 };
 
 struct observer;
@@ -262,9 +277,12 @@ bool host_is_leader(const struct host *h);
 /* --- what is on the disks (disk.c) --- */
 void disk_append(struct host *h, const struct record *records, size_t n, uint64_t seq);
 void disk_synced(struct host *h, uint64_t seq);
-/* A record that the journal found at a restart; and the end of them. */
+/* The checkpoint and the records that the journal found at a restart; and the end of them. */
+void disk_recovered_checkpoint(struct host *h, slot_t slot);
 void disk_recovered(struct host *h, const struct record *r);
 void disk_recovered_all(struct host *h);
+/* The core goes on from a peer's checkpoint, which the journal holds. */
+void disk_installed(struct host *h, slot_t slot);
 void disk_kick(struct host *h);
 void disk_write(struct host *h); /* what the journal's thread does next */
 void disk_stop(struct host *h);

@@ -110,6 +110,18 @@ static void describe_pieces(char *to, size_t size, const struct datagram_message
 #define BALLOT       "%lu.%u"
 #define BALLOT_OF(b) (b).round, (b).id
 
+static void describe_other(const struct message *m, char *to, size_t size)
+{
+    const struct checkpoint_fetch *f = &m->checkpoint_fetch;
+    const struct checkpoint_piece *p = &m->checkpoint_piece;
+    if (m->type == MESSAGE_CHECKPOINT_FETCH)
+        snprintf(to, size, "CHECKPOINT fetch slot %lu offset %lu", f->slot, f->offset);
+    else if (m->type == MESSAGE_CHECKPOINT_PIECE)
+        snprintf(to, size, "CHECKPOINT piece slot %lu offset %lu of %lu", p->slot, p->offset, p->total);
+    else
+        snprintf(to, size, "message %d", (int)m->type);
+}
+
 static void describe(const struct datagram_message *d, char *to, size_t size)
 {
     const struct message *m = &d->message;
@@ -176,7 +188,7 @@ static void describe(const struct datagram_message *d, char *to, size_t size)
         snprintf(to, size, "TRANSFER   " BALLOT " to %u", BALLOT_OF(m->transfer.ballot), m->transfer.target);
         break;
     default:
-        snprintf(to, size, "message %d", (int)m->type);
+        describe_other(m, to, size);
         break;
     }
 }

@@ -4,6 +4,7 @@ unit_tests = \
 	tests/unit/test_assembly \
 	tests/unit/test_chatlog \
 	tests/unit/test_chatlog_rotation \
+	tests/unit/test_checkpoint \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_control_limits \

@@ -77,10 +77,27 @@ static void text(struct prng *p, size_t size_max, char *ret)
 }
 
 const enum message_type message_types[MESSAGE_TYPES] = {
-    MESSAGE_HEARTBEAT, MESSAGE_PREPARE,  MESSAGE_PROMISE, MESSAGE_ACCEPT,  MESSAGE_ACCEPTED,
-    MESSAGE_NACK,      MESSAGE_FETCH,    MESSAGE_CHOSEN,  MESSAGE_BODY,    MESSAGE_SUBMIT,
-    MESSAGE_STATE,     MESSAGE_POSITION, MESSAGE_ANSWER,  MESSAGE_CONFIRM, MESSAGE_CONFIRMED,
-    MESSAGE_TRANSFER,  MESSAGE_INFO,     MESSAGE_FLUSH,   MESSAGE_FLUSHED,
+    MESSAGE_HEARTBEAT,
+    MESSAGE_PREPARE,
+    MESSAGE_PROMISE,
+    MESSAGE_ACCEPT,
+    MESSAGE_ACCEPTED,
+    MESSAGE_NACK,
+    MESSAGE_FETCH,
+    MESSAGE_CHOSEN,
+    MESSAGE_BODY,
+    MESSAGE_SUBMIT,
+    MESSAGE_STATE,
+    MESSAGE_POSITION,
+    MESSAGE_ANSWER,
+    MESSAGE_CONFIRM,
+    MESSAGE_CONFIRMED,
+    MESSAGE_TRANSFER,
+    MESSAGE_INFO,
+    MESSAGE_FLUSH,
+    MESSAGE_FLUSHED,
+    MESSAGE_CHECKPOINT_FETCH,
+    MESSAGE_CHECKPOINT_PIECE,
 };
 
 static void fill_heartbeat(struct prng *p, struct heartbeat *h)
@@ -97,6 +114,17 @@ static void fill_heartbeat(struct prng *p, struct heartbeat *h)
         h->echoes[i] = (struct echo){.id = (uint8_t)prng_below(p, 255),
                                      .seq = prng_next(p),
                                      .age_usec = (uint32_t)prng_below(p, 4096) << prng_below(p, 16)};
+}
+
+/* A whole one: to a shorter one a byte could be added. */
+static void fill_checkpoint_piece(struct prng *p, struct checkpoint_piece *m)
+{
+    static uint8_t bytes[CHECKPOINT_PIECE_BYTES];
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)prng_next(p);
+    *m = (struct checkpoint_piece){
+        .slot = 1 + number(p) / 2, .offset = number(p) / 2, .size = sizeof(bytes), .bytes = bytes};
+    m->total = m->offset + m->size;
 }
 
 static void fill_promise(struct prng *p, struct promise *m, size_t room)
@@ -216,6 +244,14 @@ void message_random(struct prng *p, enum message_type type, size_t room, uint32_
         m->flushed = (struct flushed){
             .nonce = prng_next(p), .ok = prng_below(p, 2), .slot = number(p), .messages = prng_next(p)};
         text(p, FLUSH_TEXT_MAX, m->flushed.text);
+        break;
+    case MESSAGE_CHECKPOINT_FETCH:
+        m->checkpoint_fetch = (struct checkpoint_fetch){.slot = number(p), .offset = number(p)};
+        for (uint32_t i = 0; i < CHECKPOINT_WORDS; i++)
+            m->checkpoint_fetch.missing[i] = prng_next(p);
+        break;
+    case MESSAGE_CHECKPOINT_PIECE:
+        fill_checkpoint_piece(p, &m->checkpoint_piece);
         break;
     default:
         random_values(p, type, room, entries_max, m);

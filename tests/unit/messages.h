@@ -9,7 +9,7 @@
 #include "paxos/prng.h"
 
 enum {
-    MESSAGE_TYPES = 19,
+    MESSAGE_TYPES = 21,
     MESSAGES_VALUE_BYTES_MAX = 17000,
 };
 

@@ -109,6 +109,22 @@ static void same_flushed(const struct flushed *a, const struct flushed *b)
     assert_string_equal(a->text, b->text);
 }
 
+static void same_checkpoint(const struct message *a, const struct message *b)
+{
+    if (a->type == MESSAGE_CHECKPOINT_FETCH) {
+        SAME(checkpoint_fetch.slot);
+        SAME(checkpoint_fetch.offset);
+        for (uint32_t i = 0; i < CHECKPOINT_WORDS; i++)
+            SAME(checkpoint_fetch.missing[i]);
+        return;
+    }
+    SAME(checkpoint_piece.slot);
+    SAME(checkpoint_piece.total);
+    SAME(checkpoint_piece.offset);
+    SAME(checkpoint_piece.size);
+    assert_memory_equal(a->checkpoint_piece.bytes, b->checkpoint_piece.bytes, a->checkpoint_piece.size);
+}
+
 void message_expect_same(const struct message *a, const struct message *b)
 {
     SAME(type);
@@ -173,6 +189,10 @@ void message_expect_same(const struct message *a, const struct message *b)
         break;
     case MESSAGE_FLUSHED:
         same_flushed(&a->flushed, &b->flushed);
+        break;
+    case MESSAGE_CHECKPOINT_FETCH:
+    case MESSAGE_CHECKPOINT_PIECE:
+        same_checkpoint(a, b);
         break;
     }
 }

@@ -194,9 +194,13 @@ static void test_largest_messages_fit_the_smallest_datagram(void **state)
     m = (struct message){.type = MESSAGE_FLUSHED};
     memset(m.flushed.text, 't', FLUSH_TEXT_MAX);
     expect_fits(&m, DATAGRAM_BYTES_MIN);
-    const enum message_type fixed[] = {MESSAGE_PREPARE,  MESSAGE_NACK,   MESSAGE_FETCH,   MESSAGE_STATE,
-                                       MESSAGE_POSITION, MESSAGE_ANSWER, MESSAGE_CONFIRM, MESSAGE_CONFIRMED,
-                                       MESSAGE_TRANSFER, MESSAGE_FLUSH};
+    static const uint8_t piece[CHECKPOINT_PIECE_BYTES];
+    m = (struct message){.type = MESSAGE_CHECKPOINT_PIECE,
+                         .checkpoint_piece = {.slot = 1, .total = 999, .size = sizeof(piece), .bytes = piece}};
+    expect_fits(&m, DATAGRAM_BYTES_MIN);
+    const enum message_type fixed[] = {MESSAGE_PREPARE,  MESSAGE_NACK,   MESSAGE_FETCH,           MESSAGE_STATE,
+                                       MESSAGE_POSITION, MESSAGE_ANSWER, MESSAGE_CONFIRM,         MESSAGE_CONFIRMED,
+                                       MESSAGE_TRANSFER, MESSAGE_FLUSH,  MESSAGE_CHECKPOINT_FETCH};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
         m = (struct message){.type = fixed[i]};
         expect_fits(&m, DATAGRAM_BYTES_MIN);

@@ -208,7 +208,7 @@ static void test_header_is_checked(void **state)
         {34, 1, DATAGRAM_MALFORMED},      {64, 1, DATAGRAM_MALFORMED},
         {103, 1, DATAGRAM_MALFORMED},     {104, 0, DATAGRAM_MALFORMED}, /* no such type */
         {104, 17, DATAGRAM_MALFORMED},    {104, 31, DATAGRAM_MALFORMED},
-        {104, 35, DATAGRAM_MALFORMED},
+        {104, 37, DATAGRAM_MALFORMED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint8_t bytes[512];
@@ -377,6 +377,36 @@ static void test_fields_of_messages_between_hosts(void **state)
     assert_int_equal(read_body(MESSAGE_FLUSHED, 1, b, 40), DATAGRAM_MALFORMED);
 }
 
+static void test_fields_of_checkpoints(void **state)
+{
+    (void)state;
+    uint8_t b[1024] = {0};
+    put_u64(b, 7);
+    put_u64(b + 8, CHECKPOINT_PIECE_BYTES + 10); /* total */
+    for (uint32_t size = 0; size < CHECKPOINT_PIECE_BYTES + 2; size++)
+        assert_int_equal(read_body(MESSAGE_CHECKPOINT_PIECE, 0, b, 24 + size),
+                         size >= 1 && size <= CHECKPOINT_PIECE_BYTES ? 0 : DATAGRAM_MALFORMED);
+    for (uint64_t offset = 0; offset < 20; offset++) {
+        put_u64(b + 16, offset);
+        assert_int_equal(read_body(MESSAGE_CHECKPOINT_PIECE, 0, b, 24 + CHECKPOINT_PIECE_BYTES),
+                         offset <= 10 ? 0 : DATAGRAM_MALFORMED);
+    }
+    put_u64(b + 16, UINT64_MAX - 5);
+    assert_int_equal(read_body(MESSAGE_CHECKPOINT_PIECE, 0, b, 24 + 10), DATAGRAM_MALFORMED);
+    put_u64(b + 16, 0);
+    put_u64(b, 0); /* slot */
+    assert_int_equal(read_body(MESSAGE_CHECKPOINT_PIECE, 0, b, 24 + 10), DATAGRAM_MALFORMED);
+    put_u64(b, DATAGRAM_NUMBER_MAX + 1);
+    assert_int_equal(read_body(MESSAGE_CHECKPOINT_PIECE, 0, b, 24 + 10), DATAGRAM_MALFORMED);
+
+    memset(b, 0, sizeof b);
+    assert_int_equal(read_body(MESSAGE_CHECKPOINT_FETCH, 0, b, 16 + 8 * CHECKPOINT_WORDS), 0);
+    put_u64(b + 8, DATAGRAM_NUMBER_MAX);
+    assert_int_equal(read_body(MESSAGE_CHECKPOINT_FETCH, 0, b, 16 + 8 * CHECKPOINT_WORDS), 0);
+    put_u64(b + 8, DATAGRAM_NUMBER_MAX + 1);
+    assert_int_equal(read_body(MESSAGE_CHECKPOINT_FETCH, 0, b, 16 + 8 * CHECKPOINT_WORDS), DATAGRAM_MALFORMED);
+}
+
 /* Appends a piece to `b` at *at. */
 static void add_piece(uint8_t *b, size_t *at, uint8_t flags, slot_t slot, uint32_t total, uint32_t offset,
                       uint16_t size)
@@ -484,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_flags_are_known_ones_and_nothing_trails),
         cmocka_unit_test(test_fields_of_whole_messages),
         cmocka_unit_test(test_fields_of_messages_between_hosts),
+        cmocka_unit_test(test_fields_of_checkpoints),
         cmocka_unit_test(test_fields_of_pieces),
         cmocka_unit_test(test_slots_and_counts_of_pieces),
     };

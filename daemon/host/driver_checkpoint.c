@@ -1,0 +1,203 @@
+/* Checkpoints of this replica's own, and trimming.
+ *
+ * A checkpoint is written beside everything else: a slice of CHECKPOINT_SLICE_BYTES a turn at the most, as the journal
+ * takes it. It begins after CHECKPOINT_INTERVAL_BYTES of records, so that a restart reads little more than that.
+ *
+ * A trim is an entry of the log (mpaxos(7), "Compaction"): the leader, whose kept bytes count, has one chosen; what is
+ * below its slot then goes on every replica, once this one's chat log file has it and a checkpoint covers it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/driver_internal.h"
+#include "host/log.h"
+#include "host/notice.h"
+#include "paxos/bytes.h"
+
+enum {
+    RECORD_OVERHEAD_BYTES = 64, /* of a record on the disk, about                                  */
+    RETRY_USEC = 5000000,       /* after a checkpoint that was given up: the disk is full           */
+    TRIM_REPEAT_USEC = 1000000, /* the leader's: the one before was lost with a leadership, perhaps */
+    TRIM_PATIENCE_PART = 4,     /* a linked follower that lags may make us keep such a part more    */
+};
+
+/* --- writing one --- */
+
+void driver_checkpoint_count(struct driver *d, const struct record *r)
+{
+    d->checkpoint.bytes += RECORD_OVERHEAD_BYTES + (r->value != NULL ? r->value->size : 0);
+}
+
+static uint64_t interval_bytes(const struct driver *d)
+{
+    return d->options.checkpoint_bytes != 0 ? d->options.checkpoint_bytes : CHECKPOINT_INTERVAL_BYTES;
+}
+
+void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    if (c->writer != NULL)
+        journal_checkpoint_cancel(d->journal);
+    c->writer = NULL;
+    c->retry_usec = retry_usec;
+    d->appended = true;
+}
+
+static bool is_due(const struct driver *d, uint64_t now_usec)
+{
+    const struct own_checkpoint *c = &d->checkpoint;
+    return c->writer == NULL && (c->bytes >= interval_bytes(d) || c->is_wanted) && now_usec >= c->retry_usec &&
+           !d->closing && d->space && !driver_install_is_active(d) &&
+           replica_identity(d->replica)->status >= IDENTITY_VOTER;
+}
+
+static void begin(struct driver *d, uint64_t now_usec)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    struct event e = {.type = EVENT_COMMIT, .now_usec = now_usec};
+    driver_step(d, &e); /* what is applied is readable after the next start, too */
+    slot_t slot = replica_chosen(d->replica), first_kept = replica_first_kept(d->replica);
+    c->retry_usec = now_usec + RETRY_USEC;
+    if (slot == 0 || logread_committed_slot(d->logread) != slot)
+        return;
+    if (c->block == NULL)
+        c->block = malloc(c->block_size);
+    if (c->slice == NULL)
+        c->slice = malloc(CHECKPOINT_SLICE_BYTES);
+    free(c->host);
+    c->host = NULL;
+    if (c->block == NULL || c->slice == NULL ||
+        logread_checkpoint(d->logread, first_kept, &c->host, &c->host_size) < 0 ||
+        journal_checkpoint_begin(d->journal, slot, CHECKPOINT_OWN) < 0)
+        return;
+    c->writer = checkpoint_begin(c->block, d->replica, c->host, c->host_size);
+    c->slice_size = c->slice_at = 0;
+    c->is_finished = c->is_wanted = false;
+    c->bytes = 0;
+}
+
+/* Hands the next bytes over. True: there is room for more at once. */
+static bool append(struct driver *d)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    if (c->slice_at == c->slice_size) {
+        c->slice_at = 0;
+        if (!checkpoint_write(c->writer, d->replica, c->slice, CHECKPOINT_SLICE_BYTES, &c->slice_size)) {
+            driver_checkpoint_give_up(d, 0); /* overtaken: the next one will be ahead of it */
+            c->is_wanted = true;
+            return true;
+        }
+    }
+    int64_t taken = journal_checkpoint_append(d->journal, c->slice + c->slice_at, c->slice_size - c->slice_at);
+    if (taken < 0)
+        return false; /* driver_checkpoint_work() sees why */
+    c->slice_at += (size_t)taken;
+    if (c->slice_at == c->slice_size && checkpoint_is_written(c->writer)) {
+        journal_checkpoint_finish(d->journal);
+        c->is_finished = true;
+    }
+    d->appended = true;
+    return taken > 0 && !c->is_finished;
+}
+
+bool driver_checkpoint_work(struct driver *d, uint64_t now_usec)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    if (is_due(d, now_usec))
+        begin(d, now_usec);
+    if (c->writer == NULL)
+        return false;
+    enum journal_checkpoint_state state = journal_checkpoint_state(d->journal);
+    if (state == CHECKPOINT_FAILED) {
+        log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_WARNING,
+                    "journal: no room for a checkpoint: restarts take longer, and nothing is trimmed; free some space");
+        driver_checkpoint_give_up(d, now_usec + RETRY_USEC);
+        c->is_wanted = true;
+        return false;
+    }
+    if (!c->is_finished)
+        return append(d);
+    if (state == CHECKPOINT_IDLE) {
+        c->writer = NULL;
+        c->retry_usec = 0;
+        c->done_usec = now_usec;
+    }
+    return false;
+}
+
+void driver_checkpoint_free(struct driver *d)
+{
+    free(d->checkpoint.block);
+    free(d->checkpoint.slice);
+    free(d->checkpoint.host);
+}
+
+/* --- trimming --- */
+
+/* What may go here, as far as the log says so. */
+static void carry_out_trims(struct driver *d)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    slot_t first_kept = replica_first_kept(d->replica);
+    struct journal_checkpoint newest = {.slot = 0};
+    slot_t obsolete = driver_install_obsoletes(d);
+    if (first_kept > c->trimmed || obsolete > 0)
+        flushes_require(d->flushes, obsolete + 1 > first_kept ? obsolete : first_kept - 1);
+    if (first_kept <= c->trimmed)
+        return;
+    if (chatlog_flushed(d->chatlog) + 1 < first_kept)
+        return;
+    c->trimmed = first_kept;
+    journal_trim(d->journal, first_kept);
+    d->appended = true;
+    if (!journal_checkpoint_newest(d->journal, &newest) || newest.slot + 1 < first_kept)
+        c->is_wanted = true;
+}
+
+/* Followers that lag, but are there, get what they miss out of what is kept, for as long as that is not too much. */
+static slot_t slowest_linked(const struct driver *d)
+{
+    const struct replica_status *s = &d->status;
+    slot_t slowest = s->chosen;
+    for (uint32_t i = 0; i < s->n_peers; i++)
+        if (s->peers[i].linked && s->peers[i].chosen < slowest)
+            slowest = s->peers[i].chosen;
+    return slowest;
+}
+
+static void propose_trim(struct driver *d, uint64_t now_usec)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    uint64_t retain = d->options.retain_bytes != 0 ? d->options.retain_bytes : d->config->retain_mb << 20;
+    if (d->status.role != ROLE_LEADER || now_usec < c->trim_usec)
+        return;
+    slot_t first = journal_trim_slot(d->journal, retain);
+    slot_t anyway = journal_trim_slot(d->journal, retain + retain / TRIM_PATIENCE_PART);
+    slot_t slowest = slowest_linked(d);
+    if (first > slowest + 1)
+        first = slowest + 1;
+    if (first < anyway)
+        first = anyway;
+    if (first > d->status.chosen)
+        first = d->status.chosen;
+    if (first <= 1 || first <= replica_first_kept(d->replica))
+        return;
+    uint8_t text[TRIM_TEXT_SIZE], bytes[VALUE_HEADER_SIZE + TRIM_TEXT_SIZE];
+    struct value_fields f = {.type = VALUE_TRIM, .text = text, .text_size = sizeof(text)};
+    struct value *v;
+    put_u64(text, first);
+    value_encode(&f, bytes);
+    if (values_copy(&d->values, bytes, sizeof(bytes), &replica_identity(d->replica)->cluster, &v) < 0)
+        return;
+    struct event e = {.type = EVENT_TRIM, .now_usec = now_usec, .trim = v};
+    driver_step(d, &e);
+    values_unref(v);
+    c->trim_usec = now_usec + TRIM_REPEAT_USEC;
+}
+
+void driver_trim_tick(struct driver *d, uint64_t now_usec)
+{
+    propose_trim(d, now_usec);
+    carry_out_trims(d);
+}

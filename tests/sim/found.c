@@ -1,0 +1,94 @@
+/* What a recovery finds, against what was asked for. */
+#include "tests/sim/found.h"
+
+#include <string.h>
+
+/* Values that a checkpoint makes needless are not always looked at. */
+static bool is_same(const struct finding *g, const struct disk_record *d, const struct record *r, const uint8_t *bytes,
+                    uint32_t size)
+{
+    if (d->type != r->type || d->slot != r->slot || !ballot_equal(d->ballot, r->ballot))
+        return false;
+    if (d->body && (bytes || r->slot > g->restored) &&
+        (d->body->size != size || memcmp(d->body->bytes, bytes, size) != 0))
+        return false;
+    if (d->n_notes != r->n_notes)
+        return false;
+    for (uint32_t i = 0; i < d->n_notes; i++) {
+        const struct note *a = &d->notes[i], *b = &r->notes[i];
+        if (a->slot != b->slot || a->type != b->type || (a->type == NOTE_TIME && a->time_usec != b->time_usec))
+            return false;
+    }
+    return true;
+}
+
+static bool has_ballot(enum record_type type)
+{
+    return type == RECORD_PROMISE || type == RECORD_ACCEPT;
+}
+
+/* Whether the checkpoint, and the promise that the first segment opens with, make it needless. */
+static bool is_covered(const struct finding *g, const struct disk_record *r)
+{
+    if (has_ballot(r->type) && ballot_compare(r->ballot, g->promised) > 0)
+        return false;
+    return (r->type != RECORD_ACCEPT && r->type != RECORD_CHOSEN) || r->slot <= g->restored;
+}
+
+static bool is_elsewhere(const struct disk_record *r)
+{
+    return r->type == RECORD_IDENTITY || r->type == RECORD_INSTALLED;
+}
+
+/* The first segment that is read begins somewhere, but behind nothing that counts. */
+static bool begins(const struct disk *d, struct finding *g, const struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    size_t i = g->n;
+    while (i < d->n_records && !is_same(g, &d->records[i], r, bytes, size) && is_covered(g, &d->records[i]))
+        i++;
+    if (i == d->n_records || !is_same(g, &d->records[i], r, bytes, size))
+        return false;
+    g->n = i;
+    return true;
+}
+
+static bool was_asked_for(const struct disk *d, struct ballot b)
+{
+    for (size_t i = 0; i < d->n_records; i++)
+        if (has_ballot(d->records[i].type) && ballot_equal(d->records[i].ballot, b))
+            return true;
+    return false;
+}
+
+/* A segment opens with the highest promise before it; identities stand elsewhere. */
+bool found_record(const struct disk *d, struct finding *g, const struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    bool opens = g->restored > 0 && !g->has_begun;
+    while (g->n < d->n_records && is_elsewhere(&d->records[g->n]))
+        g->n++;
+    if (g->votes_no_more && g->n < d->n_records && d->records[g->n].type == RECORD_PROMISE &&
+        !is_same(g, &d->records[g->n], r, bytes, size))
+        g->n++;
+    if (opens && r->type == RECORD_PROMISE && ballot_is_none(g->promised)) {
+        g->promised = r->ballot;
+        return was_asked_for(d, r->ballot);
+    }
+    if ((!opens || begins(d, g, r, bytes, size)) && g->n < d->n_records &&
+        is_same(g, &d->records[g->n], r, bytes, size)) {
+        if (has_ballot(r->type) && ballot_compare(r->ballot, g->promised) > 0)
+            g->promised = r->ballot;
+        g->n++;
+        g->has_begun = true;
+        return true;
+    }
+    return r->type == RECORD_PROMISE && ballot_equal(r->ballot, g->promised);
+}
+
+void found_end(const struct disk *d, struct finding *g, enum identity_status status)
+{
+    while (g->restored > 0 && !g->has_begun && g->n < d->n_durable && is_covered(g, &d->records[g->n]))
+        g->n++;
+    for (; g->n < d->n_records && is_elsewhere(&d->records[g->n]); g->n++)
+        if (d->records[g->n].type == RECORD_IDENTITY && d->records[g->n].identity->status > status)
+            break;
+}
