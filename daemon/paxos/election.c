@@ -243,6 +243,8 @@ static void judge_stalled_lead(struct replica *r)
 {
     uint64_t limit_usec = LEAD_STALL_ELECTIONS * r->election_usec;
     bool waits = r->next_slot > r->chosen + 1 || r->barrier_slot == 0 || intake_peek(r) != NULL;
+    if (!waits)
+        r->commit_moved_usec = r->now_usec; /* an idle leader's stands still, too: that counts from the next work on */
     bool stands = r->phase == PHASE_LEADING && waits && r->now_usec - r->commit_moved_usec >= limit_usec;
     if ((stands || r->phase == PHASE_PREPARING) && r->now_usec - r->led_since_usec >= limit_usec &&
         r->now_usec >= r->unable_until_usec) {

@@ -223,8 +223,6 @@ static void check_calm(struct cluster *c)
         replica_status(c->hosts[j].replica, &other);
         n_others += ballot_equal(own.promised, other.promised);
     }
-    if (own.n_skips > 0) /* for the hole another one bids, rightly */
-        return;
     if (2 * n_others <= c->options.n_hosts || !is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
         return;
     cluster_run(c, c->network.late_max_usec); /* a TRANSFER may still be on its way */

@@ -387,6 +387,29 @@ static void a_lost_accept_is_sent_again_to_who_lacks_it(void **state)
     lone_free(l);
 }
 
+/* Its commit stood still for long, but nothing waited: the first message after that is no reason to give way. */
+static void an_idle_leader_is_not_a_stalled_one(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    struct replica_status s;
+    for (int i = 0; i < 10; i++) {
+        lone_run(l, 1 * SECOND);
+        lone_durable(l);
+    }
+    lone_submit(l, 9, 1, "k", "t");
+    lone_durable(l);
+    for (int i = 0; i < 29; i++) {
+        lone_run(l, 100 * MSEC);
+        replica_status(l->replica, &s);
+        assert_true(s.quorum);
+    }
+    lone_run(l, 300 * MSEC); /* over 10 E */
+    replica_status(l->replica, &s);
+    assert_false(s.quorum);
+    lone_free(l);
+}
+
 static void trap_16_a_skipped_slot_stays_without_a_proposal(void **state)
 {
     (void)state;
@@ -429,6 +452,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trap_07_a_doubled_accepted_counts_once),
         cmocka_unit_test(an_accepted_of_another_ballot_is_not_counted),
+        cmocka_unit_test(an_idle_leader_is_not_a_stalled_one),
         cmocka_unit_test(trap_02_the_own_vote_waits_for_the_own_disk),
         cmocka_unit_test(trap_14_a_chosen_prefix_is_no_vote_for_the_own_value),
         cmocka_unit_test(trap_13_a_nack_neither_bids_nor_stops_the_work),
