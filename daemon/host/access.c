@@ -14,7 +14,7 @@ enum { USER_RECORD_MAX = 4096 };
 
 #define AUTHOR_FORMAT "%s (as %s)"
 
-_Static_assert(AUTHOR_BYTES_MAX == 2 * NAME_BYTES_MAX + sizeof(AUTHOR_FORMAT) - 5, "both names fit");
+_Static_assert(AUTHOR_BYTES_MAX == 2 * (size_t)NAME_BYTES_MAX + sizeof(AUTHOR_FORMAT) - 5, "both names fit");
 
 /* The groups beside the own one; their number is known only to the kernel. */
 static int is_in_group(int fd, gid_t group, bool *ret)
@@ -28,7 +28,7 @@ static int is_in_group(int fd, gid_t group, bool *ret)
             return -ENOMEM;
         r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0 ? -errno : 0;
     }
-    for (size_t i = 0; r == 0 && i < size / sizeof(*groups); i++)
+    for (size_t i = 0; r == 0 && groups != NULL && i < size / sizeof(*groups); i++)
         *ret = *ret || groups[i] == group;
     free(groups);
     return r;

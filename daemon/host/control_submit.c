@@ -180,7 +180,7 @@ static void draw_key(struct control *c, struct submit_call *s)
         c->n_random = sizeof(c->random);
     }
     c->n_random -= DRAWN_KEY_BYTES;
-    for (unsigned i = 0; i < DRAWN_KEY_BYTES; i++) {
+    for (size_t i = 0; i < DRAWN_KEY_BYTES; i++) {
         s->key[2 * i] = "0123456789abcdef"[c->random[c->n_random + i] >> 4];
         s->key[2 * i + 1] = "0123456789abcdef"[c->random[c->n_random + i] & 15];
     }
