@@ -165,7 +165,7 @@ static void act(struct cluster *c, void *user, uint64_t argument)
         gather_retries(l, l->connection);
         l->connection = NULL;
     }
-    if (!l->connection && host >= 0)
+    if (!l->connection && host >= 0 && host_is_usable(&c->hosts[host])) /* what was closed may have ended it */
         l->connection = connection_open(c, (uint32_t)host);
     if (!l->connection || l->connection->closed || l->wait_until_usec > c->now_usec)
         return;
