@@ -21,6 +21,7 @@ static int is_in_group(int fd, gid_t group, bool *ret)
 {
     gid_t *groups = NULL;
     socklen_t size = 0;
+    // cppcheck-suppress nullPointer ; it asks for the size alone
     int r = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) < 0 ? -errno : 0;
     if (r == -ERANGE) {
         groups = malloc(size);
