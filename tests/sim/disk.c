@@ -219,6 +219,7 @@ void disk_recovered(struct host *h, const struct record *r)
 {
     struct disk *d = &h->disk;
     bool is_of_damage = d->n_rot > 0 && (r->type == RECORD_IDENTITY || r->type == RECORD_PROMISE);
+    size_t before = d->found.n;
     d->found.votes_no_more = d->identity.status == IDENTITY_QUARANTINED;
     if (!found_record(d, &d->found, r, r->value ? r->value->bytes : NULL, r->value ? r->value->size : 0) &&
         !is_of_damage)
@@ -226,6 +227,9 @@ void disk_recovered(struct host *h, const struct record *r)
                      "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
                      "there: %zu of %zu were found (traps 38, 39)",
                      h->index, (int)r->type, r->slot, r->ballot.round, r->ballot.id, d->found.n, d->n_records);
+    if (r->type == RECORD_IDENTITY) /* the promise before it was told, not found */
+        d->found.n = d->found_before;
+    d->found_before = before;
 }
 
 static void free_record(struct disk_record *r)

@@ -90,6 +90,7 @@ struct disk {
     struct disk_record *records;
     size_t n_records, n_durable, capacity;
     struct finding found; /* while the journal is read */
+    size_t found_before;  /* .n before the last record that was found */
     struct disk_slot *slots;
     size_t n_slots;
     slot_t commit;            /* of the last COMMIT record, or of a peer's checkpoint above it */
