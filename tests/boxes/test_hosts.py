@@ -171,7 +171,7 @@ def test_no_start_without_the_key(context):
                           ("chmod 0400", f"install -m 0440 -o mpaxosd -g mpaxosd /root/cluster.key {KEY}"),
                           ("chown", f"install -m 0400 -o nobody /root/cluster.key {KEY}"),
                           ("cannot be read", f"install -m 0400 -o root /root/cluster.key {KEY}"),
-                          ("64 hexadecimal", f"install -m 0400 -o mpaxosd /etc/hostname {KEY}")):
+                          ("64 hexadecimal", f"install -m 0400 -o mpaxosd /etc/os-release {KEY}")):
         r.box.sh(command)
         r.box.execute("systemctl", "start", r.unit)
         wait_until(f"refused: {what}", lambda what=what: what in r.said())
