@@ -80,7 +80,7 @@ def is_quarantined(cluster, victim):
         assert victim.read_all() == cluster.leader().read_all()
         other = next(r for r in cluster if r is not victim and r.status()["role"] != "leader")
         leader = cluster.leader()
-        assert any("does not vote" in w for w in leader.status()["warnings"]), leader.status()
+        wait_until("the leader says so, too", lambda: "does not vote" in warnings(leader))
         other.kill()
         wait_until("no quorum by its vote", lambda: not leader.status()["quorum"])
         assert sent(leader, "never") is None
