@@ -158,11 +158,14 @@ static void watch_prefix(struct host *h)
     observer_chain(h, s.chosen, &s.chain);
 }
 
-/* In memory as in its journal: no vote falls below it, none is held back without it. */
+/* In memory as in its journal: no vote falls below it, none is held back without it. What damage left of the promises of
+ * one that never votes again does not matter. */
 static void watch_promise(struct host *h)
 {
     struct replica_status s;
     replica_status(h->replica, &s);
+    if (s.identity == IDENTITY_QUARANTINED)
+        return;
     if (!ballot_equal(s.promised, h->disk.promised))
         cluster_fail(h->cluster, "host %u: its promise is %lu.%u, its records say %lu.%u (traps 1, 4)", h->index,
                      s.promised.round, s.promised.id, h->disk.promised.round, h->disk.promised.id);
