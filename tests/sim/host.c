@@ -35,6 +35,8 @@ bool __wrap_replica_restore(struct replica *r, const struct record *record, stru
 bool __real_replica_restore(struct replica *r, const struct record *record, struct effects *ret);
 int __wrap_journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkpoint_origin origin);
 int __real_journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkpoint_origin origin);
+void __wrap_journal_checkpoint_finish(struct journal *j);
+void __real_journal_checkpoint_finish(struct journal *j);
 bool __wrap_replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c);
 bool __real_replica_restore_checkpoint(struct replica *r, const struct checkpoint_reader *c);
 void __wrap_replica_start(struct replica *r, uint64_t now_usec, struct effects *ret);
@@ -106,9 +108,20 @@ int __wrap_journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal
 {
     struct host *h = world_host();
     int error = __real_journal_checkpoint_begin(j, slot, origin);
-    if (error == 0 && origin == CHECKPOINT_FETCHED)
+    h->fetching = error == 0 && origin == CHECKPOINT_FETCHED;
+    if (h->fetching)
         h->disk.fetched = slot;
     return error;
+}
+
+/* A peer's makes obsolete what is here. */
+void __wrap_journal_checkpoint_finish(struct journal *j)
+{
+    const struct host *h = world_host();
+    if (h->fetching && h->disk.flushed < h->chosen)
+        cluster_fail(h->cluster, "host %u: goes on from a peer's checkpoint, and of slots up to %lu flushed %lu",
+                     h->index, h->chosen, h->disk.flushed);
+    __real_journal_checkpoint_finish(j);
 }
 
 /* The bytes that a checkpoint of now would have, against those of all others at this slot (I6). */

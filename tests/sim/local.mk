@@ -37,7 +37,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/unit/vfs_memory_private.h \
 	tests/unit/vfs_memory_rot.c
 sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_restore_checkpoint,--wrap=replica_start \
-	-Wl,--wrap=replica_step,--wrap=config_identity,--wrap=journal_checkpoint_begin
+	-Wl,--wrap=replica_step,--wrap=config_identity,--wrap=journal_checkpoint_begin,--wrap=journal_checkpoint_finish
 sim_libraries = tests/sim/libsim.a daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a \
 	daemon/journal/libjournal.a daemon/paxos/libpaxos.a $(SODIUM_LIBS)
 tests_sim_sim_SOURCES = tests/sim/main.c

@@ -66,7 +66,7 @@ static void add_window(struct host *h, const struct replica *r, struct reference
     if (r->phase != PHASE_LEADING)
         return;
     demand(h, flight_bytes == r->flight_bytes, "bytes proposed", r->flight_bytes, flight_bytes);
-    if (r->barrier_slot <= r->chosen) /* else phase 1 may have taken over more */
+    if (r->barrier_slot != 0 && r->barrier_slot <= r->chosen) /* else phase 1 may have taken over more */
         demand(h, flight_bytes <= flight_bytes_max + h->cluster->options.message_bytes_max + 1024, "bytes proposed",
                flight_bytes, flight_bytes_max);
 }

@@ -161,6 +161,7 @@ struct host {
     bool has_applied;
     slot_t chosen;  /* replica_chosen() after the last step */
     slot_t noted;   /* COMMIT notes were checked up to here */
+    bool fetching;  /* the checkpoint that its journal writes is a peer's */
     slot_t sampled; /* its checkpoint's bytes were compared last */
     char last_error[256];
 };
