@@ -22,7 +22,7 @@
 #define POSITION_0 "{\"parameters\":{\"slot\":0}}"
 #define STATUS     "{\"method\":\"" R "Status\"}"
 
-enum { STALL_MS = 150, TEXT_MAX = 1000, MESSAGE_MAX = 6 * TEXT_MAX + 4096 };
+enum { STALL_MS = 1000, TEXT_MAX = 1000, MESSAGE_MAX = 6 * TEXT_MAX + 4096 };
 
 static struct fixture *f;
 static struct client *c;
