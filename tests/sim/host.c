@@ -171,8 +171,8 @@ static void watch_prefix(struct host *h)
     observer_chain(h, s.chosen, &s.chain);
 }
 
-/* In memory as in its journal: no vote falls below it, none is held back without it. What damage left of the promises of
- * one that never votes again does not matter. */
+/* In memory as in its journal: no vote falls below it, none is held back without it. What damage left of the promises
+ * of one that never votes again does not matter. */
 static void watch_promise(struct host *h)
 {
     struct replica_status s;
