@@ -257,7 +257,7 @@ static void check_cut(struct host *h, size_t first)
             cluster_fail(h->cluster, "host %u: rot took its vote for slot %lu, and it is silent until %lu only (I4)",
                          h->index, d->records[i].slot, own->silent_until);
     }
-    d->promised_durable = s.promised; /* perhaps of a record that was not known to be durable */
+    d->promised_durable = d->saved = s.promised; /* perhaps of a record that was not known to be durable */
 }
 
 void disk_recovered_all(struct host *h)
@@ -268,8 +268,9 @@ void disk_recovered_all(struct host *h)
     if (d->found.n < d->n_durable && d->n_rot > 0) {
         check_cut(h, d->found.n);
         d->n_durable = d->found.n;
-        d->lost_until = d->found.restored; /* not fetched again */
     }
+    if (d->n_rot > 0) /* what the checkpoint stands for is not fetched again */
+        d->lost_until = d->found.restored;
     if (d->found.n < d->n_durable)
         cluster_fail(h->cluster, "host %u: a restart finds %zu records, %zu were durable (traps 2, 12, 38)", h->index,
                      d->found.n, d->n_durable);
@@ -329,7 +330,7 @@ void disk_check(struct host *h)
 {
     struct disk *d = &h->disk;
     char error[JOURNAL_ERROR_MAX + 1] = "";
-    struct checking k = {.disk = d};
+    struct checking k = {.disk = d, .found = {.saved = d->saved}};
     struct identity identity;
     struct journal *j;
     const struct journal_replay replay = {.checkpoint = check_checkpoint, .each = check_record, .user = &k};

@@ -27,10 +27,10 @@ static bool has_ballot(enum record_type type)
     return type == RECORD_PROMISE || type == RECORD_ACCEPT;
 }
 
-/* Whether the checkpoint, and the promise that the first segment opens with, make it needless. */
+/* Whether the checkpoint, and a promise that the first segment opens with or that damage left, make it needless. */
 static bool is_covered(const struct finding *g, const struct disk_record *r)
 {
-    if (has_ballot(r->type) && ballot_compare(r->ballot, g->promised) > 0)
+    if (has_ballot(r->type) && ballot_compare(r->ballot, g->promised) > 0 && ballot_compare(r->ballot, g->saved) > 0)
         return false;
     return (r->type != RECORD_ACCEPT && r->type != RECORD_CHOSEN) || r->slot <= g->restored;
 }

@@ -423,7 +423,7 @@ void host_start(struct host *h)
     h->told_space = true;
     h->has_applied = h->idling = h->turn_due = h->stopped = false;
     h->disk.writing = false;
-    h->disk.found = (struct finding){0};
+    h->disk.found = (struct finding){.saved = h->disk.saved};
     h->sampled = 0;
     h->n_closes = 0;
     memset(h->timers, 0, sizeof(h->timers));

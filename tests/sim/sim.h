@@ -70,6 +70,7 @@ struct disk_record {
 struct finding {
     size_t n;               /* records: they stand there again, or need not */
     struct ballot promised; /* by them                                      */
+    struct ballot saved;    /* the one that stands beside the segments since they were damaged */
     slot_t restored;        /* of its checkpoint; 0: none                   */
     bool has_begun;         /* with one that is no opening of a segment     */
     bool votes_no_more;     /* nobody needs the promise that came last when it was damaged */
@@ -96,6 +97,7 @@ struct disk {
     slot_t commit;            /* of the last COMMIT record, or of a peer's checkpoint above it */
     slot_t fetched;           /* of the last peer's checkpoint that the journal was given      */
     slot_t lost_until;        /* rot may have taken slots up to this one                       */
+    struct ballot saved;      /* its highest promise as of the last damage                     */
     struct identity identity; /* the durable one */
     struct ballot promised, promised_durable;
     slot_t flushed;     /* of the chat log */
