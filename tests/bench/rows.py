@@ -25,7 +25,7 @@ class Bench:
 
     def __init__(self, context, options):
         self.context, self.options = context, options
-        self.driver = systems.Driver(context)
+        self.driver = systems.Driver(context, options.warmup)
         self.programs = {}
 
     def rounds(self, n):
@@ -218,8 +218,8 @@ def catchup(bench):
         replica.stop()
         bench.driver.count(ours, 100000)
         before.append(bench.driver.load(ours, 64, seconds=2)["p99_usec"])
-        load = bench.driver.start_load(ours, 64, warmup_s=0.3, seconds=1.5)
-        time.sleep(0.3)
+        load = bench.driver.start_load(ours, 64, seconds=1.5)
+        time.sleep(bench.options.warmup)
         begun = time.monotonic()
         replica.start(wait=False)
         harness.wait_until("the replica has caught up", lambda: caught_up(leader, replica), timeout=60, step=0.002)

@@ -177,7 +177,8 @@ class Etcd:
 class Driver:
     """The load: tests/bench/driver.c, a process of its own."""
 
-    def __init__(self, context):
+    def __init__(self, context, warmup_s):
+        self.warmup_s = warmup_s
         self.program = compile_c(context.dir / "driver", [HERE / "driver.c", HERE.parent.parent / "ctl" / "histogram.c"])
 
     def start(self, verb, *arguments):
@@ -190,8 +191,8 @@ class Driver:
             raise AssertionError(f"the load driver ended with {process.returncode}")
         return json.loads(out)
 
-    def start_load(self, system, clients, *, in_flight=1, size=128, warmup_s=0.5, seconds=2.0, key=False, endpoints=None):
-        return self.start("load", system.protocol, clients, in_flight, size, int(warmup_s * 1000), int(seconds * 1000), int(key),
+    def start_load(self, system, clients, *, in_flight=1, size=128, seconds=2.0, key=False, endpoints=None):
+        return self.start("load", system.protocol, clients, in_flight, size, int(self.warmup_s * 1000), int(seconds * 1000), int(key),
                           ",".join(map(str, system.pids())), *(endpoints or system.endpoints()))
 
     def load(self, system, clients, **options):
