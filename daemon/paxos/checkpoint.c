@@ -140,7 +140,7 @@ static size_t copy_some(struct checkpoint_writer *w, const uint8_t *from, size_t
 static bool write_keys(struct checkpoint_writer *w, const struct replica *r, uint8_t *ret, size_t size, size_t *ret_n)
 {
     uint8_t *p = ret;
-    slot_t last = w->slot - w->next_key < SLOTS_SCANNED_MAX ? w->slot : w->next_key + SLOTS_SCANNED_MAX;
+    slot_t last = w->slot < w->next_key + SLOTS_SCANNED_MAX ? w->slot : w->next_key + SLOTS_SCANNED_MAX;
     for (; w->next_key <= last && (size_t)(p - ret) + KEY_SIZE <= size; w->next_key++) {
         struct dedup_key k;
         bool overtaken;

@@ -310,6 +310,47 @@ static void test_writing_beside_the_log(void **state)
     }
 }
 
+static void apply_message(struct replica *r, int number)
+{
+    apply(r, &(struct value_fields){.type = VALUE_MESSAGE,
+                                    .since = replica_chosen(r),
+                                    .key = &number,
+                                    .key_size = 1,
+                                    .text = "x",
+                                    .text_size = 1});
+}
+
+/* The log goes on while the checkpoint is written, one slot for each slice: it stays ahead, and ends at its own slot,
+ * also where the last key fills a slice and the end of the keys has to wait for the next. */
+static void test_writing_ahead_of_the_log(void **state)
+{
+    (void)state;
+    const struct replica_config c = make_config(32, 4);
+    for (size_t most = CHECKPOINT_PART_BYTES_MIN; most <= 6 * KEY_BYTES; most += KEY_BYTES) {
+        struct replica *r = make(&c);
+        for (int i = 1; i <= 100; i++)
+            apply_message(r, i);
+        struct bytes wanted = write_all(&c, r, 4096), found = {.at = malloc(1 << 16)};
+        size_t keys_at = wanted.size - SUM_BYTES - sizeof(host_part) - (32 + 1) * KEY_BYTES;
+        struct checkpoint_writer *w = begin(&c, r);
+        assert_non_null(found.at);
+        for (int i = 101; !checkpoint_is_written(w); i++) {
+            size_t n;
+            assert_true(found.size + most <= 1 << 16);
+            assert_true(checkpoint_write(w, r, found.at + found.size, most, &n));
+            found.size += n;
+            if (found.size >= keys_at + 4 * KEY_BYTES)
+                apply_message(r, i);
+        }
+        assert_int_equal(found.size, wanted.size);
+        assert_memory_equal(found.at, wanted.at, wanted.size);
+        free(w);
+        free(found.at);
+        free(wanted.at);
+        free(r);
+    }
+}
+
 static struct bytes sample(const struct replica_config *c)
 {
     struct replica *r = make(c);
@@ -497,6 +538,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_written_comes_back),
         cmocka_unit_test(test_writing_beside_the_log),
+        cmocka_unit_test(test_writing_ahead_of_the_log),
         cmocka_unit_test(test_a_flipped_bit_or_a_cut_is_refused),
         cmocka_unit_test(test_values_out_of_range_are_refused),
         cmocka_unit_test(test_another_cluster_is_refused),
