@@ -19,7 +19,7 @@ enum {
     BACKLOG = 4096,
     FILES_RESERVED = 64, /* for the journal, the network and the chat log file */
     SWEEP_MS_MAX = 1000,
-    ACCEPTS_PER_TURN = 32, /* of the loop */
+    ACCEPTS_PER_TURN = 256, /* of the loop: a backlog that one user filled is gone after a few */
 };
 
 static int complain(const char *what, const char *path, int error, const char *remedy)
