@@ -65,13 +65,13 @@ static bool take_string(struct cursor *c, struct varlink_string *ret)
 static bool take_number(struct cursor *c, int64_t *ret)
 {
     const char *begin = c->p;
-    int64_t v = 0;
+    uint64_t v = 0; /* one digit too many still fits */
     while (c->p < c->end && *c->p >= '0' && *c->p <= '9' && c->p - begin <= DIGITS_MAX)
-        v = 10 * v + (*c->p++ - '0');
+        v = 10 * v + (uint64_t)(*c->p++ - '0');
     size_t size = (size_t)(c->p - begin);
     if (size == 0 || size > DIGITS_MAX || (*begin == '0' && size > 1))
         return false;
-    *ret = v;
+    *ret = (int64_t)v;
     return true;
 }
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "host/values.h"
 #include "paxos/bytes.h"
 #include "paxos/checkpoint.h"
 #include "paxos/invariant.h"
@@ -53,21 +54,13 @@ static struct replica *make(const struct replica_config *c)
 
 /* --- what is applied: records, as a restart finds them --- */
 
-static void release(struct value *v)
-{
-    while (v != NULL) {
-        struct value *next = v->next;
-        free(v);
-        v = next;
-    }
-}
+static struct values pool; /* a core that ends hands nothing back */
 
 static struct value *make_value(const struct value_fields *f)
 {
     static const struct hash128 key = {{7}};
-    struct value *v = malloc(sizeof(*v) + value_encoded_size(f));
+    struct value *v = values_new(&pool, (uint32_t)value_encoded_size(f));
     assert_non_null(v);
-    v->size = (uint32_t)value_encoded_size(f);
     value_encode(f, v->bytes);
     assert_true(value_parse(v, &key));
     return v;
@@ -79,10 +72,10 @@ static void apply(struct replica *r, const struct value_fields *f)
     slot_t slot = replica_chosen(r) + 1;
     struct value *v = make_value(f);
     assert_true(replica_restore(r, &(struct record){.type = RECORD_CHOSEN, .slot = slot, .value = v}, &e));
-    release(e.released);
+    values_release(e.released);
     v->refs--;
     assert_true(replica_restore(r, &(struct record){.type = RECORD_COMMIT, .slot = slot}, &e));
-    release(e.released);
+    values_release(e.released);
     assert_int_equal(replica_chosen(r), slot);
 }
 
@@ -529,7 +522,7 @@ static void test_records_below_it(void **state)
     assert_true(replica_restore(r, &(struct record){.type = RECORD_COMMIT, .slot = 41}, &e));
     assert_int_equal(e.n_applied, 1);
     free(r);
-    free(v);
+    values_discard(v);
     free(b.at);
 }
 
@@ -545,5 +538,8 @@ int main(void)
         cmocka_unit_test(test_trims),
         cmocka_unit_test(test_records_below_it),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    values_init(&pool);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    values_done(&pool);
+    return failed;
 }
