@@ -368,7 +368,7 @@ struct stretch {
 static struct stretch find_stretch(const struct logread *l, uint64_t ordinal, slot_t kept)
 {
     size_t low = 0, high = l->n_index;
-    while (high - low > 1) { /* index[low] <= ordinal */
+    while (low + 1 < high) { /* index[low] <= ordinal */
         size_t middle = low + (high - low) / 2;
         if (l->index[middle] <= ordinal)
             low = middle;
