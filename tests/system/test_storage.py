@@ -230,12 +230,11 @@ def test_a_followers_full_disk(context):
                     ballast.flush()
             except OSError:
                 pass
-        for _ in range(30):
-            for i in range(100):
-                cluster[0].call("Submit", text="y" * 16000, timeout_ms=20000)
-            if "disk full" in warnings(victim):
-                break
-        assert "disk full" in warnings(victim) and str(victim.state) in warnings(victim)
+        for _ in range(2400):  # more than the open segment and one in reserve hold
+            cluster[0].call("Submit", text="y" * 16000, timeout_ms=20000)
+        told = wait_until("it tells that its disk is full",
+                          lambda: next((w for w in victim.status()["warnings"] if "disk full" in w), None))
+        assert str(victim.state) in told, told
         assert victim.read_all(), "reads go on"
         assert disk_is_told(victim)
         os.unlink(mount / "ballast")
