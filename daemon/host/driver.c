@@ -169,11 +169,15 @@ static void step_fetch(struct driver *d, uint64_t now_usec)
         return;
     d->fetch.wanted = false;
     int n = logread_fetch(d->logread, q.from, q.until, MESSAGE_ENTRIES_MAX, q.bytes_max, d->entries);
+    slot_t first_kept = logread_first_kept(d->logread);
     if (n < 0) {
-        if (n != -ERANGE) /* it is told where the log begins here */
+        if (n != -ERANGE && n != -ENOMEM) { /* as good as trimmed: where none has it, a checkpoint leads past it */
             log_limited(LOG_KIND_JOURNAL_READ, LOG_LEVEL_ERROR,
                         "journal: slot %llu cannot be read: %s; replica %u gets it from another",
                         (unsigned long long)q.from, strerror(-n), q.to);
+            driver_checkpoint_cover(d, q.from);
+            first_kept = q.from + 1;
+        }
         n = 0;
     }
     struct event e = {.type = EVENT_FETCHED,
@@ -181,7 +185,7 @@ static void step_fetch(struct driver *d, uint64_t now_usec)
                       .to = q.to,
                       .fetched = d->entries,
                       .n_fetched = (size_t)n,
-                      .first_kept = logread_first_kept(d->logread)};
+                      .first_kept = first_kept};
     driver_step(d, &e);
     for (int i = 0; i < n; i++)
         values_unref(d->entries[i].value);

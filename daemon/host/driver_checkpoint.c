@@ -34,6 +34,13 @@ static uint64_t interval_bytes(const struct driver *d)
     return d->options.checkpoint_bytes != 0 ? d->options.checkpoint_bytes : CHECKPOINT_INTERVAL_BYTES;
 }
 
+void driver_checkpoint_cover(struct driver *d, slot_t slot)
+{
+    struct journal_checkpoint newest;
+    if (!journal_checkpoint_newest(d->journal, &newest) || newest.slot < slot)
+        d->checkpoint.is_wanted = true;
+}
+
 void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec)
 {
     struct own_checkpoint *c = &d->checkpoint;
@@ -140,7 +147,6 @@ static void carry_out_trims(struct driver *d)
 {
     struct own_checkpoint *c = &d->checkpoint;
     slot_t first_kept = replica_first_kept(d->replica);
-    struct journal_checkpoint newest = {.slot = 0};
     slot_t obsolete = driver_install_obsoletes(d);
     if (first_kept > c->trimmed || obsolete > 0)
         flushes_require(d->flushes, obsolete + 1 > first_kept ? obsolete : first_kept - 1);
@@ -151,8 +157,7 @@ static void carry_out_trims(struct driver *d)
     c->trimmed = first_kept;
     journal_trim(d->journal, first_kept);
     d->appended = true;
-    if (!journal_checkpoint_newest(d->journal, &newest) || newest.slot + 1 < first_kept)
-        c->is_wanted = true;
+    driver_checkpoint_cover(d, first_kept - 1);
 }
 
 /* Followers that lag, but are there, get what they miss out of what is kept, for as long as that is not too much. */

@@ -169,6 +169,7 @@ void driver_send(struct driver *d, replica_id_t to, const struct message *m); /*
 /* driver_checkpoint.c */
 void driver_checkpoint_count(struct driver *d, const struct record *r); /* that was handed to the journal, or read   */
 bool driver_checkpoint_work(struct driver *d, uint64_t now_usec);       /* a slice; true: more can be done at once */
+void driver_checkpoint_cover(struct driver *d, slot_t slot); /* one is to be written soon, if none reaches the slot */
 void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec);
 void driver_checkpoint_free(struct driver *d);
 void driver_trim_tick(struct driver *d, uint64_t now_usec);

@@ -77,6 +77,7 @@ uint64_t learner_timer(struct replica *r)
     int to = r->space ? choose_peer(r) : -1;
     if (to >= 0 && has_trimmed(r, (uint32_t)to)) {
         r->install_from = member_id(r, (uint32_t)to);
+        r->peers[to].first_kept = 0; /* what it only could not read, it may get back: it is asked again */
         to = -1;
     }
     if (to < 0) {

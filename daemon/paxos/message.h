@@ -122,7 +122,7 @@ struct fetch {
 struct chosen {
     uint32_t n_entries;
     const struct entry *entries;
-    slot_t first_kept; /* where there are no entries: what was asked for is below it */
+    slot_t first_kept; /* where there are no entries: what was asked for is below it, trimmed or not to be read */
 };
 
 struct state {

@@ -78,7 +78,8 @@ struct event {
             replica_id_t to;
             const struct entry *fetched; /* consecutive slots; fewer than asked for where they do not fit */
             size_t n_fetched;
-            slot_t first_kept; /* the lowest slot that can be read here; 0: all can */
+            slot_t first_kept; /* the lowest slot that can be read here; 0: all can; above what was asked for, where
+                                * just that cannot be read */
         };
         struct {
             const slot_t *slots;

@@ -202,6 +202,8 @@ static void carry_out(struct lone *l, const struct effects *e)
         else
             l->gated[l->n_gated++] = s;
     }
+    if (e->install_from != REPLICA_ID_NONE)
+        l->install_from = e->install_from;
     if (e->fetch.wanted) {
         l->fetch = e->fetch;
         l->fetch_usec = l->now_usec + 1 * MSEC;
@@ -320,6 +322,7 @@ static void start(struct lone *l)
     size_t size = replica_size(&config);
     l->seq = l->durable_seq = 0;
     l->timer_usec = l->fetch_usec = UINT64_MAX;
+    l->install_from = REPLICA_ID_NONE;
     l->block = malloc(size);
     assert_non_null(l->block);
     memset(l->block, 0xa5, size); /* nothing may be read that init did not write */

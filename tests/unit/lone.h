@@ -90,6 +90,7 @@ struct lone {
     size_t n_records, n_durable, records_capacity;
     uint64_t seq, durable_seq; /* of this boot */
     struct fetch_request fetch;
+    replica_id_t install_from; /* whose checkpoint it wanted last */
     struct lone_peer peers[LONE_PEERS_MAX];
     struct lone_sent gated[LONE_SENT_MAX]; /* waits for the disk */
     size_t n_gated;

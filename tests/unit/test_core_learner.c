@@ -261,6 +261,47 @@ static void a_log_that_differs_stops_the_votes(void **state)
     lone_free(l);
 }
 
+/* Each FETCH since lone_forget(); the last one says whom it asked. */
+static uint32_t refuse_fetches(struct lone *l, replica_id_t *ret_asked)
+{
+    const struct message m = {.type = MESSAGE_CHOSEN, .chosen = {.first_kept = 2}};
+    uint32_t n = 0;
+    for (replica_id_t i = 1; i <= 2; i++) {
+        if (lone_first(l, MESSAGE_FETCH, i) == NULL)
+            continue;
+        lone_forget(l);
+        lone_receive(l, i, &m);
+        *ret_asked = i;
+        n++;
+    }
+    return n;
+}
+
+/* Nobody can read slot 1: rot is no better than a trim, but it may be mended. */
+static void what_no_peer_has_is_had_by_a_checkpoint_unless_one_has_it_again(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    const struct body *values[] = {lone_text(l, 7, 1, "k", "t"), lone_noop(l)};
+    const slot_t slots[] = {1, 2};
+    const struct message m = {.type = MESSAGE_CHOSEN};
+    replica_id_t asked = REPLICA_ID_NONE;
+    uint32_t n = 0;
+    l->peers[1].commit = l->peers[2].commit = 3; /* their chains are made up */
+    for (uint32_t i = 0; i < 20 && n < 2; i++, n += refuse_fetches(l, &asked)) {
+        assert_int_equal(l->install_from, REPLICA_ID_NONE);
+        lone_run(l, 10 * MSEC);
+    }
+    assert_true(n == 2 && (l->install_from == 1 || l->install_from == 2));
+    for (uint32_t i = 0; i < 60 && n < 5; i++, n += refuse_fetches(l, &asked))
+        lone_run(l, 10 * MSEC);
+    assert_int_equal(n, 5);
+    assert_int_equal(lone_chosen(l), 0);
+    lone_receive_values(l, asked, &m, 2, slots, values);
+    assert_int_equal(lone_chosen(l), 2);
+    lone_free(l);
+}
+
 static void what_was_learned_is_recorded_as_chosen_and_restored(void **state)
 {
     (void)state;
@@ -289,6 +330,7 @@ int main(void)
         cmocka_unit_test(late_peers_are_served_at_a_rate),
         cmocka_unit_test(a_body_is_answered_by_its_hash_only),
         cmocka_unit_test(a_log_that_differs_stops_the_votes),
+        cmocka_unit_test(what_no_peer_has_is_had_by_a_checkpoint_unless_one_has_it_again),
         cmocka_unit_test(what_was_learned_is_recorded_as_chosen_and_restored),
     };
     return cmocka_run_group_tests_name("core learner", tests, NULL, NULL);
