@@ -134,6 +134,7 @@ static void begin_round(struct replica *r)
         return;
     r->confirm_round++;
     r->confirm_open = true;
+    r->confirm_since_usec = r->now_usec;
     r->confirmed = UINT32_C(1) << r->me;
     send_confirm(r);
 }
@@ -171,8 +172,10 @@ static void settle(struct replica *r, struct open_position *p)
 
 void confirm_pump(struct replica *r)
 {
-    if (r->n_positions == 0)
+    if (r->n_positions == 0) {
+        r->confirm_open = false;
         return;
+    }
     if (r->phase == PHASE_LEADING) {
         begin_round(r);
         if (r->confirm_open && r->barrier_slot != 0 && r->barrier_slot <= r->chosen &&

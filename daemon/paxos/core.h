@@ -220,7 +220,7 @@ struct replica {
     /* confirmed reads */
     struct open_position *positions;
     uint32_t n_positions;
-    uint64_t confirm_round, confirm_at_usec, position_nonce;
+    uint64_t confirm_round, confirm_since_usec, confirm_at_usec, position_nonce;
     bool confirm_open;
     uint32_t confirmed;
     uint64_t position_at_usec;

@@ -236,18 +236,19 @@ static bool someone_is_happy(const struct replica *r)
     return false;
 }
 
-/* A leader whose commit stands still while work waits gives way for a while, and so does a bidder whose promises do not
- * come: a majority may follow it whose disks hang; or whoever reported a value to it is gone, with the only body that
- * it can ask for, which a later phase 1 may do without. It never bars others. */
+/* A leader whose commit stands still while work waits, or whom nobody confirms, gives way for a while, and so does a
+ * bidder whose promises do not come: a majority may follow it whose disks hang; or whoever reported a value to it is
+ * gone, with the only body that it can ask for, which a later phase 1 may do without. It never bars others. */
 static void judge_stalled_lead(struct replica *r)
 {
     uint64_t limit_usec = LEAD_STALL_ELECTIONS * r->election_usec;
     bool waits = r->next_slot > r->chosen + 1 || r->barrier_slot == 0 || intake_peek(r) != NULL;
     if (!waits)
         r->commit_moved_usec = r->now_usec; /* an idle leader's stands still, too: that counts from the next work on */
-    bool stands = r->phase == PHASE_LEADING && waits && r->now_usec - r->commit_moved_usec >= limit_usec;
-    if ((stands || r->phase == PHASE_PREPARING) && r->now_usec - r->led_since_usec >= limit_usec &&
-        r->now_usec >= r->unable_until_usec) {
+    bool stands = (waits && r->now_usec - r->commit_moved_usec >= limit_usec) ||
+                  (r->confirm_open && r->now_usec - r->confirm_since_usec >= limit_usec);
+    if (((stands && r->phase == PHASE_LEADING) || r->phase == PHASE_PREPARING) &&
+        r->now_usec - r->led_since_usec >= limit_usec && r->now_usec >= r->unable_until_usec) {
         r->unable_until_usec = r->now_usec + 2 * r->election_usec;
         r->led_since_usec = r->now_usec;
     }

@@ -410,6 +410,25 @@ static void an_idle_leader_is_not_a_stalled_one(void **state)
     lone_free(l);
 }
 
+/* The same for the reads of a leader whose followers' disks hang: it gives way to one who reaches others. */
+static void a_leader_that_nobody_confirms_gives_way(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader(3);
+    struct replica_status s;
+    lone_event(l, (struct event){.type = EVENT_CANCEL, .cookie = lone_position(l)});
+    lone_run(l, 5 * SECOND);
+    lone_durable(l);
+    lone_position(l);
+    lone_run(l, 2900 * MSEC);
+    replica_status(l->replica, &s);
+    assert_true(s.quorum);
+    lone_run(l, 300 * MSEC); /* over 10 E */
+    replica_status(l->replica, &s);
+    assert_false(s.quorum);
+    lone_free(l);
+}
+
 static void trap_16_a_skipped_slot_stays_without_a_proposal(void **state)
 {
     (void)state;
@@ -453,6 +472,7 @@ int main(void)
         cmocka_unit_test(trap_07_a_doubled_accepted_counts_once),
         cmocka_unit_test(an_accepted_of_another_ballot_is_not_counted),
         cmocka_unit_test(an_idle_leader_is_not_a_stalled_one),
+        cmocka_unit_test(a_leader_that_nobody_confirms_gives_way),
         cmocka_unit_test(trap_02_the_own_vote_waits_for_the_own_disk),
         cmocka_unit_test(trap_14_a_chosen_prefix_is_no_vote_for_the_own_value),
         cmocka_unit_test(trap_13_a_nack_neither_bids_nor_stops_the_work),
