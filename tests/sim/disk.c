@@ -111,6 +111,8 @@ static void make_durable(struct host *h, size_t until)
         if ((r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) &&
             ballot_compare(r->ballot, d->promised_durable) > 0)
             d->promised_durable = r->ballot;
+        if (ballot_compare(d->promised_durable, d->promised_ever) > 0)
+            d->promised_ever = d->promised_durable;
         if (r->type == RECORD_ACCEPT) {
             struct disk_slot *s = disk_slot(d, r->slot);
             if (ballot_compare(r->ballot, s->durable_ballot) >= 0) {

@@ -136,13 +136,13 @@ void observer_check_voter(struct host *h, const char *what)
 }
 
 /* Who begins to lead has the promises of a majority: whole ones of this very ballot that were sent, by disks as they
- * are, or as they were before they were wiped. */
+ * are, or as they were before they were wiped or rotted. */
 static void check_promises(struct cluster *c, const struct owner *w)
 {
     struct ballot b = w->ballot;
     uint32_t n = 0, n_sent = (uint32_t)__builtin_popcount(w->promisers | UINT32_C(1) << w->host);
     for (uint32_t i = 0; i < c->options.n_hosts; i++)
-        n += c->hosts[i].wiped || ballot_compare(c->hosts[i].disk.promised_durable, b) >= 0;
+        n += c->hosts[i].wiped || ballot_compare(c->hosts[i].disk.promised_ever, b) >= 0;
     if (2 * n <= c->options.n_hosts)
         cluster_fail(c, "ballot %lu.%u leads, but only %u disks promised it (trap 6)", b.round, b.id, n);
     if (2 * n_sent <= c->options.n_hosts)

@@ -100,13 +100,14 @@ struct disk {
     struct ballot saved;      /* its highest promise as of the last damage                     */
     struct identity identity; /* the durable one */
     struct ballot promised, promised_durable;
-    slot_t flushed;     /* of the chat log */
-    bool cut_write;     /* the power goes in the middle of its next write */
-    bool writing;       /* the journal's thread is at work */
-    bool failing;       /* its next write or sync fails    */
-    bool full;          /* nothing can grow                */
-    uint32_t cut_start; /* the power goes at this change of the next start; 0: it does not */
-    uint32_t n_rot;     /* changes that nobody wrote: the journal may refuse the files */
+    struct ballot promised_ever; /* durable once, whatever rot took since */
+    slot_t flushed;              /* of the chat log */
+    bool cut_write;              /* the power goes in the middle of its next write */
+    bool writing;                /* the journal's thread is at work */
+    bool failing;                /* its next write or sync fails    */
+    bool full;                   /* nothing can grow                */
+    uint32_t cut_start;          /* the power goes at this change of the next start; 0: it does not */
+    uint32_t n_rot;              /* changes that nobody wrote: the journal may refuse the files */
 };
 
 struct host_timer {
