@@ -1,13 +1,13 @@
 /* The replicas' datagrams: a header, then one message after the other. Pure; bytes to structs and back.
  *
  * Header, little-endian, DATAGRAM_HEADER_SIZE bytes: magic "MPXD", version u8, kind u8 (enum datagram_kind), flags u8
- * (zero but in a sealed one), zero u8,
- * cluster name hash u64 (so that clusters that do not know their id yet do not mix), cluster id 16 bytes (zero while
- * EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the whole datagram with this field zero; one
- * that is not plain has its tag instead, and zero here), sender life u64, boot u64 (random per process), seq u64, then
- * 40 bytes: key id 8, salt 16, tag 16 (wire/seal.h; zero in a plain one). Then messages: type u8, flags u8, size u16 of
- * what follows (datagrams are at most 65000 bytes), body. A receiver skips no unknown type: an unknown version or type,
- * a size that does not add up, a trailing byte make the datagram malformed as a whole.
+ * (zero but in a sealed one), zero u8, cluster name hash u64 (so that clusters that do not know their id yet do not
+ * mix), cluster id 16 bytes (zero while EMPTY), sender id u8, receiver id u8, zero u16, checksum u32 (CRC-32C of the
+ * whole datagram with this field zero; in a sealed one its check, wire/seal.h; in a handshake's zero), sender life u64,
+ * boot u64 (random per process), seq u64, then 40 bytes: key id 8, salt 16, tag 16 (wire/seal.h; zero in a plain one).
+ * Then messages: type u8, flags u8, size u16 of what follows (datagrams are at most 65000 bytes), body. A receiver
+ * skips no unknown type: an unknown version or type, a size that does not add up, a trailing byte make the datagram
+ * malformed as a whole.
  *
  * Values travel as pieces: hash, total size, offset, size, bytes; one that fits is one piece. Pieces are idempotent and
  * may come in any order, any number of times, in different cuts. Decoding copies nothing and allocates nothing: pieces
@@ -123,7 +123,7 @@ enum datagram_error datagram_header_read(const uint8_t *bytes, size_t size, stru
  * add up. One of another kind is malformed here. *ret and *r are untouched on failure. */
 enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size,
                                   struct datagram_header *ret);
-/* The same of a sealed one that seal_open() opened: there is no checksum. */
+/* The same of a sealed one that seal_open() opened. */
 enum datagram_error datagram_open_sealed(struct datagram_reader *r, const uint8_t *bytes, size_t size);
 /* 1: a message; 0: the end; DATAGRAM_MALFORMED, and again if asked again. Every field is range-checked: enums, booleans
  * of 0 or 1, counts, n_words, ids (REPLICA_ID_NONE only in a ballot of round 0, as a drop's peer and as TRANSFER's

@@ -326,6 +326,8 @@ static enum seal_result try_open_nonce(struct seal *s, struct peer *p, uint32_t 
         return SEAL_STALE;
     memcpy(parties.nonces[0], bytes + AT_SALT, SEAL_NONCE_SIZE);
     memcpy(parties.nonces[1], q->open, SEAL_NONCE_SIZE);
+    if (!seal_session_may_be_of(&s->keys[slot], &parties, false, bytes))
+        return SEAL_STALE;
     seal_session_make(&session, &s->keys[slot], &parties, false);
     enum seal_result result = seal_session_open(&session, bytes, size, ret);
     if (result == SEAL_OPENED) {

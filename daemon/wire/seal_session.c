@@ -9,6 +9,7 @@
 _Static_assert((int)AT_KEY == (int)AT_SEAL, "the last part of the header");
 _Static_assert(TAG_SIZE == crypto_aead_chacha20poly1305_ietf_ABYTES, "Poly1305");
 _Static_assert(SEAL_NONCE_SIZE == crypto_core_hchacha20_INPUTBYTES, "HChaCha20");
+_Static_assert(CHECK_KEY_SIZE == crypto_shorthash_KEYBYTES, "SipHash");
 
 enum { STACK_USED = 2048 /* by BLAKE2b and HChaCha20, which leave words of their key there */ };
 
@@ -58,14 +59,27 @@ void seal_hello_tag(const struct seal_key *k, const uint8_t *bytes, uint8_t ret[
 
 /* `direction`: 0 from the initiator, 1 to it. */
 static void derive_direction(const struct seal_key *k, const struct seal_parties *p, uint8_t direction,
-                             uint8_t ret[SEAL_KEY_SIZE])
+                             const char *label, uint8_t *ret, size_t size)
 {
-    uint8_t key[SEAL_KEY_SIZE], input[2 + 2 * SEAL_NONCE_SIZE + 1] = {p->initiator, p->responder};
+    uint8_t input[2 + 2 * SEAL_NONCE_SIZE + 1] = {p->initiator, p->responder};
     memcpy(input + 2, p->nonces, sizeof p->nonces);
     input[sizeof input - 1] = direction;
-    derive(k->key, "mpaxos session", input, sizeof input, key, sizeof key);
+    derive(k->key, label, input, sizeof input, ret, size);
+}
+
+static void derive_cipher(const struct seal_key *k, const struct seal_parties *p, uint8_t direction,
+                          uint8_t ret[SEAL_KEY_SIZE])
+{
+    uint8_t key[SEAL_KEY_SIZE];
+    derive_direction(k, p, direction, "mpaxos session", key, sizeof key);
     crypto_core_hchacha20(ret, p->nonces[direction], key, NULL);
     sodium_memzero(key, sizeof key);
+}
+
+static void derive_check(const struct seal_key *k, const struct seal_parties *p, uint8_t direction,
+                         uint8_t ret[CHECK_KEY_SIZE])
+{
+    derive_direction(k, p, direction, "mpaxos check", ret, CHECK_KEY_SIZE);
 }
 
 void seal_session_make(struct seal_session *s, const struct seal_key *k, const struct seal_parties *p, bool initiates)
@@ -75,9 +89,32 @@ void seal_session_make(struct seal_session *s, const struct seal_key *k, const s
     s->there = true;
     memcpy(s->tx_salt, p->nonces[out], SEAL_NONCE_SIZE);
     memcpy(s->rx_salt, p->nonces[in], SEAL_NONCE_SIZE);
-    derive_direction(k, p, out, s->tx_key);
-    derive_direction(k, p, in, s->rx_key);
+    derive_cipher(k, p, out, s->tx_key);
+    derive_cipher(k, p, in, s->rx_key);
+    derive_check(k, p, out, s->tx_check);
+    derive_check(k, p, in, s->rx_check);
     sodium_stackzero(STACK_USED);
+}
+
+/* --- the check --- */
+
+static uint32_t check_of(const uint8_t key[CHECK_KEY_SIZE], const uint8_t *bytes)
+{
+    uint8_t head[AT_TAG], hash[crypto_shorthash_BYTES];
+    memcpy(head, bytes, sizeof head);
+    put_u32(head + AT_CHECKSUM, 0);
+    crypto_shorthash(hash, head, sizeof head, key);
+    return get_u32(hash);
+}
+
+bool seal_session_may_be_of(const struct seal_key *k, const struct seal_parties *p, bool initiates,
+                            const uint8_t *bytes)
+{
+    uint8_t key[CHECK_KEY_SIZE];
+    derive_check(k, p, initiates ? 1 : 0, key);
+    const bool may_be = check_of(key, bytes) == get_u32(bytes + AT_CHECKSUM);
+    sodium_memzero(key, sizeof key);
+    return may_be;
 }
 
 /* --- which were opened --- */
@@ -120,6 +157,7 @@ void seal_session_seal(const struct seal_session *s, const uint8_t *bytes, size_
     make_nonce(bytes, nonce);
     if (ret != bytes)
         memcpy(ret, bytes, AT_TAG);
+    put_u32(ret + AT_CHECKSUM, check_of(s->tx_check, bytes));
     crypto_aead_chacha20poly1305_ietf_encrypt_detached(ret + DATAGRAM_HEADER_SIZE, ret + AT_TAG, NULL,
                                                        bytes + DATAGRAM_HEADER_SIZE, size - DATAGRAM_HEADER_SIZE, ret,
                                                        AT_TAG, NULL, nonce, s->tx_key);
@@ -131,6 +169,8 @@ enum seal_result seal_session_open(struct seal_session *s, const uint8_t *bytes,
     const uint64_t seq = get_u64(bytes + AT_SEQ);
     if (was_opened(s, seq))
         return SEAL_REPLAYED;
+    if (check_of(s->rx_check, bytes) != get_u32(bytes + AT_CHECKSUM))
+        return SEAL_FORGED;
     make_nonce(bytes, nonce);
     if (crypto_aead_chacha20poly1305_ietf_decrypt_detached(ret + DATAGRAM_HEADER_SIZE, NULL,
                                                            bytes + DATAGRAM_HEADER_SIZE, size - DATAGRAM_HEADER_SIZE,

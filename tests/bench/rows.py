@@ -1,6 +1,8 @@
 """The rows of tests/bench/suite: each a function that measures something, and answers a list of results."""
+import contextlib
 import pathlib
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 
 import harness
 import systems
+import wire
 
 CLIENTS = (1, 8, 64, 256, 1024)
 PEERS = {"raft": systems.Raft, "etcd": systems.Etcd}
@@ -121,6 +124,39 @@ def sealed_row(name, clients, goal=""):
 
 sealed_row("sealed", 256, ">= 0.9 of the rate")
 sealed_row("sealed1024", 1024)
+
+
+def flooded(bench, system, port, payloads, forge):
+    with wire.Flood(port, payloads, 100000, forge) if port else contextlib.nullcontext():
+        return bench.driver.load(system, 64, seconds=bench.options.seconds)["rate"]
+
+
+@row
+def flood(bench):
+    """100,000 datagrams a second without the key: throughput, against none, and against as many that nobody reads."""
+    ours = bench.mpaxos(sealed=True)
+    tap = wire.Tap([ours.cluster.port + i for i in range(ours.cluster.n)])
+    ours.cluster[2].kill()
+    ours.cluster[2].start()
+    ours.cluster.wait_quorum()
+    bench.driver.load(ours, 64, seconds=0.5)
+    leader = ours.cluster.leader()
+    port = ours.cluster.port + leader.number
+    kinds = wire.forgeries(tap.stop(), port)
+    out = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        targets = {"none": 0, "that nobody reads": nobody.getsockname()[1], "at the leader": port}
+        for kind in ("forged", "of no session", "noise"):
+            rates = {name: [] for name in targets}
+            for _ in range(bench.rounds(5)):
+                for name, target in targets.items():
+                    rates[name].append(flooded(bench, ours, target, kinds[kind], True))
+            for name, values in rates.items():
+                goal = ">= 0.5 of none" if name == "at the leader" else ""
+                out.append(result(f"N=64, flood {kind}: {name}", "msg/s", values, goal,
+                                  **({} if name == "none" else {"ratio": ratio(values, rates["none"])})))
+    return out
 
 
 @row

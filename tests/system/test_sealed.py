@@ -351,21 +351,6 @@ def test_votes_of_a_wiped_disk(context):
 # --- floods ---
 
 
-def forged(cluster, tape, leader):
-    """Datagrams that get as far as ones without the key can: everything is right but the tag, and the number ahead."""
-    to_leader = [d for d in tape if d.target == cluster.port + leader.number]
-    latest = next(d for d in reversed(to_leader) if d.payload[wire.KIND] == wire.SEALED and len(d.payload) > 300)
-    live = bytearray(latest.payload)
-    live[wire.SEQ:wire.SEQ + 8] = (2**40).to_bytes(8, "little")
-    unknown = bytearray(live)
-    unknown[wire.SALT:wire.SALT + 16] = bytes(16)
-    hello = next(d.payload for d in to_leader if d.payload[wire.KIND] == wire.HELLO)
-    wrong_hello = bytearray(hello)
-    wrong_hello[wire.TAG] ^= 1
-    return {"forged": [live], "of no session": [unknown], "HELLO": [wrong_hello], "recorded HELLO": [hello],
-            "noise": [bytearray(os.urandom(300))], "recorded": [latest.payload]}
-
-
 def throughput(cluster):
     text = cluster.ctl("load", "64", "100").stdout
     return int(re.search(r"^(\d+) messages/s", text, re.M)[1])
@@ -382,7 +367,7 @@ def test_flood(context):
     tape = tap.stop()
     leader = cluster.leader()
     before = rss_bytes(leader)
-    for name, payloads in forged(cluster, tape, leader).items():
+    for name, payloads in wire.forgeries(tape, cluster.port + leader.number).items():
         calm = max(throughput(cluster) for _ in range(3))
         received, began = metric(leader, "datagrams_received"), time.monotonic()
         with wire.Flood(cluster.port + leader.number, payloads, 100000, forge=not name.startswith("recorded")):

@@ -75,6 +75,22 @@ class Forger:
             self.send(*d)
 
 
+def forgeries(tape, port):
+    """Datagrams to this port, by name, that get as far as ones without the key can: everything is right but the tag, and the
+    number ahead."""
+    to_port = [d.payload for d in tape if d.target == port]
+    latest = next(p for p in reversed(to_port) if p[KIND] == SEALED and len(p) > 300)
+    live = bytearray(latest)
+    live[SEQ:SEQ + 8] = (2**40).to_bytes(8, "little")
+    unknown = bytearray(live)
+    unknown[SALT:SALT + 16] = bytes(16)
+    hello = next(p for p in to_port if p[KIND] == HELLO)
+    wrong_hello = bytearray(hello)
+    wrong_hello[TAG] ^= 1
+    return {"forged": [live], "of no session": [unknown], "HELLO": [wrong_hello], "recorded HELLO": [hello],
+            "noise": [bytearray(os.urandom(300))], "recorded": [latest]}
+
+
 FLOOD = """
 import ctypes, socket, sys, time
 class Vector(ctypes.Structure):

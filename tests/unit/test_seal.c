@@ -165,6 +165,15 @@ static void test_a_restart_is_noticed_by_the_restarted(void **state)
 
 /* --- the cipher --- */
 
+/* `input`: that of the session's key. */
+static void make_check(const uint8_t input[50], const uint8_t head[88], uint8_t ret[8])
+{
+    uint8_t other[13 + 2 + 32 + 1] = "mpaxos check", key[16];
+    memcpy(other + 13, input + 15, 35);
+    crypto_generichash(key, sizeof key, other, sizeof other, ends_key.keys[0], SEAL_KEY_SIZE);
+    crypto_shorthash(ret, head, 88, key);
+}
+
 /* Against libsodium's own XChaCha20-Poly1305, with the whole nonce, and keys made here as the header says. */
 static void test_it_is_what_it_says(void **state)
 {
@@ -192,6 +201,24 @@ static void test_it_is_what_it_says(void **state)
                                                                          d.bytes + 88, d.bytes, 88, nonce, key),
                      0);
     assert_memory_equal(text, "some text", 9);
+
+    /* The check, and that one which is wrong is refused although the tag is right. */
+    uint8_t head[88], check[8];
+    memcpy(head, d.bytes, sizeof head);
+    memset(head + 36, 0, 4);
+    make_check(input, head, check);
+    assert_memory_equal(d.bytes + 36, check, 4);
+    put_u64(d.bytes + AT_SEQ, get_u64(d.bytes + AT_SEQ) + 1);
+    memcpy(nonce + 16, d.bytes + AT_SEQ, 8);
+    crypto_aead_xchacha20poly1305_ietf_encrypt_detached(d.bytes + 104, d.bytes + 88, NULL, text, d.size - 104, d.bytes,
+                                                        88, NULL, nonce, key);
+    assert_int_equal(end_opens(&b, 1, &d, NULL), SEAL_FORGED);
+    memcpy(head + AT_SEQ, d.bytes + AT_SEQ, 8);
+    make_check(input, head, check);
+    memcpy(d.bytes + 36, check, 4);
+    crypto_aead_xchacha20poly1305_ietf_encrypt_detached(d.bytes + 104, d.bytes + 88, NULL, text, d.size - 104, d.bytes,
+                                                        88, NULL, nonce, key);
+    assert_int_equal(end_opens(&b, 1, &d, "some text"), SEAL_OPENED);
 
     input[sizeof input - 1] = 1; /* the other direction */
     crypto_generichash(key, sizeof key, input, sizeof input, ends_key.keys[0], SEAL_KEY_SIZE);
