@@ -93,7 +93,7 @@ static enum journal_result read_header(struct checkpoint_file *c, enum checkpoin
         break;
     }
     if ((uint64_t)size == checkpoint_file_bytes(c->header.size))
-        *ret_check = CHECKPOINT_WHOLE;
+        *ret_check = CHECKPOINT_FILE_WHOLE;
     return JOURNAL_OK;
 }
 
@@ -104,20 +104,20 @@ enum journal_result checkpoint_open(const struct vfs *vfs, struct checkpoint_fil
     int r;
 
     *ret = (struct checkpoint_file){.vfs = vfs, .index = UINT64_MAX};
-    *ret_check = CHECKPOINT_MISSING;
+    *ret_check = CHECKPOINT_FILE_MISSING;
     r = vfs->file_open(vfs->context, CHECKPOINT_NAME, 0, &ret->file);
     if (r < 0) {
         ret->file = NULL;
         return r == -ENOENT ? JOURNAL_OK : explain_errno(ret_error, r, "open", CHECKPOINT_NAME);
     }
-    *ret_check = CHECKPOINT_DAMAGED;
+    *ret_check = CHECKPOINT_FILE_DAMAGED;
     result = read_header(ret, ret_check, ret_error);
-    if (result == JOURNAL_OK && *ret_check == CHECKPOINT_WHOLE) {
+    if (result == JOURNAL_OK && *ret_check == CHECKPOINT_FILE_WHOLE) {
         ret->part = malloc(JOURNAL_CHECKPOINT_PART_BYTES);
         if (ret->part == NULL)
             result = explain_errno(ret_error, -ENOMEM, "read", CHECKPOINT_NAME);
     }
-    if (result != JOURNAL_OK || *ret_check != CHECKPOINT_WHOLE)
+    if (result != JOURNAL_OK || *ret_check != CHECKPOINT_FILE_WHOLE)
         checkpoint_close(ret);
     return result;
 }

@@ -43,7 +43,7 @@ uint32_t checkpoint_part_size(uint64_t size, uint64_t index);
 /* Writes the header before a part's bytes. */
 void checkpoint_part_seal(uint8_t *part, slot_t slot, uint64_t index, uint32_t size);
 
-enum checkpoint_check { CHECKPOINT_MISSING, CHECKPOINT_DAMAGED, CHECKPOINT_WHOLE };
+enum checkpoint_check { CHECKPOINT_FILE_MISSING, CHECKPOINT_FILE_DAMAGED, CHECKPOINT_FILE_WHOLE };
 
 /* A file that was opened and whose header was good. */
 struct checkpoint_file {

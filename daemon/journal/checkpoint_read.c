@@ -15,7 +15,7 @@ static enum journal_result check_parts(struct checkpoint_file *c, enum checkpoin
     for (uint64_t i = 0; checkpoint_part_size(c->header.size, i) > 0; i++) {
         int r = checkpoint_read_part(c, i, &bytes, &size);
         if (r == -EBADMSG) {
-            *ret_check = CHECKPOINT_DAMAGED;
+            *ret_check = CHECKPOINT_FILE_DAMAGED;
             return JOURNAL_OK;
         }
         if (r < 0)
@@ -55,20 +55,21 @@ enum journal_result checkpoint_find(struct journal *j, struct checkpoint_file *r
     enum checkpoint_check check;
     enum journal_result result = checkpoint_open(j->vfs, ret, &check, ret_error);
 
-    if (result == JOURNAL_OK && check == CHECKPOINT_WHOLE)
+    if (result == JOURNAL_OK && check == CHECKPOINT_FILE_WHOLE)
         result = check_parts(ret, &check, ret_error);
-    if (result == JOURNAL_OK && check == CHECKPOINT_WHOLE)
+    if (result == JOURNAL_OK && check == CHECKPOINT_FILE_WHOLE)
         result = take(j, &ret->header, ret_error);
     if (result != JOURNAL_OK)
         return result;
-    if (check != CHECKPOINT_WHOLE && !log_is_whole(j))
+    if (check != CHECKPOINT_FILE_WHOLE && !log_is_whole(j))
         return explain(ret_error, JOURNAL_REFUSED,
                        "%s: %s, and what came before slot %llu was trimmed, so that the log alone does not tell the "
                        "state. Nothing "
                        "was changed. Restore the state directory, or replace this replica (mpaxos(7))",
-                       CHECKPOINT_NAME, check == CHECKPOINT_DAMAGED ? "the file is damaged" : "the file is missing",
+                       CHECKPOINT_NAME,
+                       check == CHECKPOINT_FILE_DAMAGED ? "the file is damaged" : "the file is missing",
                        (unsigned long long)j->superblock.first_kept);
-    j->stats.checkpoint_ignored = check == CHECKPOINT_DAMAGED;
+    j->stats.checkpoint_ignored = check == CHECKPOINT_FILE_DAMAGED;
     j->first_kept = j->superblock.first_kept;
     j->trim_below = j->first_kept;
     return JOURNAL_OK;
@@ -105,8 +106,8 @@ int64_t journal_checkpoint_read(struct journal *j, slot_t slot, uint64_t offset,
         checkpoint_close(c);
         if (checkpoint_open(j->vfs, c, &check, error) != JOURNAL_OK)
             return -EIO;
-        if (check != CHECKPOINT_WHOLE)
-            return check == CHECKPOINT_DAMAGED ? -EBADMSG : -ESTALE;
+        if (check != CHECKPOINT_FILE_WHOLE)
+            return check == CHECKPOINT_FILE_DAMAGED ? -EBADMSG : -ESTALE;
         if (c->header.slot != slot) {
             checkpoint_close(c);
             return -ESTALE;
