@@ -3,7 +3,6 @@ import http.client
 import json
 import os
 import pathlib
-import random
 import shutil
 import socket
 import subprocess
@@ -23,24 +22,6 @@ def compile_c(target, sources, *flags):
     if result.returncode != 0:
         raise harness.Skip(f"{target.name} cannot be built: {result.stderr}")
     return target
-
-
-def free_tcp_ports(n):
-    """A run of TCP ports on 127.0.0.1 that nobody uses now."""
-    while True:
-        base = random.SystemRandom().randrange(20000, 32000)
-        sockets = []
-        try:
-            for i in range(n):
-                s = socket.socket()
-                sockets.append(s)
-                s.bind(("127.0.0.1", base + i))
-            return base
-        except OSError:
-            continue
-        finally:
-            for s in sockets:
-                s.close()
 
 
 class Mpaxos:
@@ -73,7 +54,7 @@ class Raft:
         if "raft_server" not in programs:
             compile_c(context.dir / "raft_server", [HERE / "raft_server.c"], "-lraft", "-luv")
             programs["raft_server"] = context.dir / "raft_server"
-        base = free_tcp_ports(3)
+        base = harness.free_ports(3)
         addresses = [f"127.0.0.1:{base + i}" for i in range(3)]
         self.dir = context.dir / "raft"
         self.processes = []
@@ -132,7 +113,7 @@ class Etcd:
 
     def __init__(self, context, programs):
         binary = programs.setdefault("etcd", find_etcd(context.dir))
-        base = free_tcp_ports(6)
+        base = harness.free_ports(6)
         peer = [f"http://127.0.0.1:{base + i}" for i in range(3)]
         self.ports = [base + 3 + i for i in range(3)]
         names = ",".join(f"m{i}={peer[i]}" for i in range(3))
@@ -213,8 +194,7 @@ def cpu_seconds(pid):
 
 
 def memory_mib(pid, what="VmHWM"):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith(what + ":")) / 1024
+    return harness.memory_bytes(pid, what) / 2**20
 
 
 def first_acknowledged(endpoints, limit_s=30):

@@ -26,7 +26,7 @@ class Failed(Exception):
         self.parameters = parameters
 
 
-def wait_until(what, condition, timeout=20.0, step=0.02):
+def wait_until(what, condition, timeout=60.0, step=0.02):
     """Waits for a condition to hold and answers its value; what it was that did not happen is in the error."""
     deadline = time.monotonic() + timeout
     while True:
@@ -38,21 +38,39 @@ def wait_until(what, condition, timeout=20.0, step=0.02):
         time.sleep(step)
 
 
+def memory_bytes(pid, what="VmRSS"):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) << 10 for line in f if line.startswith(what + ":"))
+
+
+def alone(test):
+    """Marks a test that takes the machine for itself, or measures times: no other runs beside it."""
+    test.alone = True
+    return test
+
+
+RESERVED = []  # sockets
+
+
 def free_ports(n):
-    """A run of UDP ports on 127.0.0.1 that nobody uses now."""
+    """A run of ports on 127.0.0.1 that nobody uses now, nor another test while this process lives: each has a name that
+    only one can hold."""
     while True:
         base = random.SystemRandom().randrange(20000, 32000)
-        sockets = []
+        probes, names = [], []
         try:
-            for i in range(n):
-                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                sockets.append(s)
-                s.bind(("127.0.0.1", base + i))
+            for port in range(base, base + n):
+                for sockets, kind, address in ((probes, (socket.AF_INET, socket.SOCK_DGRAM), ("127.0.0.1", port)),
+                                               (probes, (socket.AF_INET, socket.SOCK_STREAM), ("127.0.0.1", port)),
+                                               (names, (socket.AF_UNIX, socket.SOCK_DGRAM), f"\0mpaxos-test-port-{port}")):
+                    sockets.append(socket.socket(*kind))
+                    sockets[-1].bind(address)
+            RESERVED.extend(names)
             return base
         except OSError:
             continue
         finally:
-            for s in sockets:
+            for s in probes:
                 s.close()
 
 
@@ -153,11 +171,11 @@ class Replica:
         if self.process:
             self.process.wait()
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=60):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
 
-    def wait_exit(self, timeout=20):
+    def wait_exit(self, timeout=60):
         return self.process.wait(timeout)
 
     def connect(self, **options):
@@ -224,14 +242,14 @@ class Cluster:
         self.wait_quorum()
         return self
 
-    def wait_quorum(self, replicas=None, timeout=20):
+    def wait_quorum(self, replicas=None, timeout=60):
         for r in replicas or self.replicas:
             wait_until(f"replica {r.number} sees a quorum", lambda r=r: (r.answers() or {}).get("quorum"), timeout)
 
     def alive(self):
         return [r for r in self.replicas if r.process and r.process.poll() is None]
 
-    def leader(self, timeout=20):
+    def leader(self, timeout=60):
         def look():
             for r in self.alive():
                 try:
@@ -246,7 +264,7 @@ class Cluster:
         leader = self.leader()
         return [r for r in self.alive() if r is not leader]
 
-    def wait_level(self, timeout=30):
+    def wait_level(self, timeout=60):
         """All that run have the same chosen prefix."""
         def level():
             chosen = {r.status()["chosen"] for r in self.alive()}
@@ -319,7 +337,7 @@ class Context:
                 f"mpaxosctl {' '.join(map(str, arguments))}: exit {result.returncode}, not {expect}\n{result.stdout}{result.stderr}")
         return result
 
-    def daemon(self, *arguments, timeout=20, **options):
+    def daemon(self, *arguments, timeout=60, **options):
         """Runs a daemon that is expected to end by itself."""
         return subprocess.run([self.mpaxosd, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
                               cwd=self.dir, stdin=subprocess.DEVNULL, **options)

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 
-from test_hostile import memory_bytes
+from harness import memory_bytes
 
 ADA, BOB, GROUP = 54001, 54002, 54321
 

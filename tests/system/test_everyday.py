@@ -104,7 +104,7 @@ def test_gpl3_through_a_follower_while_the_leader_is_killed(context):
     follower = cluster.followers()[0]
 
     def kill():
-        wait_until("some lines are chosen", lambda: follower.status()["chosen"] > 60, timeout=30)
+        wait_until("some lines are chosen", lambda: follower.status()["chosen"] > 60)
         leader.kill()
     killer = threading.Thread(target=kill)
     killer.start()
@@ -213,7 +213,7 @@ def test_client_prompt_from_a_pipe(context):
 def test_history_under_an_ordinary_load(context):
     cluster = context.cluster().start()
     history = History(cluster, 12, 1)
-    wait_until("2000 messages", lambda: history.acknowledged() > 2000, timeout=60)
+    wait_until("2000 messages", lambda: history.acknowledged() > 2000)
     history.stop()
     history.check(cluster.check_identical())
 

@@ -5,12 +5,7 @@ import resource
 import socket
 import time
 
-from harness import Connection
-
-
-def memory_bytes(pid):
-    with open(f"/proc/{pid}/statm") as f:
-        return int(f.read().split()[1]) * resource.getpagesize()
+from harness import memory_bytes
 
 
 def test_random_and_truncated_datagrams(context):
@@ -47,7 +42,7 @@ def test_datagrams_that_look_like_a_peers(context):
 
 
 def closes(context, cluster, data):
-    with Connection(cluster[0].socket, timeout=10) as c:
+    with cluster[0].connect() as c:
         try:
             c.send_bytes(data)
             while c.socket.recv(65536):
@@ -96,7 +91,7 @@ def test_100_mib_without_end(context):
     cluster = context.cluster(f=0).start()
     pid = cluster[0].status()["pid"]
     before = memory_bytes(pid)
-    with Connection(cluster[0].socket, timeout=10) as c:
+    with cluster[0].connect() as c:
         sent = 0
         try:
             while sent < 100 << 20:

@@ -224,7 +224,7 @@ def test_full_disk(context):
         assert [m["slot"] for m in cluster[0].read_all()][:len(acknowledged)] == acknowledged, "reads go on"
         assert any("disk" in w or "space" in w or "full" in w for w in cluster[0].status()["warnings"])
         os.unlink(mount / "ballast")
-        slot = wait_until("the daemon goes on without a restart", lambda: submitted(cluster[0]), timeout=30)
+        slot = wait_until("the daemon goes on without a restart", lambda: submitted(cluster[0]))
         cluster[0].kill()
         cluster.start()
         slots = [m["slot"] for m in cluster[0].read_all()]

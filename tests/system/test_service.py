@@ -26,7 +26,7 @@ class Manager:
             self.heard.append(self.socket.recv(4096).decode())
         return self.heard
 
-    def wait(self, what, condition, timeout=20):
+    def wait(self, what, condition, timeout=60):
         return wait_until(what, lambda: [m for m in self.listen() if condition(m)], timeout)
 
     def forget(self):
@@ -136,7 +136,7 @@ def test_reload_under_load_loses_nothing(context):
     cluster.write_config()
     for r in cluster:
         r.call("Reload")
-    wait_until("messages", lambda: history.acknowledged() > 200, timeout=60)
+    wait_until("messages", lambda: history.acknowledged() > 200)
     history.stop()
     history.check(cluster.check_identical())
 
@@ -170,10 +170,11 @@ def test_what_the_manager_is_told(context):
     cluster.ctl("-i", 0, "drop", "9", "--both", "--peer", "1")
     manager.wait("faults", lambda m: m.endswith("; INJECTED FAULTS: drops 9% in and out (peer 1)"))
     manager.forget()
-    cluster[0].call("Reload")
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    cluster[0].call("Reload")
+    after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     reloading = manager.wait("reloading", lambda m: m.startswith("RELOADING=1"))[0]
-    assert abs(before - int(re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", reloading)[1])) < 10000000, reloading
+    assert before <= int(re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", reloading)[1]) <= after, reloading
     manager.wait("ready again", lambda m: m == "READY=1")
     assert manager.heard.index(reloading) < manager.heard.index("READY=1")
     manager.forget()
@@ -190,8 +191,9 @@ def test_watchdog_is_answered(context):
     start_managed(context, cluster, cluster[0], manager, WATCHDOG_USEC="400000")
     manager.wait("ready", lambda m: m == "READY=1")
     manager.forget()
-    n = manager.listen(2.0).count("WATCHDOG=1")
-    assert 8 <= n <= 12, f"{n} pings in 2 s, where one each 0.2 s is asked for"
+    began = time.monotonic()
+    wait_until("pings", lambda: manager.listen().count("WATCHDOG=1") >= 10)
+    assert time.monotonic() - began > 1.5, "10 pings in less than 1.5 s, where one each 0.2 s is asked for"
     cluster[0].signal(signal.SIGSTOP)
     manager.listen(0.2)
     manager.forget()
@@ -220,10 +222,8 @@ def test_sigterm_hands_leadership_over(context):
 def generate(context, config, name="out"):
     out = context.dir / name
     out.mkdir()
-    began = time.monotonic()
-    result = subprocess.run([context.build / "daemon" / "mpaxosd-generator", out, out, out, config], capture_output=True, text=True, timeout=20)
+    result = subprocess.run([context.build / "daemon" / "mpaxosd-generator", out, out, out, config], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result
-    assert time.monotonic() - began < 5
     files = {str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir() or p.is_symlink()}
     return out, files, result.stderr
 

@@ -57,7 +57,7 @@ def votes_again(cluster, victim):
     wait_until("it is repaired", lambda: "repairing" not in warnings(victim) and victim.status()["role"] != "learner")
     other = next(r for r in cluster if r is not victim and r.status()["role"] != "leader")
     other.kill()
-    assert wait_until("its vote counts", lambda: sent(cluster.leader(), "with its vote"), timeout=30)
+    assert wait_until("its vote counts", lambda: sent(cluster.leader(), "with its vote"))
     other.start()
     return cluster.check_identical()
 
@@ -238,7 +238,7 @@ def test_a_followers_full_disk(context):
         assert victim.read_all(), "reads go on"
         assert disk_is_told(victim)
         os.unlink(mount / "ballast")
-        wait_until("it goes on without a restart", lambda: "disk full" not in warnings(victim), timeout=30)
+        wait_until("it goes on without a restart", lambda: "disk full" not in warnings(victim))
         cluster.check_identical()
         assert victim.process.poll() is None
     finally:
