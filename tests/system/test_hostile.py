@@ -1,6 +1,5 @@
 """Input that is meant to hurt, from the network and from local clients."""
 import json
-import os
 import resource
 import socket
 import time

@@ -1,5 +1,4 @@
 """The cluster key: who has none, another one or a new one; and those who read the wire and send what they like."""
-import os
 import re
 import socket
 import subprocess
