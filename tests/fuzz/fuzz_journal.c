@@ -12,6 +12,7 @@
 #include "journal/format.h"
 #include "journal/superblock.h"
 #include "paxos/bytes.h"
+#include "paxos/checkpoint.h"
 #include "paxos/crc32c.h"
 #include "paxos/replica.h"
 #include "tests/fuzz/fuzz.h"
@@ -20,7 +21,7 @@
 
 enum {
     SLOTS = 44,
-    CHECKPOINT_BYTES = 700,
+    CHECKPOINT_SLICE = 700,
     VALUE_TEXT_MAX = 1800,
     BATCH_CRC_AT = 48,
     BATCH_HEADER_CRC_AT = 56,
@@ -44,6 +45,7 @@ struct run {
     slot_t slot_next;
     uint64_t checkpoint_bytes;
     struct replica *replica; /* NULL: without JOURNAL_CORE */
+    struct checkpoint_reader reader;
     struct values values;
 };
 
@@ -71,12 +73,25 @@ static bool restore(struct run *run, struct record *r, const uint8_t *bytes, uin
 {
     struct effects e;
     r->value = NULL;
-    if (bytes != NULL && values_copy(&run->values, bytes, size, &own.cluster, &r->value) < 0)
+    if (bytes != NULL && r->slot > run->reader.slot &&
+        values_copy(&run->values, bytes, size, &own.cluster, &r->value) < 0)
         return false;
     bool ok = replica_restore(run->replica, r, &e);
     values_release(e.released);
     values_unref(r->value);
     return ok;
+}
+
+/* As the daemon's driver does, too. */
+static bool restore_checkpoint(struct run *run, slot_t slot, const uint8_t *bytes, size_t size)
+{
+    const uint8_t *host;
+    size_t host_size;
+    if (bytes == NULL)
+        return run->reader.slot == slot && replica_restore_checkpoint(run->replica, &run->reader);
+    if (run->reader.own == NULL)
+        checkpoint_load(&run->reader, run->replica);
+    return checkpoint_read(&run->reader, bytes, size, &host, &host_size);
 }
 
 static bool take_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_t size)
@@ -87,7 +102,7 @@ static bool take_checkpoint(void *user, slot_t slot, const uint8_t *bytes, size_
     run->checkpoint_bytes += size;
     if (slot >= run->slot_next)
         run->slot_next = slot + 1;
-    return run->replica == NULL;
+    return run->replica == NULL || restore_checkpoint(run, slot, bytes, size);
 }
 
 static bool each(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
@@ -101,7 +116,10 @@ static bool each(void *user, struct record *r, const uint8_t *bytes, uint32_t si
 
 static void append(struct journal *j, struct run *run, uint64_t *seq, struct record r)
 {
+    struct value *v = r.value;
     journal_append(j, &r, 1, ++*seq);
+    fuzz_check(run->replica == NULL || restore(run, &r, v != NULL ? v->bytes : NULL, v != NULL ? v->size : 0));
+    r.value = v;
     note_told(run, &r, r.value != NULL ? r.value->bytes : NULL, r.value != NULL ? r.value->size : 0);
 }
 
@@ -176,14 +194,42 @@ static enum journal_result open_journal(struct vfs_memory *disk, struct run *run
                         error);
 }
 
-static void write_checkpoint(struct journal *j, uint64_t seq)
+/* All of always the same size. */
+static const struct replica_config *make_core(struct run *run)
 {
-    uint8_t bytes[CHECKPOINT_BYTES];
-    memset(bytes, 'c', sizeof bytes);
-    fuzz_check(journal_checkpoint_begin(j, 2 * SLOTS - 5, CHECKPOINT_OWN) == 0);
-    fuzz_check(journal_checkpoint_append(j, bytes, sizeof bytes) == sizeof bytes);
+    static void *block;
+    static struct replica_config config;
+    config = (struct replica_config){.identity = own,
+                                     .heartbeat_usec = 50000,
+                                     .message_bytes_max = 16384,
+                                     .proposal_bytes_max = 1 << 20,
+                                     .submissions_max = 16,
+                                     .promise_page_slots = 16,
+                                     .space_bytes = 65536,
+                                     .seed = 1};
+    if (block == NULL)
+        block = malloc(replica_size(&config));
+    fuzz_check(block != NULL);
+    values_init(&run->values);
+    run->replica = replica_init(block, &config);
+    return &config;
+}
+
+static void write_checkpoint(struct journal *j, const struct run *run, const struct replica_config *config,
+                             uint64_t seq)
+{
+    uint8_t bytes[CHECKPOINT_SLICE];
+    void *block = malloc(checkpoint_writer_size(config));
+    fuzz_check(block != NULL);
+    struct checkpoint_writer *w = checkpoint_begin(block, run->replica, NULL, 0);
+    fuzz_check(journal_checkpoint_begin(j, checkpoint_slot(w), CHECKPOINT_OWN) == 0);
+    for (size_t n; !checkpoint_is_written(w);) {
+        fuzz_check(checkpoint_write(w, run->replica, bytes, sizeof bytes, &n));
+        fuzz_check(journal_checkpoint_append(j, bytes, n) == (int64_t)n);
+    }
     journal_checkpoint_finish(j);
     settle(j, seq);
+    free(block);
 }
 
 static struct vfs_memory *make_valid(enum kind kind)
@@ -194,6 +240,7 @@ static struct vfs_memory *make_valid(enum kind kind)
     struct journal *j;
     uint64_t seq = 0;
     slot_t last = kind == KIND_PLAIN ? SLOTS : 2 * SLOTS;
+    const struct replica_config *config = make_core(&run);
     fuzz_check(open_journal(disk, &run, &j, error) == JOURNAL_OK);
     append(j, &run, &seq, (struct record){.type = RECORD_PROMISE, .ballot = {.round = 5, .gen = 1, .id = 3}});
     for (slot_t slot = 1; slot <= last; slot++) {
@@ -208,13 +255,14 @@ static struct vfs_memory *make_valid(enum kind kind)
     }
     settle(j, seq);
     if (kind != KIND_PLAIN)
-        write_checkpoint(j, seq);
+        write_checkpoint(j, &run, config, seq);
     if (kind == KIND_TRIMMED) {
         journal_trim(j, UINT64_MAX);
         settle(j, seq);
         fuzz_check(journal_first_kept(j) > 1);
     }
     journal_close(j);
+    values_done(&run.values);
     return disk;
 }
 
@@ -443,37 +491,21 @@ static void go_on(struct vfs_memory *disk, struct journal *j, struct run *run)
     journal_close(j);
 }
 
-static void recover(struct vfs_memory *disk, struct run *run)
+static void recover(struct vfs_memory *disk, struct run *run, bool is_valid)
 {
     char error[JOURNAL_ERROR_MAX + 1];
     uint32_t before = sum_files(disk);
     struct journal *j;
     memset(error, 'x', sizeof error);
     enum journal_result r = open_journal(disk, run, &j, error);
+    run->replica = NULL; /* restored */
     if (r == JOURNAL_OK) {
         go_on(disk, j, run);
     } else {
-        fuzz_check(r == JOURNAL_REFUSED); /* the disk itself works, and has room */
+        fuzz_check(r == JOURNAL_REFUSED && !is_valid); /* the disk itself works, and has room */
         check_error(error);
         fuzz_check(sum_files(disk) == before);
     }
-}
-
-static void make_core(struct run *run)
-{
-    static void *block; /* of always the same size */
-    const struct replica_config config = {.identity = own,
-                                          .heartbeat_usec = 50000,
-                                          .message_bytes_max = 16384,
-                                          .proposal_bytes_max = 1 << 20,
-                                          .submissions_max = 16,
-                                          .promise_page_slots = 16,
-                                          .space_bytes = 65536,
-                                          .seed = 1};
-    if (block == NULL)
-        block = malloc(replica_size(&config));
-    fuzz_check(block != NULL);
-    run->replica = replica_init(block, &config);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -487,6 +519,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         valids[kind] = make_valid(kind);
     }
     valid = valids[kind];
+    bool is_valid = choices & JOURNAL_EDIT && fuzz_left(&in) == 0;
     struct vfs_memory *disk = choices & JOURNAL_EDIT ? vfs_memory_clone(valid, 1) : vfs_memory_new(1);
     while (choices & JOURNAL_EDIT && fuzz_left(&in) > 0)
         edit(disk, &in);
@@ -499,11 +532,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else
             mend_segment(disk, names[i]);
     }
-    values_init(&run.values);
     if (choices & JOURNAL_CORE)
         make_core(&run);
-    recover(disk, &run);
-    values_done(&run.values);
+    recover(disk, &run, is_valid);
+    if (choices & JOURNAL_CORE)
+        values_done(&run.values);
     vfs_memory_free(disk);
     return 0;
 }

@@ -98,6 +98,22 @@ enum journal_file {
     JOURNAL_FILES
 };
 
+/* --- fuzz_checkpoint: the first byte --- */
+
+enum {
+    CHECKPOINT_EDIT = 1,        /* of a valid one: op u8, place u16, size u8, what it takes; else its bytes */
+    CHECKPOINT_MEND = 2,        /* the hash at the end is made to match afterwards                          */
+    CHECKPOINT_SHAPE_SHIFT = 2, /* which valid one (modulo): of 1, 40, 200 slots                            */
+};
+
+enum checkpoint_edit {
+    CHECKPOINT_EDIT_WRITE, /* size bytes          */
+    CHECKPOINT_EDIT_INSERT,
+    CHECKPOINT_EDIT_REMOVE,
+    CHECKPOINT_EDIT_CUT, /* nothing from there on */
+    CHECKPOINT_EDITS,
+};
+
 /* --- fuzz_replica: acts, a byte each, some with arguments; those from REPLICA_MESSAGE on are messages of this type ---
  */
 

@@ -1,7 +1,8 @@
 # Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler; `make fuzz` lets them search,
 # with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
-fuzz_targets = cluster config control datagram journal keyfile mark replica seal varlink
+fuzz_targets = checkpoint cluster config control datagram journal keyfile mark replica seal varlink
 fuzz_replays = \
+	tests/fuzz/fuzz_checkpoint \
 	tests/fuzz/fuzz_cluster \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_control \
@@ -18,6 +19,7 @@ check_PROGRAMS += $(fuzz_replays)
 FUZZ_TESTS = $(fuzz_replays)
 endif
 fuzz_common = tests/fuzz/fuzz.h tests/fuzz/inputs.h tests/fuzz/replay.c
+tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_SOURCES = tests/fuzz/fuzz_cluster.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_fuzz_fuzz_cluster_LDADD = $(sim_libraries)

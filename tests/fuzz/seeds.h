@@ -12,7 +12,7 @@ void put16(unsigned v);
 
 void make_peer_seeds(void);   /* datagram, cluster, replica */
 void make_socket_seeds(void); /* varlink, control, config   */
-void make_disk_seeds(void);   /* mark, journal              */
+void make_disk_seeds(void);   /* mark, journal, checkpoint  */
 void make_seal_seeds(void);   /* seal, keyfile              */
 
 #endif

@@ -1,4 +1,4 @@
-/* Seeds of what is found in a state directory: the chat log's mark, and the journal. */
+/* Seeds of what is found in a state directory: the chat log's mark, the journal, and a checkpoint. */
 #include "tests/fuzz/seeds.h"
 
 #include <stdio.h>
@@ -142,6 +142,10 @@ static void make_history_edits(void)
             put(garbage, 4);
             seed_end();
         }
+        snprintf(name, sizeof name, "checkpoint-whole-%u", kinds[k]);
+        seed_begin("journal", name);
+        put8(JOURNAL_EDIT | JOURNAL_CORE | kinds[k]);
+        seed_end();
         snprintf(name, sizeof name, "checkpoint-gone-%u", kinds[k]);
         seed_begin("journal", name);
         put8(JOURNAL_EDIT | kinds[k]);
@@ -151,8 +155,59 @@ static void make_history_edits(void)
     }
 }
 
+/* --- checkpoints --- */
+
+static void make_checkpoint_edits(void)
+{
+    enum { HEAD = 72, KEY = 32 };
+    /* Of the head: version, sizes, slot, first_kept, streams, the host's; and some of what follows it. */
+    static const unsigned places[] = {0, 4, 24, 56, 64, 68, HEAD, HEAD + KEY, HEAD + 4 * KEY, HEAD + 5 * KEY};
+    static const char few[4] = "\5", many[4] = "\1\2\3\4";
+    char name[32];
+    for (unsigned shape = 0; shape < 3; shape++) {
+        snprintf(name, sizeof name, "whole-%u", shape);
+        seed_begin("checkpoint", name);
+        put8(CHECKPOINT_EDIT | shape << CHECKPOINT_SHAPE_SHIFT);
+        put8(shape);
+        seed_end();
+    }
+    for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++) {
+        for (unsigned k = 0; k < 2; k++) {
+            snprintf(name, sizeof name, "%s-at-%u", k == 0 ? "few" : "many", places[i]);
+            seed_begin("checkpoint", name);
+            put8(CHECKPOINT_EDIT | CHECKPOINT_MEND | 1 << CHECKPOINT_SHAPE_SHIFT);
+            put8(i);
+            put8(CHECKPOINT_EDIT_WRITE);
+            put16(places[i]);
+            put8(4);
+            put(k == 0 ? few : many, 4);
+            seed_end();
+        }
+    }
+    static const struct {
+        const char *name;
+        enum checkpoint_edit op;
+        unsigned place, size;
+    } others[] = {
+        {"cut", CHECKPOINT_EDIT_CUT, 500, 0},
+        {"without-a-key", CHECKPOINT_EDIT_REMOVE, 900, KEY},
+        {"longer", CHECKPOINT_EDIT_INSERT, 65535, 1},
+    };
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
+        seed_begin("checkpoint", others[i].name);
+        put8(CHECKPOINT_EDIT | CHECKPOINT_MEND | 2 << CHECKPOINT_SHAPE_SHIFT);
+        put8(i);
+        put8(others[i].op);
+        put16(others[i].place);
+        put8(others[i].size);
+        put8(7);
+        seed_end();
+    }
+}
+
 void make_disk_seeds(void)
 {
+    make_checkpoint_edits();
     make_marks();
     make_journal_edits();
     make_history_edits();
