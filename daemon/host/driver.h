@@ -15,6 +15,7 @@
 #include "host/config.h"
 #include "journal/journal.h"
 #include "paxos/replica.h"
+#include "wire/assembly.h"
 #include "wire/seal.h"
 
 struct driver;
@@ -144,16 +145,27 @@ enum drop_reason {
     DROP_INJECTED,
     DROP_REASONS
 };
-enum { DROPPED_TEXT_MAX = 255 };
+enum { DROPPED_TEXT_MAX = 255, STRANGER_TEXT_MAX = 63 };
+
+/* By the address that they came from, which anybody may have written. */
+struct driver_drops {
+    uint64_t counts[DROP_REASONS];
+    uint64_t last_usec;              /* when the last one came that is no everyday matter; 0: never */
+    char text[DROPPED_TEXT_MAX + 1]; /* "12 forged, 3 replayed", since the start; "": none lately   */
+};
+
+/* Why a peer is refused. */
+enum driver_refusal { REFUSAL_STATE, REFUSAL_KEY, REFUSAL_VERSION };
 
 struct driver_peer {
     char address[280];
     char version[INFO_VERSION_MAX + 1]; /* "": not known */
     uint32_t n_drops;
     struct info_drop drops[INFO_DROPS_MAX];
-    bool refused;     /* it sends, but not as a member: another key, cluster, life or version */
-    bool refused_key; /* and that is for its key                                              */
-    char note[160];   /* "": none                                                             */
+    bool refused; /* it sends, but not as a member: another key, cluster, life or version */
+    enum driver_refusal refusal;
+    char note[160]; /* "": none                                                             */
+    struct driver_drops dropped;
     struct seal_peer_status seal;
 };
 struct driver_status {
@@ -176,9 +188,11 @@ struct driver_status {
     uint64_t datagrams_sent, datagrams_received, bytes_sent, bytes_received;
     uint64_t datagrams_dropped[DROP_REASONS]; /* of those that were received                      */
     uint64_t datagrams_unsealed, send_errors;
-    uint64_t hostile_usec;              /* when the last one came that no member stands for; 0: never          */
-    char dropped[DROPPED_TEXT_MAX + 1]; /* "12 forged, 3 replayed", since the start; "": none lately */
-    struct seal_peer_status seal;       /* of this replica: n_keys 0 where there is no key                    */
+    uint64_t datagrams_overrun;           /* that found the socket's buffer full            */
+    struct assembly_stats assembly;       /* values of peers that came in pieces            */
+    struct driver_drops strangers;        /* of them, those from no member's address            */
+    char stranger[STRANGER_TEXT_MAX + 1]; /* the last such address, "": none                    */
+    struct seal_peer_status seal;         /* of this replica: n_keys 0 where there is no key    */
 };
 void driver_status(struct driver *d, struct driver_status *ret);
 struct faults *driver_faults(struct driver *d);

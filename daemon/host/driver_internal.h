@@ -51,15 +51,33 @@ struct driver_position {
     slot_t slot;
 };
 
+/* Datagrams that were dropped, of one member's address, or of nobody's. */
+struct drops {
+    uint64_t counts[DROP_REASONS], told[DROP_REASONS];
+    uint64_t last_usec, told_usec; /* the last that is no everyday matter, and when such were told; 0: never */
+    bool is_told;
+};
+
 struct driver_member { /* another one */
     struct peer_address address;
     struct info info;
     bool informed;
-    uint64_t opened_usec;  /* the last sealed one that was opened; 0: none                             */
+    uint64_t opened_usec;  /* the last datagram of it that was opened; 0: none                         */
     uint64_t refused_usec; /* the last datagram of it that was refused; 0: none                        */
-    bool refused_key;      /* for its key                                                              */
-    uint64_t ahead_usec;   /* since when it is of a cluster that runs, while this replica is blank; 0: not */
-    char note[160];        /* why                                                                      */
+    enum driver_refusal refusal;
+    uint64_t ahead_usec; /* since when it is of a cluster that runs, while this replica is blank; 0: not */
+    char note[160];      /* why                                                                        */
+    struct drops drops;
+};
+
+/* A datagram that came in. */
+struct arrival {
+    const struct sockaddr_storage *from;
+    const uint8_t *bytes;
+    size_t size;
+    uint64_t now_usec;
+    struct datagram_header header;
+    size_t member; /* that the header names */
 };
 
 struct own_checkpoint {
@@ -111,9 +129,9 @@ struct driver {
     uint32_t value_bytes_max;
     struct datagram_message *incoming;
     struct entry entries[MESSAGE_ENTRIES_MAX];
-    uint64_t dropped[DROP_REASONS], dropped_told[DROP_REASONS];
-    uint64_t hostile_usec, hostile_told_usec; /* the last one that nobody stands for, and when of such was told */
-    bool hostile_told;
+    uint64_t dropped[DROP_REASONS]; /* of all                     */
+    struct drops strangers;         /* from no member's address   */
+    struct sockaddr_storage stranger;
 
     uv_prepare_t prepare;
     uv_check_t check;
@@ -194,22 +212,25 @@ void driver_compare_config(struct driver *d, const struct identity *own, const s
 void driver_finish_stop(struct driver *d);
 
 /* driver_receive.c */
-void driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
+bool driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
 
 /* driver_refuse.c */
 /* Notes and tells, once, what is wrong with a member. */
 void driver_note_member(struct driver_member *m, enum notice_kind kind, const char *why);
 /* Counts a datagram of it that is none of a member's, and says so. */
 void driver_refuse_member(struct driver *d, size_t member, const char *why);
-/* Counts a datagram that nobody stands for. */
-void driver_drop(struct driver *d, enum drop_reason reason);
-void driver_drop_unread(struct driver *d, enum datagram_error error);
-/* One whose header names this member, and which cannot be opened. `kind`: its own; `bytes`: its header. */
-void driver_drop_unopened(struct driver *d, size_t member, const struct sockaddr_storage *from, const uint8_t *bytes,
-                          enum datagram_kind kind, enum seal_result result);
-/* What was dropped since the start. */
-void driver_describe_dropped(const struct driver *d, char *ret, size_t size);
-/* On a tick: tells, in sum, what was dropped that nobody stands for. */
+/* Counts one that was opened, and is wrong all the same. */
+void driver_drop_opened(struct driver *d, size_t member, enum drop_reason reason);
+/* Counts one that is not to be told. */
+void driver_drop_quietly(struct driver *d, const struct arrival *a, enum drop_reason reason);
+void driver_drop(struct driver *d, const struct arrival *a, enum drop_reason reason);
+void driver_drop_unread(struct driver *d, const struct arrival *a, enum datagram_error error);
+/* One whose header names a member, and which cannot be opened. */
+void driver_drop_unopened(struct driver *d, const struct arrival *a, enum seal_result result);
+void driver_fill_drops(const struct drops *from, uint64_t now_usec, struct driver_drops *ret);
+/* "192.0.2.7 port 4711"; "": nobody. */
+void driver_fill_stranger(const struct driver *d, char ret[STRANGER_TEXT_MAX + 1]);
+/* On a tick: tells, in sum, what was dropped. */
 void driver_tell_dropped(struct driver *d, uint64_t now_usec);
 
 /* driver_status.c */

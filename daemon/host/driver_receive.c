@@ -93,7 +93,7 @@ static struct value *take_piece(struct driver *d, size_t member, const struct me
         return NULL;
     if (hash_equal(&v->hash, &p->hash))
         return v;
-    driver_drop(d, DROP_MALFORMED);
+    driver_drop_opened(d, member, DROP_MALFORMED);
     values_unref(v);
     return NULL;
 }
@@ -170,74 +170,76 @@ static void take_message(struct driver *d, size_t member, struct datagram_messag
 }
 
 /* False: it is not for this replica, or from none of the members. */
-static bool find_sender(struct driver *d, const struct datagram_header *h, size_t *ret)
+static bool find_sender(struct driver *d, struct arrival *a)
 {
-    int member = driver_find_member(d, h->from);
-    if (h->to != d->options.id || member < 0) {
-        driver_drop(d, DROP_UNKNOWN_PEER);
+    int member = driver_find_member(d, a->header.from);
+    if (a->header.to != d->options.id || member < 0) {
+        driver_drop(d, a, DROP_UNKNOWN_PEER);
         return false;
     }
-    *ret = (size_t)member;
-    if (!faults_drop(d->options.faults, FAULT_IN, h->from, driver_now()))
+    a->member = (size_t)member;
+    if (!faults_drop(d->options.faults, FAULT_IN, a->header.from, a->now_usec))
         return true;
-    d->dropped[DROP_INJECTED]++;
+    driver_drop_quietly(d, a, DROP_INJECTED);
     return false;
 }
 
-static bool open_sealed(struct driver *d, size_t member, const struct sockaddr_storage *from,
-                        const struct datagram_header *h, const uint8_t *bytes, size_t size, struct datagram_reader *ret)
+static bool open_sealed(struct driver *d, const struct arrival *a, struct datagram_reader *ret)
 {
     enum seal_result result = SEAL_MALFORMED;
-    uint64_t now_usec = driver_now();
     if (d->seal != NULL)
-        result = seal_open(d->seal, member, bytes, size, now_usec, d->opened);
-    if (result == SEAL_OPENED || result == SEAL_EMPTY)
-        d->members[member].opened_usec = now_usec;
-    if (result == SEAL_EMPTY)
+        result = seal_open(d->seal, a->member, a->bytes, a->size, a->now_usec, d->opened);
+    if (result == SEAL_EMPTY) {
+        d->members[a->member].opened_usec = a->now_usec;
         d->dirty = true; /* the handshake may owe an answer */
+    }
     if (result != SEAL_OPENED) {
-        driver_drop_unopened(d, member, from, bytes, h->kind, result);
+        driver_drop_unopened(d, a, result);
         return false;
     }
-    enum datagram_error error = datagram_open_sealed(ret, d->opened, size);
-    driver_drop_unread(d, error);
+    enum datagram_error error = datagram_open_sealed(ret, d->opened, a->size);
+    driver_drop_unread(d, a, error);
     return error == DATAGRAM_OK;
 }
 
-static bool open_plain(struct driver *d, size_t member, const struct sockaddr_storage *from, const uint8_t *bytes,
-                       size_t size, struct datagram_reader *ret)
+static bool open_plain(struct driver *d, const struct arrival *a, struct datagram_reader *ret)
 {
     struct datagram_header h;
     if (d->seal != NULL) {
-        driver_drop_unopened(d, member, from, bytes, DATAGRAM_PLAIN, SEAL_MALFORMED);
+        driver_drop_unopened(d, a, SEAL_MALFORMED);
         return false;
     }
-    enum datagram_error error = datagram_open(ret, bytes, size, &h);
-    driver_drop_unread(d, error);
+    enum datagram_error error = datagram_open(ret, a->bytes, a->size, &h);
+    driver_drop_unread(d, a, error);
     return error == DATAGRAM_OK;
 }
 
-void driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
+static void take_messages(struct driver *d, const struct arrival *a, struct datagram_reader *reader)
 {
-    struct driver *d = user;
-    struct datagram_reader reader;
-    struct datagram_header h;
-    size_t member;
-    if (d->closing)
-        return;
-    enum datagram_error error = datagram_header_read(bytes, size, &h);
-    driver_drop_unread(d, error);
-    if (error != DATAGRAM_OK || !find_sender(d, &h, &member))
-        return;
-    if (h.kind == DATAGRAM_PLAIN ? !open_plain(d, member, from, bytes, size, &reader)
-                                 : !open_sealed(d, member, from, &h, bytes, size, &reader))
-        return;
-    bool named = names_this_cluster(d, &h), trusted = is_trusted(d, member, &h);
+    bool named = names_this_cluster(d, &a->header), trusted = is_trusted(d, a->member, &a->header);
     int result;
-    while ((result = datagram_next(&reader, &h, d->value_bytes_max, d->incoming)) > 0) {
+    while ((result = datagram_next(reader, &a->header, d->value_bytes_max, d->incoming)) > 0) {
         if (trusted || (named && d->incoming->message.type == MESSAGE_STATE))
-            take_message(d, member, d->incoming);
+            take_message(d, a->member, d->incoming);
     }
     if (result < 0)
-        driver_drop(d, DROP_MALFORMED);
+        driver_drop_opened(d, a->member, DROP_MALFORMED);
+}
+
+bool driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
+{
+    struct driver *d = user;
+    struct arrival a = {.from = from, .bytes = bytes, .size = size, .now_usec = driver_now()};
+    struct datagram_reader reader;
+    if (d->closing)
+        return false;
+    enum datagram_error error = datagram_header_read(bytes, size, &a.header);
+    driver_drop_unread(d, &a, error);
+    if (error != DATAGRAM_OK || !find_sender(d, &a))
+        return false;
+    if (a.header.kind == DATAGRAM_PLAIN ? !open_plain(d, &a, &reader) : !open_sealed(d, &a, &reader))
+        return false;
+    d->members[a.member].opened_usec = a.now_usec;
+    take_messages(d, &a, &reader);
+    return true;
 }

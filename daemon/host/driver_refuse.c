@@ -1,6 +1,9 @@
-/* Datagrams that are not taken: counted by reason; told of a member where it is that member's own address that sends
- * them, and in sum where nobody stands for them, since anybody may write a member's id. */
+/* Datagrams that are not taken: counted by reason, and by the address that they came from: a member's, or all others
+ * together. Anybody may write a member's address or id on them, so what is told names the address, and memory and lines
+ * do not grow with the senders. */
+#include <arpa/inet.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,34 +22,48 @@ static const char *const words[DROP_REASONS] = {
     [DROP_REPLAYED] = "replayed or doubled",
 };
 
-void driver_drop(struct driver *d, enum drop_reason reason)
+/* The member whose address this is; -1: nobody's. */
+static int member_at(const struct driver *d, const struct sockaddr_storage *from)
 {
-    d->dropped[reason]++;
-    d->hostile_usec = driver_now();
-    d->hostile_told = false;
+    for (size_t i = 0; i < d->n_members; i++) {
+        if (peers_is_from(d->peers, i, from))
+            return (int)i;
+    }
+    return -1;
 }
 
-void driver_drop_unread(struct driver *d, enum datagram_error error)
+static struct drops *count(struct driver *d, const struct arrival *a, enum drop_reason reason)
 {
-    switch (error) {
-    case DATAGRAM_OK:
-        break;
-    case DATAGRAM_FOREIGN:
-        driver_drop(d, DROP_NO_MAGIC);
-        break;
-    case DATAGRAM_VERSION_UNKNOWN:
-        driver_drop(d, DROP_VERSION);
-        break;
-    case DATAGRAM_CHECKSUM:
-        d->dropped[DROP_CHECKSUM]++;
-        break;
-    case DATAGRAM_TRUNCATED:
-        driver_drop(d, DROP_TRUNCATED);
-        break;
-    case DATAGRAM_MALFORMED:
-        driver_drop(d, DROP_MALFORMED);
-        break;
-    }
+    const int member = member_at(d, a->from);
+    struct drops *drops = member >= 0 ? &d->members[member].drops : &d->strangers;
+    if (member < 0 && a->from != NULL)
+        d->stranger = *a->from;
+    d->dropped[reason]++;
+    drops->counts[reason]++;
+    return drops;
+}
+
+static void mark(struct drops *drops, uint64_t now_usec)
+{
+    drops->last_usec = now_usec;
+    drops->is_told = false;
+}
+
+void driver_drop_quietly(struct driver *d, const struct arrival *a, enum drop_reason reason)
+{
+    count(d, a, reason);
+}
+
+void driver_drop(struct driver *d, const struct arrival *a, enum drop_reason reason)
+{
+    mark(count(d, a, reason), a->now_usec);
+}
+
+void driver_drop_opened(struct driver *d, size_t member, enum drop_reason reason)
+{
+    d->dropped[reason]++;
+    d->members[member].drops.counts[reason]++;
+    mark(&d->members[member].drops, driver_now());
 }
 
 /* --- members --- */
@@ -60,47 +77,88 @@ void driver_note_member(struct driver_member *m, enum notice_kind kind, const ch
            m->address.host, m->address.port, kind == NOTICE_REPLICA_REFUSED ? " is refused" : "", why);
 }
 
+static void refuse(struct driver_member *m, enum driver_refusal refusal, const char *why, uint64_t now_usec)
+{
+    m->refused_usec = now_usec;
+    m->refusal = refusal;
+    driver_note_member(m, NOTICE_REPLICA_REFUSED, why);
+}
+
 void driver_refuse_member(struct driver *d, size_t member, const char *why)
 {
-    struct driver_member *m = &d->members[member];
     d->dropped[DROP_FOREIGN]++;
-    m->refused_usec = driver_now();
-    m->refused_key = false;
-    driver_note_member(m, NOTICE_REPLICA_REFUSED, why);
+    d->members[member].drops.counts[DROP_FOREIGN]++;
+    refuse(&d->members[member], REFUSAL_STATE, why, driver_now());
 }
 
-/* One that is heard otherwise has, in the middle of a change of keys, one more than this replica: that is no harm. */
-static void refuse_key(struct driver *d, size_t member, const struct sockaddr_storage *from, const char *why)
+/* Then what comes from its address besides is a forgery, or no harm: in the middle of a change of keys it has one more
+ * than this replica. */
+static bool is_heard(const struct driver_member *m, uint64_t now_usec)
 {
-    struct driver_member *m = &d->members[member];
-    const uint64_t now_usec = driver_now();
-    if (!peers_is_from(d->peers, member, from)) {
-        driver_drop(d, DROP_KEY);
+    return m->opened_usec != 0 && now_usec - m->opened_usec < PEER_NOTE_USEC;
+}
+
+static void refuse_key(struct driver *d, const struct arrival *a, const char *why)
+{
+    struct driver_member *m = &d->members[a->member];
+    if (!peers_is_from(d->peers, a->member, a->from)) {
+        driver_drop(d, a, DROP_KEY);
         return;
     }
-    d->dropped[DROP_KEY]++;
-    if (m->opened_usec != 0 && now_usec - m->opened_usec < PEER_NOTE_USEC)
-        return;
-    m->refused_usec = now_usec;
-    m->refused_key = true;
-    driver_note_member(m, NOTICE_REPLICA_REFUSED, why);
+    driver_drop_quietly(d, a, DROP_KEY);
+    if (!is_heard(m, a->now_usec))
+        refuse(m, REFUSAL_KEY, why, a->now_usec);
 }
 
-static void refuse_unknown_key(struct driver *d, size_t member, const struct sockaddr_storage *from,
-                               const uint8_t *bytes)
+static void refuse_unknown_key(struct driver *d, const struct arrival *a)
 {
     char why[sizeof(d->members[0].note)], name[SEAL_NAME_SIZE];
-    seal_key_name(seal_datagram_key(bytes), name);
+    seal_key_name(seal_datagram_key(a->bytes), name);
     snprintf(why, sizeof(why), "wrong cluster key (%s)", name);
-    refuse_key(d, member, from, why);
+    refuse_key(d, a, why);
 }
 
-void driver_drop_unopened(struct driver *d, size_t member, const struct sockaddr_storage *from, const uint8_t *bytes,
-                          enum datagram_kind kind, enum seal_result result)
+/* What else stands in such a header, nobody knows here: only the address tells who it may be. */
+static void refuse_version(struct driver *d, const struct arrival *a)
 {
-    const struct driver_member *m = &d->members[member];
+    char why[sizeof(d->members[0].note)];
+    const int member = member_at(d, a->from);
+    driver_drop(d, a, DROP_VERSION);
+    if (member < 0 || is_heard(&d->members[member], a->now_usec))
+        return;
+    snprintf(why, sizeof(why), "datagrams from its address, not authenticated, are of format version %u, not %u",
+             datagram_version(a->bytes), DATAGRAM_VERSION);
+    refuse(&d->members[member], REFUSAL_VERSION, why, a->now_usec);
+}
+
+void driver_drop_unread(struct driver *d, const struct arrival *a, enum datagram_error error)
+{
+    switch (error) {
+    case DATAGRAM_OK:
+        break;
+    case DATAGRAM_FOREIGN:
+        driver_drop(d, a, DROP_NO_MAGIC);
+        break;
+    case DATAGRAM_VERSION_UNKNOWN:
+        refuse_version(d, a);
+        break;
+    case DATAGRAM_CHECKSUM:
+        driver_drop_quietly(d, a, DROP_CHECKSUM);
+        break;
+    case DATAGRAM_TRUNCATED:
+        driver_drop(d, a, DROP_TRUNCATED);
+        break;
+    case DATAGRAM_MALFORMED:
+        driver_drop(d, a, DROP_MALFORMED);
+        break;
+    }
+}
+
+void driver_drop_unopened(struct driver *d, const struct arrival *a, enum seal_result result)
+{
+    const enum datagram_kind kind = a->header.kind;
     if (d->seal == NULL) {
-        refuse_key(d, member, from, "it has a cluster key, and this replica has none");
+        refuse_key(d, a, "it has a cluster key, and this replica has none");
         return;
     }
     switch (result) {
@@ -109,25 +167,25 @@ void driver_drop_unopened(struct driver *d, size_t member, const struct sockaddr
         break;
     case SEAL_MALFORMED:
         if (kind == DATAGRAM_PLAIN)
-            refuse_key(d, member, from, "it has no cluster key");
+            refuse_key(d, a, "it has no cluster key");
         else
-            driver_drop(d, DROP_MALFORMED);
+            driver_drop(d, a, DROP_MALFORMED);
         break;
     case SEAL_KEY_UNKNOWN:
-        refuse_unknown_key(d, member, from, bytes);
+        refuse_unknown_key(d, a);
         break;
     case SEAL_FORGED:
-        driver_drop(d, DROP_FORGED);
+        driver_drop(d, a, DROP_FORGED);
         break;
     case SEAL_STALE:
         /* A late answer of the handshake, or a peer that has not noticed that this replica was started again. */
-        if (kind != DATAGRAM_SEALED || m->opened_usec == 0)
-            d->dropped[DROP_STALE]++;
+        if (kind != DATAGRAM_SEALED || d->members[a->member].opened_usec == 0)
+            driver_drop_quietly(d, a, DROP_STALE);
         else
-            driver_drop(d, DROP_STALE);
+            driver_drop(d, a, DROP_STALE);
         break;
     case SEAL_REPLAYED:
-        driver_drop(d, DROP_REPLAYED);
+        driver_drop(d, a, DROP_REPLAYED);
         break;
     }
 }
@@ -135,32 +193,74 @@ void driver_drop_unopened(struct driver *d, size_t member, const struct sockaddr
 /* --- in sum --- */
 
 /* "12 forged or damaged, 3 replayed or doubled": what was dropped since those counts. */
-static void describe(const struct driver *d, const uint64_t since[DROP_REASONS], char *ret, size_t size)
+static void describe(const struct drops *drops, const uint64_t since[DROP_REASONS], char ret[DROPPED_TEXT_MAX + 1])
 {
     size_t used = 0;
     ret[0] = 0;
-    for (size_t i = 0; i < DROP_REASONS && used < size; i++) {
-        const uint64_t n = d->dropped[i] - since[i];
+    for (size_t i = 0; i < DROP_REASONS && used <= DROPPED_TEXT_MAX; i++) {
+        const uint64_t n = drops->counts[i] - since[i];
         if (n > 0 && words[i] != NULL)
-            used += (size_t)snprintf(ret + used, size - used, "%s%" PRIu64 " %s", used > 0 ? ", " : "", n, words[i]);
+            used += (size_t)snprintf(ret + used, DROPPED_TEXT_MAX + 1 - used, "%s%" PRIu64 " %s", used > 0 ? ", " : "",
+                                     n, words[i]);
     }
 }
 
-void driver_describe_dropped(const struct driver *d, char *ret, size_t size)
+void driver_fill_drops(const struct drops *from, uint64_t now_usec, struct driver_drops *ret)
 {
     static const uint64_t none[DROP_REASONS];
-    describe(d, none, ret, size);
+    memcpy(ret->counts, from->counts, sizeof(ret->counts));
+    ret->last_usec = from->last_usec;
+    ret->text[0] = 0;
+    if (from->last_usec != 0 && now_usec - from->last_usec < HOSTILE_NOTE_USEC)
+        describe(from, none, ret->text);
+}
+
+void driver_fill_stranger(const struct driver *d, char ret[STRANGER_TEXT_MAX + 1])
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&d->stranger;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&d->stranger;
+    if (d->stranger.ss_family == AF_INET)
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+    else if (d->stranger.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+    ret[0] = 0;
+    if (host[0] != 0)
+        snprintf(ret, STRANGER_TEXT_MAX + 1, "%s port %u", host,
+                 ntohs(d->stranger.ss_family == AF_INET ? v4->sin_port : v6->sin6_port));
+}
+
+static bool is_due(const struct drops *drops, uint64_t now_usec)
+{
+    return drops->last_usec != 0 && !drops->is_told &&
+           (drops->told_usec == 0 || now_usec - drops->told_usec >= HOSTILE_NOTE_USEC);
+}
+
+static void set_told(struct drops *drops, uint64_t now_usec)
+{
+    drops->is_told = true;
+    drops->told_usec = now_usec;
+    memcpy(drops->told, drops->counts, sizeof(drops->told));
 }
 
 void driver_tell_dropped(struct driver *d, uint64_t now_usec)
 {
-    char text[DROPPED_TEXT_MAX + 1];
-    if (d->hostile_usec == 0 || d->hostile_told ||
-        (d->hostile_told_usec != 0 && now_usec - d->hostile_told_usec < HOSTILE_NOTE_USEC))
+    char text[DROPPED_TEXT_MAX + 1], stranger[STRANGER_TEXT_MAX + 1];
+    for (size_t i = 0; i < d->n_members; i++) {
+        struct driver_member *m = &d->members[i];
+        if (!is_due(&m->drops, now_usec))
+            continue;
+        describe(&m->drops, m->drops.told, text);
+        set_told(&m->drops, now_usec);
+        notice(NOTICE_DATAGRAMS_REFUSED, &(struct notice_about){.peer = &m->address.id},
+               "datagrams came in and were refused from the address of replica %u, which anybody may write on them: %s",
+               m->address.id, text);
+    }
+    if (!is_due(&d->strangers, now_usec))
         return;
-    d->hostile_told = true;
-    d->hostile_told_usec = now_usec;
-    describe(d, d->dropped_told, text, sizeof(text));
-    memcpy(d->dropped_told, d->dropped, sizeof(d->dropped));
-    notice(NOTICE_DATAGRAMS_REFUSED, NULL, "datagrams came in and were refused: %s", text);
+    describe(&d->strangers, d->strangers.told, text);
+    set_told(&d->strangers, now_usec);
+    driver_fill_stranger(d, stranger);
+    notice(NOTICE_DATAGRAMS_REFUSED, NULL, "datagrams came in and were refused%s%s: %s",
+           stranger[0] != 0 ? ", the last one from " : "", stranger, text);
 }

@@ -136,7 +136,8 @@ static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct
         memcpy(ret->drops, m->info.drops, sizeof(ret->drops));
     }
     ret->refused = m->refused_usec != 0 && now_usec - m->refused_usec < PEER_NOTE_USEC;
-    ret->refused_key = ret->refused && m->refused_key;
+    ret->refusal = m->refusal;
+    driver_fill_drops(&m->drops, now_usec, &ret->dropped);
     if (d->seal != NULL)
         seal_peer_status(d->seal, member, &ret->seal);
     bool ahead = m->ahead_usec != 0 && replica_identity(d->replica)->status == IDENTITY_EMPTY;
@@ -180,9 +181,10 @@ void driver_status(struct driver *d, struct driver_status *ret)
     memcpy(ret->datagrams_dropped, d->dropped, sizeof(d->dropped));
     ret->datagrams_dropped[DROP_INJECTED] += c->dropped_injected;
     ret->datagrams_unsealed = d->outbox.unsealed;
-    ret->hostile_usec = d->hostile_usec;
-    if (d->hostile_usec != 0 && now_usec - d->hostile_usec < HOSTILE_NOTE_USEC)
-        driver_describe_dropped(d, ret->dropped, sizeof(ret->dropped));
+    ret->datagrams_overrun = peers_overrun(d->peers);
+    driver_fill_drops(&d->strangers, now_usec, &ret->strangers);
+    driver_fill_stranger(d, ret->stranger);
+    assembly_stats(d->assembly, &ret->assembly);
     if (d->seal != NULL)
         seal_status(d->seal, &ret->seal);
     ret->send_errors = c->send_errors + c->receive_errors + d->outbox.lost;

@@ -110,6 +110,25 @@ static void print_journal(struct varlink_writer *w, const struct driver_status *
     }
 }
 
+static const char *const reasons[DROP_REASONS] = {
+    [DROP_TRUNCATED] = "truncated", [DROP_MALFORMED] = "malformed", [DROP_NO_MAGIC] = "no_magic",
+    [DROP_VERSION] = "version",     [DROP_CHECKSUM] = "checksum",   [DROP_UNKNOWN_PEER] = "unknown_peer",
+    [DROP_KEY] = "wrong_key",       [DROP_FORGED] = "forged",       [DROP_STALE] = "stale",
+    [DROP_REPLAYED] = "replayed",   [DROP_FOREIGN] = "foreign",     [DROP_INJECTED] = "injected",
+};
+
+/* Only what there was: the reasons of all peers would be hundreds of lines. */
+static void print_drops_of_peers(struct varlink_writer *w, const struct driver_status *s)
+{
+    head(w, "peer_datagrams_dropped", "counter", NULL,
+         "Of the datagrams dropped, those from a peer's address, which anybody may have written.");
+    for (uint32_t i = 0; i < s->replica.n_peers; i++)
+        for (size_t k = 0; k < DROP_REASONS; k++)
+            if (s->peers[i].dropped.counts[k] > 0)
+                print(w, "mpaxos_peer_datagrams_dropped_total{peer=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
+                      s->replica.peers[i].id, reasons[k], s->peers[i].dropped.counts[k]);
+}
+
 static void print_network(struct varlink_writer *w, const struct driver_status *s)
 {
     counter(w, "datagrams_sent", NULL, s->datagrams_sent, "Datagrams sent to peers.");
@@ -117,17 +136,18 @@ static void print_network(struct varlink_writer *w, const struct driver_status *
     counter(w, "sent_bytes", "bytes", s->bytes_sent, "Bytes sent to peers.");
     counter(w, "received_bytes", "bytes", s->bytes_received, "Bytes received from peers.");
     counter(w, "send_errors", NULL, s->send_errors, "Datagrams that the system did not take.");
-    static const char *const reasons[DROP_REASONS] = {
-        [DROP_TRUNCATED] = "truncated", [DROP_MALFORMED] = "malformed", [DROP_NO_MAGIC] = "no_magic",
-        [DROP_VERSION] = "version",     [DROP_CHECKSUM] = "checksum",   [DROP_UNKNOWN_PEER] = "unknown_peer",
-        [DROP_KEY] = "wrong_key",       [DROP_FORGED] = "forged",       [DROP_STALE] = "stale",
-        [DROP_REPLAYED] = "replayed",   [DROP_FOREIGN] = "foreign",     [DROP_INJECTED] = "injected",
-    };
     counter(w, "datagrams_unsealed", NULL, s->datagrams_unsealed,
             "Datagrams not sent because there was no session with the peer yet.");
     head(w, "datagrams_dropped", "counter", NULL, "Datagrams dropped, by reason.");
     for (size_t i = 0; i < DROP_REASONS; i++)
         print(w, "mpaxos_datagrams_dropped_total{reason=\"%s\"} %" PRIu64 "\n", reasons[i], s->datagrams_dropped[i]);
+    print_drops_of_peers(w, s);
+    counter(w, "datagrams_overrun", NULL, s->datagrams_overrun,
+            "Datagrams that the system dropped because the socket's buffer was full.");
+    gauge(w, "assembly_values", NULL, s->assembly.values, "Values of peers of which pieces are missing.");
+    gauge(w, "assembly_bytes", "bytes", s->assembly.bytes, "Memory that they take.");
+    counter(w, "assembly_driven_out", NULL, s->assembly.driven_out,
+            "Values driven out by others of the same peer before they were whole.");
 }
 
 static void print_peers(struct varlink_writer *w, const struct driver_status *s)

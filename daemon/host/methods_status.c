@@ -143,8 +143,10 @@ static void advise_peer(const struct advice *a, uint32_t i)
     char text[32];
     if (d->refused) {
         say(a, false, "replica %u (%s) refused: %s", p->id, d->address, d->note[0] != 0 ? d->note : "it is no member");
-        if (d->refused_key)
+        if (d->refusal == REFUSAL_KEY)
             say(a, true, "compare the key files of %u and %u", p->id, a->c->id);
+        else if (d->refusal == REFUSAL_VERSION)
+            say(a, true, "see that replicas %u and %u run the same release: mpaxosd --version", p->id, a->c->id);
         else
             say(a, true, "compare the configuration and the state of replica %u with this one's", p->id);
     } else if (p->heard_usec == 0) {
@@ -165,6 +167,14 @@ static void advise_peer(const struct advice *a, uint32_t i)
     }
     if (!d->refused && d->note[0] != 0)
         say(a, false, "replica %u (%s): %s", p->id, d->address, d->note);
+    if (d->dropped.text[0] != 0) {
+        say(a, false,
+            "datagrams refused from the address of replica %u, which anybody may write on them, the last one %s ago: "
+            "%s",
+            p->id, duration(now_usec() - d->dropped.last_usec, text), d->dropped.text);
+        say(a, true, "see who sends from %s: tcpdump udp port %u, on both hosts", d->address,
+            config_find(a->s->config, a->c->id)->port);
+    }
 }
 
 static void advise_quorum(const struct advice *a)
@@ -235,10 +245,11 @@ static void advise_host(const struct advice *a)
     }
     if (a->s->seal.n_keys == 0)
         say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
-    if (a->s->dropped[0] != 0) {
+    if (a->s->strangers.text[0] != 0) {
         char text[32];
-        say(a, false, "datagrams refused since the start, the last one %s ago: %s",
-            duration(now_usec() - a->s->hostile_usec, text), a->s->dropped);
+        say(a, false, "datagrams refused since the start, the last one %s ago%s%s: %s",
+            duration(now_usec() - a->s->strangers.last_usec, text), a->s->stranger[0] != 0 ? " from " : "",
+            a->s->stranger, a->s->strangers.text);
         say(a, true, "see who sends to this replica's port: tcpdump udp port %u, and close it to all but the replicas",
             config_find(a->s->config, a->c->id)->port);
     }

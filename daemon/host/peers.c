@@ -1,6 +1,7 @@
 #include "host/peers.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -279,21 +280,23 @@ int peers_open(const struct peers_options *o, struct peers **ret)
     return 0;
 }
 
-/* Two rounds at most: then the journal, the peers and the clients get their turn, and the loop comes back. */
+/* What is refused is dropped fast, and a flood of it must not keep a peer's datagrams waiting until the buffer is full.
+ * Then the journal, the peers and the clients get their turn, and the loop comes back. */
 static void readable(uv_poll_t *poll, int status, int events)
 {
     struct peers *p = poll->data;
+    unsigned taken = 0;
     (void)events;
     if (status < 0)
         p->counters.receive_errors++;
-    for (int round = 0; round < PEERS_RECEIVE_ROUNDS; round++) {
+    for (int round = 0; round < PEERS_RECEIVE_ROUNDS && taken < PEERS_RECEIVE_TAKEN; round++) {
         int n = recvmmsg(p->fd, p->in, PEERS_RECEIVE_BATCH, MSG_DONTWAIT, NULL);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             p->counters.receive_errors++; /* an ICMP answer to something that was sent */
         for (int i = 0; i < n; i++) {
             p->counters.received++;
             p->counters.bytes_received += p->in[i].msg_len;
-            p->options.received(p->options.user, &p->in_from[i], p->in_parts[i].iov_base, p->in[i].msg_len);
+            taken += p->options.received(p->options.user, &p->in_from[i], p->in_parts[i].iov_base, p->in[i].msg_len);
         }
         if (n < PEERS_RECEIVE_BATCH)
             break;
@@ -378,6 +381,13 @@ uint32_t peers_receive_bytes(const struct peers *p)
 const struct peers_counters *peers_counters(const struct peers *p)
 {
     return &p->counters;
+}
+
+uint32_t peers_overrun(const struct peers *p)
+{
+    uint32_t info[SK_MEMINFO_VARS] = {0};
+    socklen_t size = sizeof(info);
+    return getsockopt(p->fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0 ? info[SK_MEMINFO_DROPS] : 0;
 }
 
 bool peers_is_from(const struct peers *p, size_t peer, const struct sockaddr_storage *from)

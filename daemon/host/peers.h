@@ -12,6 +12,7 @@
 #ifndef HOST_PEERS_H
 #define HOST_PEERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -23,7 +24,8 @@
 enum {
     PEERS_SEND_BATCH = 64,        /* datagrams of one sendmmsg                         */
     PEERS_RECEIVE_BATCH = 32,     /* of one recvmmsg                                   */
-    PEERS_RECEIVE_ROUNDS = 2,     /* of them before the loop does something else       */
+    PEERS_RECEIVE_TAKEN = 64,     /* that were taken, before the loop does something else */
+    PEERS_RECEIVE_ROUNDS = 16,    /* of recvmmsg, where what comes is refused             */
     PEERS_SOCKET_BYTES = 4 << 20, /* asked for, in each direction                      */
     PEERS_LOOKUP_USEC = 30000000,
     PEERS_LOOKUP_SOON_USEC = 1000000, /* after a failed lookup, or an unreachable host     */
@@ -44,7 +46,8 @@ struct peers_options {
     const struct peer_address *others; /* copied */
     size_t n_others;
     struct faults *faults; /* decides about datagrams out; the reader about those in */
-    void (*received)(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
+    /* Whether it took it: what it refused cost little, and does not stand in for what others sent. */
+    bool (*received)(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
     void *user;
 };
 
@@ -69,6 +72,8 @@ struct peers_counters {
     uint64_t sent, received, bytes_sent, bytes_received, dropped_injected, send_errors, receive_errors;
 };
 const struct peers_counters *peers_counters(const struct peers *p);
+/* Datagrams that the system dropped because too many waited to be read. */
+uint32_t peers_overrun(const struct peers *p);
 /* Whether a datagram from there has the peer's address for its source. */
 bool peers_is_from(const struct peers *p, size_t peer, const struct sockaddr_storage *from);
 /* Why the peer's address is not known, "" where it is. */

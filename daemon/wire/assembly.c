@@ -14,7 +14,7 @@ struct partial {
 
 struct assembly {
     uint32_t n_peers, value_bytes_max;
-    uint64_t touches;
+    uint64_t touches, driven_out;
     size_t bits_size, value_size; /* of one partial's memory */
     struct partial *partials;     /* ASSEMBLY_VALUES_MAX a peer */
     uint8_t *memory;              /* of each partial: bits, then bytes */
@@ -75,8 +75,9 @@ static struct partial *find(const struct assembly *a, uint32_t peer, const struc
     return oldest;
 }
 
-static void start(const struct assembly *a, struct partial *v, const struct piece *p)
+static void start(struct assembly *a, struct partial *v, const struct piece *p)
 {
+    a->driven_out += v->total != 0;
     *v = (struct partial){.hash = p->hash, .total = p->total};
     memset(bits_of(a, v), 0, ((size_t)p->total + 7) / 8);
 }
@@ -131,4 +132,13 @@ const uint8_t *assembly_add(struct assembly *a, uint32_t peer, const struct piec
         return NULL;
     *v = (struct partial){0}; /* free: what comes later overwrites it */
     return bytes;
+}
+
+void assembly_stats(const struct assembly *a, struct assembly_stats *ret)
+{
+    *ret = (struct assembly_stats){.driven_out = a->driven_out};
+    for (const struct partial *v = a->partials; v < a->partials + (size_t)a->n_peers * ASSEMBLY_VALUES_MAX; v++) {
+        ret->values += v->total != 0;
+        ret->bytes += v->total;
+    }
 }

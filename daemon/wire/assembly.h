@@ -19,4 +19,11 @@ struct assembly *assembly_init(void *block, uint32_t n_peers, uint32_t value_byt
  * disagree (same hash, other total) is started anew. Any cut, order, overlap and repetition of pieces is fine. */
 const uint8_t *assembly_add(struct assembly *a, uint32_t peer, const struct piece *p);
 
+struct assembly_stats {
+    uint32_t values; /* under way, of all peers               */
+    uint64_t bytes;  /* of them, those still missing included */
+    uint64_t driven_out;
+};
+void assembly_stats(const struct assembly *a, struct assembly_stats *ret);
+
 #endif

@@ -119,6 +119,8 @@ struct datagram_reader {
 /* Reads the header, of any kind, whose checksum or tag is not checked yet. Who it is from and for, the host knows. *ret
  * is untouched on failure. */
 enum datagram_error datagram_header_read(const uint8_t *bytes, size_t size, struct datagram_header *ret);
+/* What stands for the version, where it is unknown. */
+uint8_t datagram_version(const uint8_t *bytes);
 /* Reads the header too, and checks a plain datagram's checksum, and that the messages' types are known and their sizes
  * add up. One of another kind is malformed here. *ret and *r are untouched on failure. */
 enum datagram_error datagram_open(struct datagram_reader *r, const uint8_t *bytes, size_t size,

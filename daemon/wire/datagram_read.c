@@ -160,6 +160,11 @@ enum datagram_error datagram_header_read(const uint8_t *bytes, size_t size, stru
     return DATAGRAM_OK;
 }
 
+uint8_t datagram_version(const uint8_t *bytes)
+{
+    return bytes[AT_VERSION];
+}
+
 /* What every kind leaves zero. */
 static bool rest_is_zero(const uint8_t *bytes)
 {

@@ -13,7 +13,7 @@ enum { AT_CHECKSUM = 36 };
 
 struct peers {
     struct host *host;
-    void (*received)(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
+    bool (*received)(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
     void *user;
     struct faults *faults;
     size_t n;
@@ -100,6 +100,12 @@ uint32_t peers_receive_bytes(const struct peers *p)
 const struct peers_counters *peers_counters(const struct peers *p)
 {
     return &p->counters;
+}
+
+uint32_t peers_overrun(const struct peers *p)
+{
+    (void)p;
+    return 0;
 }
 
 bool peers_is_from(const struct peers *p, size_t peer, const struct sockaddr_storage *from)

@@ -31,6 +31,7 @@ unit_tests = \
 	tests/unit/test_datagram_hostile \
 	tests/unit/test_dedup \
 	tests/unit/test_driver \
+	tests/unit/test_driver_refuse \
 	tests/unit/test_faults \
 	tests/unit/test_flushes \
 	tests/unit/test_hash \
@@ -68,6 +69,8 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/chatlog_fixture.h \
 	tests/unit/datagrams.c \
 	tests/unit/datagrams.h \
+	tests/unit/driver_cluster.c \
+	tests/unit/driver_cluster.h \
 	tests/unit/journal_fixture.c \
 	tests/unit/journal_fixture.h \
 	tests/unit/journal_fixture_checkpoint.c \

@@ -9,7 +9,10 @@
 
 #include <cmocka.h>
 
+#include <sodium.h>
+
 #include "paxos/bytes.h"
+#include "wire/datagram_format.h"
 
 enum { PEERS = 2 };
 
@@ -80,6 +83,16 @@ struct bytes end_owes(struct end *e, replica_id_t to)
     return d;
 }
 
+struct bytes end_owes_kind(struct end *e, replica_id_t to, enum datagram_kind kind)
+{
+    struct bytes d;
+    do {
+        d = end_owes(e, to);
+        assert_int_not_equal(d.size, 0);
+    } while (d.bytes[AT_KIND] != kind);
+    return d;
+}
+
 enum seal_result end_opens(struct end *e, replica_id_t from, const struct bytes *d, const char *text)
 {
     uint8_t ret[ENDS_SIZE_MAX];
@@ -107,10 +120,15 @@ void ends_exchange(struct end *a, struct end *b)
     }
 }
 
-void ends_start(struct end *a, struct end *b)
+void ends_begin(struct end *a, struct end *b)
 {
     end_start(a, 1, &ends_key);
     end_start(b, 2, &ends_key);
+}
+
+void ends_start(struct end *a, struct end *b)
+{
+    ends_begin(a, b);
     ends_exchange(a, b);
     ends_pass(a, b, "there");
     ends_pass(b, a, "and back");
@@ -120,4 +138,10 @@ void ends_stop(struct end *a, struct end *b)
 {
     end_stop(a);
     end_stop(b);
+}
+
+int ends_set_up(void **state)
+{
+    (void)state;
+    return sodium_init() < 0 ? -1 : 0;
 }

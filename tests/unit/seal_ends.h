@@ -34,6 +34,8 @@ size_t end_index(const struct end *e, replica_id_t peer);
 struct bytes end_seals(struct end *e, replica_id_t to, const char *text);
 /* What is due of e's handshakes with `to`; size 0: nothing. What is due for others is lost. */
 struct bytes end_owes(struct end *e, replica_id_t to);
+/* The next of this kind that is due; one is. */
+struct bytes end_owes_kind(struct end *e, replica_id_t to, enum datagram_kind kind);
 /* Where it opens, it must hold `text`. */
 enum seal_result end_opens(struct end *e, replica_id_t from, const struct bytes *d, const char *text);
 
@@ -41,8 +43,12 @@ enum seal_result end_opens(struct end *e, replica_id_t from, const struct bytes 
 void ends_pass(struct end *from, struct end *to, const char *text);
 /* Lets what is due pass, both ways, until nothing is. */
 void ends_exchange(struct end *a, struct end *b);
-/* Replicas 1 and 2 with the one key, and a session. */
+/* Replicas 1 and 2 with the one key. */
+void ends_begin(struct end *a, struct end *b);
+/* The same, and a session. */
 void ends_start(struct end *a, struct end *b);
 void ends_stop(struct end *a, struct end *b);
+
+int ends_set_up(void **state); /* of a group of tests */
 
 #endif

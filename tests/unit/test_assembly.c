@@ -172,8 +172,14 @@ static void test_values_under_way_at_the_limit(void **state)
     (void)state;
     for (uint32_t n = ASSEMBLY_VALUES_MAX - 1; n <= ASSEMBLY_VALUES_MAX + 1; n++) {
         struct assembly *a = make(1, 100);
+        struct assembly_stats stats;
         for (uint32_t name = 1; name <= n; name++)
             assert_null(add(a, 0, name, 100, 0, 50));
+        const uint32_t kept = n < ASSEMBLY_VALUES_MAX ? n : ASSEMBLY_VALUES_MAX;
+        assembly_stats(a, &stats);
+        assert_int_equal(stats.values, kept);
+        assert_int_equal(stats.bytes, 100 * kept);
+        assert_int_equal(stats.driven_out, n - kept);
         /* Newest first: one more than there may be drove out the one that was touched longest ago, and no other. */
         for (uint32_t name = n; name >= 1; name--)
             assert_int_equal(add(a, 0, name, 100, 50, 50) != NULL, name > 1 || n <= ASSEMBLY_VALUES_MAX);

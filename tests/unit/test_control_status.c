@@ -249,11 +249,19 @@ static void test_advice(void **state)
     advises("alpha: the log says 1, the file 2", "configuration file");
     s->sync_since_usec = uv_hrtime() / 1000 - 7000000;
     advises("slow disk: one sync of the journal in /state/1 has been running for 7 s", "iostat");
-    strcpy(s->dropped, "12 forged or damaged");
-    s->hostile_usec = uv_hrtime() / 1000 - 3000000;
+    strcpy(s->strangers.text, "12 forged or damaged");
+    s->strangers.last_usec = uv_hrtime() / 1000 - 3000000;
     advises("the last one 3 s ago: 12 forged or damaged", "tcpdump udp port 6001");
-    s->peers[0].refused_key = true;
+    strcpy(s->stranger, "192.0.2.7 port 4711");
+    advises("the last one 3 s ago from 192.0.2.7 port 4711: 12 forged or damaged", "tcpdump udp port 6001");
+    strcpy(s->peers[0].dropped.text, "3 truncated");
+    s->peers[0].dropped.last_usec = uv_hrtime() / 1000 - 4000000;
+    advises("from the address of replica 0, which anybody may write on them, the last one 4 s ago: 3 truncated",
+            "tcpdump udp port 6001, on both hosts");
+    s->peers[0].refusal = REFUSAL_KEY;
     advises("refused: another cluster", "compare the key files of 0 and 1");
+    s->peers[0].refusal = REFUSAL_VERSION;
+    advises("refused: another cluster", "see that replicas 0 and 1 run the same release");
 }
 
 static void test_starting(void **state)

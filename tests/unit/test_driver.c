@@ -10,124 +10,13 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "host/driver.h"
 #include "host/faults.h"
-
-enum { REPLICAS = 3, PATIENCE_USEC = 20000000, SEGMENT_BYTES = 256 << 10, SLOTS_MAX = 8192 };
-
-/* A port that is free now: the kernel's choice for a socket that is closed again. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(a);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_return_code(bind(fd, (struct sockaddr *)&a, size), errno);
-    assert_return_code(getsockname(fd, (struct sockaddr *)&a, &size), errno);
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
-struct node {
-    struct driver *driver;
-    struct faults *faults;
-    char state[64], log[64];
-    int stopped; /* exit status, -1: runs */
-};
-
-struct cluster {
-    uv_loop_t loop;
-    uv_timer_t tick;
-    char dir[32];
-    struct config config;
-    const struct seal_keys *keys; /* NULL: plain */
-    struct node nodes[REPLICAS];
-    size_t n_settled;
-    enum submit_result results[SLOTS_MAX];
-    slot_t slots[SLOTS_MAX]; /* by tag */
-};
-
-static void tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static void stopped(void *user, int exit_status)
-{
-    struct node *n = user;
-    n->stopped = exit_status;
-}
-
-static int start_node(struct cluster *c, size_t i)
-{
-    struct node *n = &c->nodes[i];
-    struct driver_options o = {.loop = &c->loop,
-                               .config = &c->config,
-                               .keys = c->keys,
-                               .id = (replica_id_t)i,
-                               .state_dir = n->state,
-                               .segment_bytes = SEGMENT_BYTES,
-                               .log_path = n->log,
-                               .version = "test",
-                               .stopped = stopped,
-                               .user = n};
-    snprintf(n->state, sizeof(n->state), "%s/%zu", c->dir, i);
-    snprintf(n->log, sizeof(n->log), "%s/%zu.log", c->dir, i);
-    n->faults = o.faults = faults_new(0, i + 1);
-    n->stopped = -1;
-    int status = driver_start(&o, &n->driver);
-    if (status != 0) {
-        faults_free(n->faults);
-        n->driver = NULL;
-    }
-    return status;
-}
-
-static void make_cluster(struct cluster *c)
-{
-    char text[1024], error[CONFIG_ERROR_MAX + 1] = "";
-    memset(c, 0, sizeof(*c));
-    strcpy(c->dir, "/tmp/mpaxos-XXXXXX");
-    assert_non_null(mkdtemp(c->dir));
-    uv_loop_init(&c->loop);
-    uv_timer_init(&c->loop, &c->tick);
-    uv_timer_start(&c->tick, tick, 5, 5);
-    snprintf(text, sizeof(text),
-             "{\"f\": 1, \"mode\": \"manual\", \"log_format\": \"plain\", \"dedup_slots\": 10000, \"replica_list\": ["
-             "{\"id\": 0, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0},"
-             "{\"id\": 1, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0},"
-             "{\"id\": 2, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0}]}",
-             free_port(), free_port(), free_port());
-    if (config_parse("test", text, strlen(text), &c->config, error) < 0)
-        fail_msg("%s", error);
-}
-
-static void run_until(struct cluster *c, bool (*done)(struct cluster *c))
-{
-    for (uint64_t until = uv_hrtime() / 1000 + PATIENCE_USEC; !done(c);) {
-        if (uv_hrtime() / 1000 > until)
-            fail_msg("nothing came of it within %d s", PATIENCE_USEC / 1000000);
-        uv_run(&c->loop, UV_RUN_ONCE);
-    }
-}
-
-static bool all_quorate(struct cluster *c)
-{
-    static struct driver_status s;
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (c->nodes[i].driver == NULL)
-            continue;
-        driver_status(c->nodes[i].driver, &s);
-        if (!s.replica.quorum)
-            return false;
-    }
-    return true;
-}
+#include "tests/unit/driver_cluster.h"
 
 static size_t leader_of(struct cluster *c)
 {
@@ -150,77 +39,10 @@ static uint64_t count_dropped(const struct driver_status *s)
     return n;
 }
 
-static bool all_stopped(struct cluster *c)
-{
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (c->nodes[i].driver != NULL && c->nodes[i].stopped < 0)
-            return false;
-    }
-    return true;
-}
-
-static void free_node(struct node *n)
-{
-    driver_free(n->driver);
-    faults_free(n->faults);
-    n->driver = NULL;
-}
-
-static void stop_all(struct cluster *c)
-{
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (c->nodes[i].driver != NULL)
-            driver_stop(c->nodes[i].driver);
-    }
-    run_until(c, all_stopped);
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (c->nodes[i].driver == NULL)
-            continue;
-        assert_int_equal(c->nodes[i].stopped, 0);
-        free_node(&c->nodes[i]);
-    }
-}
-
-static void remove_dir(const char *path)
-{
-    DIR *d = opendir(path);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char name[512];
-        snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && unlink(name) < 0)
-            remove_dir(name);
-    }
-    closedir(d);
-    rmdir(path);
-}
-
-static void free_cluster(struct cluster *c)
-{
-    stop_all(c);
-    uv_close((uv_handle_t *)&c->tick, NULL);
-    uv_run(&c->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&c->loop), 0);
-    remove_dir(c->dir);
-    free(c);
-}
-
-static struct cluster *start_cluster(const struct seal_keys *keys)
-{
-    struct cluster *c = malloc(sizeof(*c));
-    assert_non_null(c);
-    make_cluster(c);
-    c->keys = keys;
-    for (size_t i = 0; i < REPLICAS; i++)
-        assert_int_equal(start_node(c, i), 0);
-    run_until(c, all_quorate);
-    return c;
-}
-
 static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
 {
     struct cluster *c = user;
-    assert_true(tag < SLOTS_MAX);
+    assert_true(tag < CLUSTER_SLOTS_MAX);
     c->n_settled++;
     c->results[tag] = result;
     c->slots[tag] = slot;
@@ -310,7 +132,7 @@ static void submit_many(struct cluster *c, uint64_t from, uint64_t until, size_t
         if (tag % 50 == 0)
             uv_run(&c->loop, UV_RUN_NOWAIT);
     }
-    run_until(c, all_settled);
+    cluster_run_until(c, all_settled);
     for (size_t i = 0; i < REPLICAS; i++) {
         if (sessions[i] != NULL)
             driver_session_close(sessions[i]);
@@ -322,7 +144,7 @@ static void submit_many(struct cluster *c, uint64_t from, uint64_t until, size_t
         if (tag >= from + REPLICAS && sessions[tag % REPLICAS] != NULL)
             assert_true(c->slots[tag] > c->slots[tag - REPLICAS]); /* each connection's order */
     }
-    run_until(c, all_at_goal);
+    cluster_run_until(c, all_at_goal);
 }
 
 static bool flush_answered;
@@ -366,7 +188,7 @@ static char *read_file(const char *path, size_t *ret_size)
 static void three_drivers_agree(void **state)
 {
     (void)state;
-    struct cluster *c = start_cluster(NULL);
+    struct cluster *c = cluster_start(NULL);
     struct driver_status s;
     submit_many(c, 0, 3000, 100);
     for (size_t i = 0; i < REPLICAS; i++)
@@ -374,7 +196,7 @@ static void three_drivers_agree(void **state)
     submit_many(c, 3000, 3030, 4000); /* and large ones */
     flush_answered = false;
     assert_int_not_equal(driver_flush(c->nodes[1].driver, true, 5000, flush_done, c), 0);
-    run_until(c, is_flushed);
+    cluster_run_until(c, is_flushed);
     size_t size, other;
     char *first = read_file(c->nodes[0].log, &size);
     for (size_t i = 1; i < REPLICAS; i++) {
@@ -390,13 +212,13 @@ static void three_drivers_agree(void **state)
     assert_true(s.flushed >= goal);
     assert_int_equal(driver_tail(c->nodes[0].driver, 1), goal);
     assert_int_equal(driver_tail(c->nodes[0].driver, 100000), driver_first_kept(c->nodes[0].driver));
-    free_cluster(c);
+    cluster_free(c);
 }
 
 static void one_loss_and_a_restart_lose_nothing(void **state)
 {
     (void)state;
-    struct cluster *c = start_cluster(NULL);
+    struct cluster *c = cluster_start(NULL);
     goal = 0;
     submit_many(c, 0, 1000, 300);
     size_t leader = leader_of(c);
@@ -404,35 +226,41 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
     driver_stop(c->nodes[leader].driver);
     while (c->nodes[leader].stopped < 0)
         uv_run(&c->loop, UV_RUN_ONCE);
-    free_node(&c->nodes[leader]);
-    run_until(c, all_quorate);
+    cluster_free_node(&c->nodes[leader]);
+    cluster_run_until(c, cluster_is_quorate);
     submit_many(c, 1000, 2000, 300);
     flush_answered = false;
     assert_int_not_equal(driver_flush(c->nodes[(leader + 1) % REPLICAS].driver, true, 700, flush_done, c), 0);
-    run_until(c, is_flushed);
+    cluster_run_until(c, is_flushed);
     struct driver_status s;
     strcpy(c->config.cluster, "renamed"); /* in its file only: the log's word counts */
-    assert_int_equal(start_node(c, leader), 0);
-    run_until(c, all_at_goal); /* it catches up */
+    assert_int_equal(cluster_start_node(c, leader), 0);
+    cluster_run_until(c, all_at_goal); /* it catches up */
     driver_status(c->nodes[leader].driver, &s);
     assert_non_null(strstr(s.config_warning, "cluster"));
     for (size_t i = 0; i < REPLICAS; i++)
         assert_int_equal(read_all(c, i), 2000);
-    stop_all(c);
+    cluster_stop_all(c);
     for (size_t i = 0; i < REPLICAS; i++) /* and all at once, from their disks */
-        assert_int_equal(start_node(c, i), 0);
-    run_until(c, all_at_goal); /* what the disks know to be chosen may lag behind */
+        assert_int_equal(cluster_start_node(c, i), 0);
+    cluster_run_until(c, all_at_goal); /* what the disks know to be chosen may lag behind */
     for (size_t i = 0; i < REPLICAS; i++) {
         assert_int_equal(read_all(c, i), 2000);
         assert_int_equal(driver_tail(c->nodes[i].driver, 1), goal);
     }
-    free_cluster(c);
+    cluster_free(c);
+}
+
+static void never_started(void *user, int exit_status)
+{
+    (void)user;
+    fail_msg("it stops, with %d", exit_status);
 }
 
 static void a_directory_in_use_or_of_another_is_refused(void **state)
 {
     (void)state;
-    struct cluster *c = start_cluster(NULL);
+    struct cluster *c = cluster_start(NULL);
     struct driver *second = NULL;
     struct node *n = &c->nodes[0];
     struct driver_options o = {.loop = &c->loop,
@@ -441,24 +269,24 @@ static void a_directory_in_use_or_of_another_is_refused(void **state)
                                .state_dir = n->state,
                                .log_path = n->log,
                                .version = "test",
-                               .stopped = stopped,
+                               .stopped = never_started,
                                .user = n};
     assert_int_equal(driver_start(&o, &second), 1);
-    stop_all(c);
+    cluster_stop_all(c);
     o.id = 1;
     assert_int_equal(driver_start(&o, &second), 65);
     o.id = 0;
     o.state_dir = "/proc/nothing";
     assert_int_equal(driver_start(&o, &second), 1);
     assert_null(second);
-    free_cluster(c);
+    cluster_free(c);
 }
 
 /* Whatever comes in on the socket, the driver counts it and goes on. */
 static void garbage_is_counted(void **state)
 {
     (void)state;
-    struct cluster *c = start_cluster(NULL);
+    struct cluster *c = cluster_start(NULL);
     struct driver_status before, after;
     struct sockaddr_in a = {
         .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(c->config.replicas[0].port)};
@@ -478,7 +306,7 @@ static void garbage_is_counted(void **state)
     submit_many(c, 0, 100, 50);
     driver_status(c->nodes[0].driver, &after);
     assert_int_equal(count_dropped(&after) - count_dropped(&before), 50);
-    free_cluster(c);
+    cluster_free(c);
 }
 
 static const struct seal_keys one_key = {.n = 1, .keys = {"the cluster key of these tests."}};
@@ -490,9 +318,9 @@ static struct driver_status sealed;
 static bool each_refuses_the_other(struct cluster *c)
 {
     driver_status(c->nodes[0].driver, &sealed);
-    bool refused = sealed.peers[1].refused_key && strstr(sealed.peers[1].note, "wrong cluster key") != NULL;
+    bool refused = sealed.peers[1].refusal == REFUSAL_KEY && strstr(sealed.peers[1].note, "wrong cluster key") != NULL;
     driver_status(c->nodes[2].driver, &sealed);
-    return refused && sealed.peers[0].refused_key;
+    return refused && sealed.peers[0].refused && sealed.peers[0].refusal == REFUSAL_KEY;
 }
 
 static bool all_seal_anew(struct cluster *c)
@@ -506,36 +334,33 @@ static bool all_seal_anew(struct cluster *c)
 
 static void restart_node(struct cluster *c, size_t i, const struct seal_keys *keys)
 {
-    driver_stop(c->nodes[i].driver);
-    while (c->nodes[i].stopped < 0)
-        uv_run(&c->loop, UV_RUN_ONCE);
-    free_node(&c->nodes[i]);
+    cluster_stop_node(c, i);
     c->keys = keys;
-    assert_int_equal(start_node(c, i), 0);
+    assert_int_equal(cluster_start_node(c, i), 0);
 }
 
 /* Sealed, the same holds; another key is named on both sides; and keys change under way. */
 static void sealed_drivers_agree(void **state)
 {
     (void)state;
-    struct cluster *c = start_cluster(&one_key);
+    struct cluster *c = cluster_start(&one_key);
     goal = 0;
     submit_many(c, 0, 1000, 100);
     restart_node(c, 2, &other_key);
-    run_until(c, each_refuses_the_other);
+    cluster_run_until(c, each_refuses_the_other);
     restart_node(c, 2, &one_key);
-    run_until(c, all_quorate);
+    cluster_run_until(c, cluster_is_quorate);
     submit_many(c, 1000, 1500, 100);
     for (size_t i = 0; i < REPLICAS; i++)
         driver_set_keys(c->nodes[i].driver, &both_keys);
     submit_many(c, 1500, 2000, 100);
-    run_until(c, all_seal_anew);
+    cluster_run_until(c, all_seal_anew);
     for (size_t i = 0; i < REPLICAS; i++)
         driver_set_keys(c->nodes[i].driver, &other_key);
     submit_many(c, 2000, 2500, 100);
     for (size_t i = 0; i < REPLICAS; i++)
         assert_int_equal(read_all(c, i), 2500);
-    free_cluster(c);
+    cluster_free(c);
 }
 
 int main(void)

@@ -53,9 +53,10 @@ struct outbox_fixture {
     size_t n_datagrams;
 };
 
-static void nothing_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
+static bool nothing_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
 {
     (void)user, (void)from, (void)bytes, (void)size;
+    return false;
 }
 
 static void open_outbox(struct outbox_fixture *f)

@@ -17,12 +17,13 @@
 #include "host/faults.h"
 #include "host/peers.h"
 
-enum { RECEIVED_MAX = 512, BODY_MAX = DATAGRAM_BYTES_MAX - DATAGRAM_HEADER_SIZE };
+enum { RECEIVED_MAX = 1024, BODY_MAX = DATAGRAM_BYTES_MAX - DATAGRAM_HEADER_SIZE };
 
 struct fixture {
     uv_loop_t loop;
     struct peers *a, *b;
     size_t n_open, n_received;
+    bool refuses;
     size_t sizes[RECEIVED_MAX];
     uint8_t first[RECEIVED_MAX], last[RECEIVED_MAX]; /* byte */
 };
@@ -46,7 +47,7 @@ static struct peer_address address(replica_id_t id, const char *host, uint16_t p
     return a;
 }
 
-static void received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
+static bool received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
 {
     struct fixture *f = user;
     (void)from;
@@ -54,6 +55,7 @@ static void received(void *user, const struct sockaddr_storage *from, const uint
     f->sizes[f->n_received] = size;
     f->first[f->n_received] = bytes[0];
     f->last[f->n_received++] = bytes[size - 1];
+    return !f->refuses;
 }
 
 static struct peers *open_peers(struct fixture *f, struct peer_address self, const struct peer_address *others,
@@ -225,6 +227,56 @@ static void one_bad_peer_stops_no_other(void **state)
     close_all(&f);
 }
 
+/* How many of 700 that wait are read before the loop does something else. */
+static size_t read_at_once(struct fixture *f)
+{
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {0};
+    f->n_received = 0;
+    for (size_t i = 0; i < 700; i++)
+        peers_queue(f->a, 0, header, body, 1, 0);
+    peers_flush(f->a);
+    uv_run(&f->loop, UV_RUN_NOWAIT);
+    const size_t n = f->n_received;
+    wait_for(f, 700);
+    assert_int_equal(f->n_received, 700);
+    return n;
+}
+
+static void a_turn_is_limited_and_what_is_refused_counts_less(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    f.b = open_peers(&f, y, &x, 1, NULL);
+    assert_int_equal(read_at_once(&f), PEERS_RECEIVE_TAKEN);
+    f.refuses = true;
+    assert_int_equal(read_at_once(&f), PEERS_RECEIVE_ROUNDS * PEERS_RECEIVE_BATCH);
+    close_all(&f);
+}
+
+static void what_the_buffer_has_no_room_for_is_counted(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
+    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    f.b = open_peers(&f, y, &x, 1, NULL);
+    assert_int_equal(peers_overrun(f.b), 0);
+    for (size_t i = 0; i < 1000; i++) { /* far more than its buffer takes */
+        peers_queue(f.a, 0, header, body, BODY_MAX, 0);
+        peers_flush(f.a);
+    }
+    const uint64_t sent = peers_counters(f.a)->sent;
+    assert_true(peers_overrun(f.b) > 0);
+    wait_for(&f, sent - peers_overrun(f.b));
+    assert_int_equal(f.n_received + peers_overrun(f.b), sent);
+    close_all(&f);
+}
+
 static void a_port_in_use_is_refused(void **state)
 {
     (void)state;
@@ -249,6 +301,8 @@ int main(void)
         cmocka_unit_test(ipv6_works),
         cmocka_unit_test(injected_drops_are_counted),
         cmocka_unit_test(one_bad_peer_stops_no_other),
+        cmocka_unit_test(a_turn_is_limited_and_what_is_refused_counts_less),
+        cmocka_unit_test(what_the_buffer_has_no_room_for_is_counted),
         cmocka_unit_test(a_port_in_use_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

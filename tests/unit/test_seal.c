@@ -21,8 +21,7 @@ static void test_one_hello_serves_both_ways(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     assert_int_equal(end_seals(&a, 2, "x").size, 0);
     struct bytes hello = end_owes(&a, 2);
     assert_int_equal(hello.size, SEAL_HELLO_SIZE);
@@ -44,8 +43,7 @@ static void test_both_may_begin_at_once(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes to_b = end_owes(&a, 2), to_a = end_owes(&b, 1);
     end_opens(&b, 1, &to_b, NULL);
     end_opens(&a, 2, &to_a, NULL);
@@ -71,8 +69,7 @@ static void test_the_first_answer_counts(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes hello = end_owes(&a, 2);
     end_opens(&b, 1, &hello, NULL);
     struct bytes answer = end_owes(&b, 1);
@@ -80,9 +77,7 @@ static void test_the_first_answer_counts(void **state)
     ends_pass(&a, &b, "first");
     ends_now_usec += SEAL_RETRY_USEC_MIN;
     end_opens(&b, 1, &hello, NULL);
-    do
-        answer = end_owes(&b, 1);
-    while (answer.bytes[AT_KIND] != DATAGRAM_HELLO_ACK);
+    answer = end_owes_kind(&b, 1, DATAGRAM_HELLO_ACK);
     assert_int_equal(end_opens(&a, 2, &answer, NULL), SEAL_STALE);
     ends_pass(&b, &a, "back");
     ends_stop(&a, &b);
@@ -93,8 +88,7 @@ static void test_a_session_that_is_heard_counts_more(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes d = end_owes(&a, 2);
     end_opens(&b, 1, &d, NULL);
     d = end_owes(&b, 1);
@@ -103,8 +97,7 @@ static void test_a_session_that_is_heard_counts_more(void **state)
     end_start(&b, 2, &ends_key);
     d = end_owes(&b, 1);
     end_opens(&a, 2, &d, NULL);
-    while ((d = end_owes(&a, 2)).bytes[AT_KIND] != DATAGRAM_HELLO_ACK)
-        ;
+    d = end_owes_kind(&a, 2, DATAGRAM_HELLO_ACK);
     end_opens(&b, 1, &d, NULL);
     ends_pass(&b, &a, "I am another one");
     ends_pass(&a, &b, "I see");
@@ -121,8 +114,7 @@ static void test_loss_is_made_good(void **state)
         uint32_t random = seed, hellos = 0;
         uint64_t begun_usec = ends_now_usec;
         bool done = false;
-        end_start(&a, 1, &ends_key);
-        end_start(&b, 2, &ends_key);
+        ends_begin(&a, &b);
         while (!done) {
             for (int side = 0; side < 2; side++) {
                 struct end *from = side == 0 ? &a : &b, *to = side == 0 ? &b : &a;
@@ -179,8 +171,7 @@ static void test_it_is_what_it_says(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes hello = end_owes(&a, 2);
     end_opens(&b, 1, &hello, NULL);
     struct bytes answer = end_owes(&b, 1);
@@ -359,12 +350,6 @@ static void test_an_idle_key_survives_a_restart(void **state)
     ends_stop(&a, &b);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    return sodium_init() < 0 ? -1 : 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,5 +365,5 @@ int main(void)
         cmocka_unit_test(test_a_key_that_was_dropped_opens_nothing),
         cmocka_unit_test(test_an_idle_key_survives_a_restart),
     };
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, ends_set_up, NULL);
 }

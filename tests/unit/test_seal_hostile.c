@@ -40,8 +40,7 @@ static void test_every_flipped_bit_is_refused(void **state)
     (void)state;
     struct end a, b;
     for (int kind = 0; kind < 3; kind++) {
-        end_start(&a, 1, &ends_key);
-        end_start(&b, 2, &ends_key);
+        ends_begin(&a, &b);
         struct bytes d = end_owes(&a, 2);
         struct end *to = &b, *from = &a;
         if (kind > 0) {
@@ -113,8 +112,7 @@ static void test_recordings_are_worth_nothing(void **state)
     static struct bytes tape[64];
     size_t n = 0;
     uint8_t ret[ENDS_SIZE_MAX];
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     for (int round = 0; round < 6; round++) {
         ends_now_usec += SEAL_RETRY_USEC_MAX;
         for (struct bytes d; (d = end_owes(&a, 2)).size != 0; end_opens(&b, 1, &d, NULL))
@@ -163,27 +161,21 @@ static void test_what_was_held_back_takes_nothing_over(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes d = end_owes(&b, 1); /* b asks, and is answered */
     end_opens(&a, 2, &d, NULL);
-    while ((d = end_owes(&a, 2)).bytes[AT_KIND] != DATAGRAM_HELLO_ACK)
-        ;
+    d = end_owes_kind(&a, 2, DATAGRAM_HELLO_ACK);
     end_opens(&b, 1, &d, NULL);
     struct bytes held = end_seals(&b, 1, "held back");
     ends_now_usec += SEAL_RETRY_USEC_MAX;
-    while ((d = end_owes(&b, 1)).bytes[AT_KIND] != DATAGRAM_HELLO) /* b asks again */
-        ;
+    d = end_owes_kind(&b, 1, DATAGRAM_HELLO); /* b asks again */
     end_opens(&a, 2, &d, NULL);
-    while ((d = end_owes(&a, 2)).bytes[AT_KIND] != DATAGRAM_HELLO_ACK)
-        ;
+    d = end_owes_kind(&a, 2, DATAGRAM_HELLO_ACK);
     end_opens(&b, 1, &d, NULL);
     ends_now_usec += SEAL_RETRY_USEC_MAX;
-    while ((d = end_owes(&a, 2)).bytes[AT_KIND] != DATAGRAM_HELLO) /* they agree upon a's */
-        ;
+    d = end_owes_kind(&a, 2, DATAGRAM_HELLO); /* they agree upon a's */
     end_opens(&b, 1, &d, NULL);
-    while ((d = end_owes(&b, 1)).bytes[AT_KIND] != DATAGRAM_HELLO_ACK)
-        ;
+    d = end_owes_kind(&b, 1, DATAGRAM_HELLO_ACK);
     end_opens(&a, 2, &d, NULL);
     ends_pass(&a, &b, "there");
     ends_pass(&b, &a, "and back");
@@ -199,8 +191,7 @@ static void test_a_late_answer_is_worth_nothing(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes hello = end_owes(&a, 2);
     end_opens(&b, 1, &hello, NULL);
     struct bytes answer = end_owes(&b, 1);
@@ -253,8 +244,7 @@ static void test_a_flood_of_hellos_is_answered_now_and_then(void **state)
 {
     (void)state;
     struct end a, b;
-    end_start(&a, 1, &ends_key);
-    end_start(&b, 2, &ends_key);
+    ends_begin(&a, &b);
     struct bytes old = end_owes(&a, 2);
     end_stop(&a);
     end_start(&a, 1, &ends_key);
@@ -274,12 +264,6 @@ static void test_a_flood_of_hellos_is_answered_now_and_then(void **state)
     ends_stop(&a, &b);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    return sodium_init() < 0 ? -1 : 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,5 +276,5 @@ int main(void)
         cmocka_unit_test(test_another_receiver_and_sender_are_refused),
         cmocka_unit_test(test_a_flood_of_hellos_is_answered_now_and_then),
     };
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, ends_set_up, NULL);
 }
