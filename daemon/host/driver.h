@@ -193,6 +193,7 @@ struct driver_status {
     struct driver_drops strangers;        /* of them, those from no member's address            */
     char stranger[STRANGER_TEXT_MAX + 1]; /* the last such address, "": none                    */
     struct seal_peer_status seal;         /* of this replica: n_keys 0 where there is no key    */
+    int unlocked_error;                   /* why keys may be swapped, an errno; 0: they cannot  */
 };
 void driver_status(struct driver *d, struct driver_status *ret);
 struct faults *driver_faults(struct driver *d);

@@ -10,6 +10,7 @@
 #include "host/driver_internal.h"
 #include "host/log.h"
 #include "host/notice.h"
+#include "host/secret.h"
 #include "host/service.h"
 
 enum { REPLAY_PATIENCE_USEC = 30000000 };
@@ -105,14 +106,13 @@ static void find_members(struct driver *d, const struct configuration *c)
     }
 }
 
-/* In memory that is locked, left out of core dumps, and wiped. */
 static bool make_seal(struct driver *d, const replica_id_t *ids)
 {
     const struct seal_options o = {
         .self = d->options.id, .peers = ids, .n_peers = (uint32_t)d->n_members, .draw = driver_draw};
     if (d->options.keys == NULL)
         return true;
-    void *block = sodium_init() < 0 ? NULL : sodium_malloc(seal_size(o.n_peers));
+    void *block = secret_new(seal_size(o.n_peers));
     d->opened = malloc(DATAGRAM_BYTES_MAX);
     if (block == NULL || d->opened == NULL) {
         sodium_free(block);

@@ -7,6 +7,7 @@
 #include "host/faults.h"
 #include "host/log.h"
 #include "host/notice.h"
+#include "host/secret.h"
 
 enum { INFO_USEC = 1000000, LOOKUP_TICK_USEC = 1000000 };
 
@@ -187,5 +188,6 @@ void driver_status(struct driver *d, struct driver_status *ret)
     assembly_stats(d->assembly, &ret->assembly);
     if (d->seal != NULL)
         seal_status(d->seal, &ret->seal);
+    ret->unlocked_error = secret_lock_error();
     ret->send_errors = c->send_errors + c->receive_errors + d->outbox.lost;
 }

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/secret.h"
+
 enum { FILE_BYTES_MAX = 4096, PATH_SHOWN_MAX = 400 };
 
 #define WANTED "write one or two lines of 64 hexadecimal digits, as mpaxosctl keygen does"
@@ -112,12 +114,12 @@ static int read_keys(const char *path, int fd, char *bytes, struct seal_keys *re
 
 static int read_file(const char *path, int fd, struct seal_keys **ret, char *ret_error)
 {
-    struct seal_keys *keys = sodium_init() < 0 ? NULL : sodium_malloc(sizeof *keys);
-    char *bytes = keys ? sodium_malloc(FILE_BYTES_MAX) : NULL;
+    struct seal_keys *keys = secret_new(sizeof *keys);
+    char *bytes = keys ? secret_new(FILE_BYTES_MAX) : NULL;
     int result;
 
     if (!bytes)
-        result = complain(ret_error, path, "out of memory for the cluster key; raise the limit of locked memory");
+        result = complain(ret_error, path, "out of memory for the cluster key");
     else
         result = read_keys(path, fd, bytes, keys, ret_error);
     sodium_free(bytes);

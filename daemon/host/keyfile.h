@@ -1,6 +1,5 @@
 /* The file of the cluster key: one or two lines of 64 hexadecimal digits, each a key. The first is used for what this
- * replica sends, both for what comes in (wire/seal.h). Keys are kept in memory that is locked, left out of core dumps
- * and wiped; nothing here logs. */
+ * replica sends, both for what comes in (wire/seal.h). Keys are kept in host/secret.h's memory; nothing here logs. */
 #ifndef HOST_KEYFILE_H
 #define HOST_KEYFILE_H
 

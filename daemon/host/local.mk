@@ -73,4 +73,6 @@ daemon_host_libconfig_a_SOURCES = \
 	daemon/host/config_json.c \
 	daemon/host/config_json.h \
 	daemon/host/keyfile.c \
-	daemon/host/keyfile.h
+	daemon/host/keyfile.h \
+	daemon/host/secret.c \
+	daemon/host/secret.h

@@ -245,6 +245,13 @@ static void advise_host(const struct advice *a)
     }
     if (a->s->seal.n_keys == 0)
         say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
+    if (a->s->unlocked_error != 0) {
+        say(a, false, "keys may be swapped to the disk: their memory could not be locked: %s",
+            strerror(a->s->unlocked_error));
+        say(a, true,
+            "raise the limit of locked memory (LimitMEMLOCK=8M in the unit, ulimit -l 8192 by hand), and "
+            "restart the replica");
+    }
     if (a->s->strangers.text[0] != 0) {
         char text[32];
         say(a, false, "datagrams refused since the start, the last one %s ago%s%s: %s",

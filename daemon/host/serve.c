@@ -17,6 +17,7 @@
 #include "host/notice.h"
 #include "host/paths.h"
 #include "host/reload.h"
+#include "host/secret.h"
 #include "host/service.h"
 
 enum {
@@ -41,7 +42,7 @@ struct server {
     struct faults *faults;
     struct driver *driver;
     struct control *control;
-    bool stopping, control_stopping, driver_stopping, driver_stopped, flushing, slow;
+    bool stopping, control_stopping, driver_stopping, driver_stopped, flushing, slow, unlocked;
     int exit_status;
     struct driver_status status; /* large: so here, not on the stack */
 };
@@ -178,6 +179,19 @@ static void set_flush_timer(struct server *s)
         uv_timer_stop(&s->flush_timer);
 }
 
+/* Keys that may be swapped are worth a word, and no reason to be without the replica. */
+static void tell_unlocked(struct server *s)
+{
+    int error = secret_lock_error();
+
+    if (error != 0 && !s->unlocked)
+        log_line(LOG_LEVEL_WARNING,
+                 "the memory of keys cannot be locked: %s; they may be swapped to the disk. Raise the limit of locked "
+                 "memory (LimitMEMLOCK=8M in the unit, ulimit -l 8192 by hand) and restart",
+                 strerror(error));
+    s->unlocked = error != 0;
+}
+
 /* --- the configuration again --- */
 
 static void tell_reload(const struct server *s)
@@ -212,6 +226,7 @@ static void reload_now(struct server *s)
         set_flush_timer(s);
     }
     tell_reload(s);
+    tell_unlocked(s);
     service_ready();
     tell_status(&s->status_timer);
 }
@@ -382,6 +397,7 @@ int serve_replica(const struct serve_options *o)
             status = start_driver(s, paths, o->version);
         }
         if (status == 0) {
+            tell_unlocked(s);
             run(s, paths, o->version);
             status = s->exit_status;
             driver_free(s->driver);

@@ -1,4 +1,5 @@
 """The cluster key: who has none, another one or a new one; and those who read the wire and send what they like."""
+import os
 import re
 import socket
 import subprocess
@@ -219,6 +220,26 @@ def test_keys_stay_secret(context):
         for file in (x for x in cluster.dir.rglob("*") if x.is_file() and not x.is_socket()):
             content = file.read_bytes()
             assert not any(w in content for w in wanted), f"the key stands in {file}"
+
+
+def test_keys_that_cannot_be_locked_are_told(context):
+    """As little memory as none may be locked: the replica runs, and says so."""
+    if os.geteuid() == 0:
+        bounds = ["setpriv", "--bounding-set=-ipc_lock", "prlimit", "--memlock=0:0"]
+    else:
+        bounds = ["prlimit", "--memlock=0:0"]
+    cluster = context.cluster(f=0)
+    cluster[0].start(wrapper=bounds)
+    cluster.wait_quorum()
+    status = cluster[0].status()
+    assert any("keys may be swapped to the disk" in w for w in status["warnings"]), status["warnings"]
+    assert any("LimitMEMLOCK=" in r for r in status["remedies"]), status["remedies"]
+    assert cluster[0].said().count("LimitMEMLOCK=") == 1, cluster[0].said()
+    cluster.ctl("send", "on it goes")
+    cluster[0].stop()
+    cluster[0].start()
+    cluster.wait_quorum()
+    assert not any("swapped" in w for w in cluster[0].status()["warnings"])
 
 
 # --- on the wire ---

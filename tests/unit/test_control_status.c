@@ -3,6 +3,7 @@
 #include "tests/unit/control_client.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,9 @@ static void test_advice(void **state)
     advises("alpha: the log says 1, the file 2", "configuration file");
     s->sync_since_usec = uv_hrtime() / 1000 - 7000000;
     advises("slow disk: one sync of the journal in /state/1 has been running for 7 s", "iostat");
+    s->unlocked_error = ENOMEM;
+    advises("keys may be swapped to the disk: their memory could not be locked: Cannot allocate memory",
+            "LimitMEMLOCK=8M");
     strcpy(s->strangers.text, "12 forged or damaged");
     s->strangers.last_usec = uv_hrtime() / 1000 - 3000000;
     advises("the last one 3 s ago: 12 forged or damaged", "tcpdump udp port 6001");
