@@ -20,6 +20,8 @@ ctl_libctl_a_SOURCES = \
 	ctl/load_reply.h \
 	ctl/load_script.c \
 	ctl/load_script.h \
+	ctl/new_file.c \
+	ctl/new_file.h \
 	ctl/options.c \
 	ctl/options.h \
 	ctl/report.c \

@@ -1,12 +1,9 @@
 /* config generate: a configuration of the least shape that works. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "ctl/verbs.h"
+#include "ctl/new_file.h"
 #include "host/config.h"
 
 enum { F_MAX = (REPLICAS_MAX - 1) / 2, PORT_DEFAULT = 6000, PORT_MAX = 65535 };
@@ -112,40 +109,18 @@ static void write_config(const struct config *c, struct buffer *b)
     buffer_add_text(b, "  ]\n}\n");
 }
 
-static int fail(const struct invocation *v, const char *path, const char *reason, const char *advice)
-{
-    struct failure f = {0};
-    cJSON *p = cJSON_CreateObject();
-    cJSON_AddStringToObject(p, "path", path);
-    cJSON_AddStringToObject(p, "reason", reason);
-    failure_set(&f, EXIT_FAILED, "org.mpaxos.Control.NotWritten", p, "%s: %s. %s", path, reason, advice);
-    report_failure(&v->report, &f);
-    failure_done(&f);
-    return EXIT_FAILED;
-}
-
 static int write_file(const struct invocation *v, const char *path, const struct buffer *b)
 {
-    bool force = invocation_has(v, OPTION_FORCE);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (force ? O_TRUNC : O_EXCL), 0644);
-    if (fd < 0 && errno == EEXIST)
-        return fail(v, path, "the file is there already", "Choose another name with -o, or write over it with --force");
-    if (fd < 0)
-        return fail(v, path, strerror(errno), "Choose another place with -o");
-    size_t at = 0;
-    while (at < b->size) {
-        ssize_t n = write(fd, b->bytes + at, b->size - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            int error = errno;
-            close(fd);
-            return fail(v, path, strerror(error), "The file is not whole");
-        }
-        at += (size_t)n;
-    }
-    if (close(fd) < 0)
-        return fail(v, path, strerror(errno), "The file is not whole");
+    const struct new_file f = {
+        .path = path,
+        .mode = 0644,
+        .over = invocation_has(v, OPTION_FORCE),
+        .if_there = "Choose another name with -o, or write over it with --force",
+        .if_not_to_be_opened = "Choose another place with -o",
+    };
+    int status = new_file_write(v, &f, b->bytes, b->size);
+    if (status != EXIT_DONE)
+        return status;
     if (v->report.json == JSON_OFF)
         printf("wrote %s\n", path);
     else
@@ -164,7 +139,7 @@ static int check_and_write(const struct plan *p, const struct buffer *b)
         path = "replica_config.json";
     if (b->failed || !back) {
         free(back);
-        return fail(p->v, path, "out of memory", "Try again");
+        return new_file_fail(p->v, path, "out of memory", "Try again");
     }
     int r = config_parse(path, b->bytes, b->size, back, error);
     free(back);
@@ -185,7 +160,7 @@ int verb_config_generate(const struct invocation *v)
     struct buffer b = {0};
     int status = EXIT_USAGE;
     if (!p)
-        return fail(v, "replica_config.json", "out of memory", "Try again");
+        return new_file_fail(v, "replica_config.json", "out of memory", "Try again");
     p->v = v;
     p->config.f = (uint32_t)f;
     p->config.n_replicas = 2 * (uint32_t)f + 1;

@@ -1,45 +1,29 @@
 /* keygen: a new cluster key. */
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "ctl/verbs.h"
+#include "ctl/new_file.h"
 #include "host/keyfile.h"
 
 #define PACKAGED "/etc/mpaxosd/cluster.key"
-
-static int fail(const struct invocation *v, const char *path, const char *reason, const char *advice)
-{
-    struct failure f = {0};
-    cJSON *p = cJSON_CreateObject();
-    cJSON_AddStringToObject(p, "path", path);
-    cJSON_AddStringToObject(p, "reason", reason);
-    failure_set(&f, EXIT_FAILED, "org.mpaxos.Control.NotWritten", p, "%s: %s. %s", path, reason, advice);
-    report_failure(&v->report, &f);
-    failure_done(&f);
-    return EXIT_FAILED;
-}
 
 /* A key that is there already may be the only one that its cluster has: it is never written over. */
 static int write_file(const struct invocation *v, const char *path, const char line[KEYFILE_LINE_SIZE],
                       const char *name)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_EXCL, 0600);
-    if (fd < 0 && errno == EEXIST)
-        return fail(v, path, "the file is there already",
-                    "Name another one; to add a second key to it, append what `mpaxosctl keygen -' prints");
-    if (fd < 0)
-        return fail(v, path, strerror(errno), "Choose another place");
-    if (dprintf(fd, "%s\n", line) != KEYFILE_LINE_SIZE || fsync(fd) < 0) {
-        int error = errno;
-        close(fd);
-        unlink(path);
-        return fail(v, path, strerror(error), "There is no such file now");
-    }
-    close(fd);
+    const struct new_file f = {
+        .path = path,
+        .mode = 0600,
+        .if_there = "Name another one; to add a second key to it, append what `mpaxosctl keygen -' prints",
+        .if_not_to_be_opened = "Choose another place",
+    };
+    char text[KEYFILE_LINE_SIZE + 1];
+    snprintf(text, sizeof text, "%s\n", line);
+    int status = new_file_write(v, &f, text, KEYFILE_LINE_SIZE);
+    sodium_memzero(text, sizeof text);
+    if (status != EXIT_DONE)
+        return status;
     if (v->report.json != JSON_OFF) {
         cJSON *p = cJSON_CreateObject();
         cJSON_AddStringToObject(p, "path", path);
@@ -62,7 +46,7 @@ int verb_keygen(const struct invocation *v)
     char line[KEYFILE_LINE_SIZE], name[SEAL_NAME_SIZE];
     int status = EXIT_DONE;
     if (sodium_init() < 0)
-        return fail(v, path, "libsodium has no randomness", "Check getrandom(2)");
+        return new_file_fail(v, path, "libsodium has no randomness", "Check getrandom(2)");
     randombytes_buf(key, sizeof key);
     seal_key_id(key, id);
     seal_key_name(id, name);

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <sodium.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,6 +139,23 @@ static void test_keeps_a_file_that_is_there(void **state)
     assert_int_equal(config.n_replicas, 5);
 }
 
+/* A file over its limit of size is the same as a full disk: nothing is left of it. */
+static void test_a_file_that_is_not_whole_does_not_stay(void **state)
+{
+    (void)state;
+    const struct rlimit none = {.rlim_cur = 10, .rlim_max = RLIM_INFINITY};
+    struct rlimit before;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    int generated = run("config generate 0 -o cut.json"), made = run("keygen cut.key");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(generated, EXIT_FAILED);
+    assert_int_equal(made, EXIT_FAILED);
+    assert_int_equal(access("cut.json", F_OK), -1);
+    assert_int_equal(access("cut.key", F_OK), -1);
+}
+
 static void test_largest(void **state)
 {
     (void)state;
@@ -205,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_wrong_usage_writes_nothing),
         cmocka_unit_test(test_keeps_a_file_that_is_there),
+        cmocka_unit_test(test_a_file_that_is_not_whole_does_not_stay),
         cmocka_unit_test(test_largest),
         cmocka_unit_test(test_check_refuses),
         cmocka_unit_test(test_keygen),
