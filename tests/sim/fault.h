@@ -79,6 +79,10 @@ void trouble_set_space(struct cluster *c, uint32_t host, bool space);
  * can do without. Then it counts as lost. */
 bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 
+/* --- sealed.c --- */
+void sealed_keys(const struct host *h, struct seal_keys *ret); /* that it has now */
+void sealed_begin(struct cluster *c, struct trouble *t);       /* from now on they are changed now and then */
+
 /* --- peace.c --- */
 void cluster_heal(struct cluster *c); /* every link, disk and host */
 /* Demands of a healed cluster that it comes to rest; answers how long that took. */

@@ -9,6 +9,7 @@
 #include "paxos/checkpoint.h"
 #include "paxos/core.h"
 #include "tests/sim/clients.h"
+#include "tests/sim/fault.h"
 #include "tests/sim/handed.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
@@ -428,6 +429,9 @@ void host_start(struct host *h)
     h->n_closes = 0;
     memset(h->timers, 0, sizeof(h->timers));
     world_enter(h);
+    struct seal_keys keys;
+    sealed_keys(h, &keys);
+    h->plain_size = 0;
     h->faults = faults_new(0, prng_next(&c->prng));
     struct driver_options o = {
         .config = &c->config,
@@ -437,6 +441,7 @@ void host_start(struct host *h)
         .checkpoint_bytes = c->options.checkpoint_bytes,
         .retain_bytes = c->options.retain_bytes,
         .faults = h->faults,
+        .keys = c->options.sealed ? &keys : NULL,
         .log_path = "log",
         .version = "sim",
         .stopped = stopped,

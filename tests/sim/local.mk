@@ -26,6 +26,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/observer_sent.c \
 	tests/sim/peace.c \
 	tests/sim/scenario.c \
+	tests/sim/sealed.c \
 	tests/sim/sim.c \
 	tests/sim/sim.h \
 	tests/sim/trace.c \
@@ -37,7 +38,8 @@ tests_sim_libsim_a_SOURCES = \
 	tests/unit/vfs_memory_private.h \
 	tests/unit/vfs_memory_rot.c
 sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_restore_checkpoint,--wrap=replica_start \
-	-Wl,--wrap=replica_step,--wrap=config_identity,--wrap=journal_checkpoint_begin,--wrap=journal_checkpoint_finish
+	-Wl,--wrap=replica_step,--wrap=config_identity,--wrap=journal_checkpoint_begin,--wrap=journal_checkpoint_finish \
+	-Wl,--wrap=seal_datagram,--wrap=seal_open
 sim_libraries = tests/sim/libsim.a daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a \
 	daemon/journal/libjournal.a daemon/paxos/libpaxos.a $(SODIUM_LIBS)
 tests_sim_sim_SOURCES = tests/sim/main.c

@@ -9,7 +9,7 @@
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
 
-enum { AT_CHECKSUM = 36 };
+enum { AT_CHECKSUM = 36, RECORD_PERMILLE = 20 };
 
 struct peers {
     struct host *host;
@@ -28,6 +28,17 @@ void packet_release(struct packet *p)
 {
     if (--p->refs == 0)
         free(p);
+}
+
+enum datagram_error packet_open(const struct packet *p, struct datagram_reader *r, struct datagram_header *ret)
+{
+    enum datagram_error error = datagram_header_read(p->bytes, p->size, ret);
+    if (error != DATAGRAM_OK || ret->kind == DATAGRAM_PLAIN || p->spoiled)
+        return error != DATAGRAM_OK ? error : datagram_open(r, p->bytes, p->size, ret);
+    if (p->plain_size > 0)
+        return datagram_open_sealed(r, p->bytes + p->size, p->plain_size);
+    *r = (struct datagram_reader){.bytes = p->bytes, .size = DATAGRAM_HEADER_SIZE, .at = DATAGRAM_HEADER_SIZE};
+    return DATAGRAM_OK;
 }
 
 /* --- the socket --- */
@@ -61,12 +72,19 @@ void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEA
                  size_t rest_size, uint64_t now_usec)
 {
     struct host *h = p->host;
-    struct packet *packet = malloc(sizeof(*packet) + DATAGRAM_HEADER_SIZE + rest_size);
+    struct packet *packet = malloc(sizeof(*packet) + DATAGRAM_HEADER_SIZE + rest_size + h->plain_size);
     if (!packet)
         abort();
-    *packet = (struct packet){.refs = 1, .from = h->index, .size = (uint32_t)(DATAGRAM_HEADER_SIZE + rest_size)};
+    *packet = (struct packet){.refs = 1,
+                              .from = h->index,
+                              .to = p->indexes[peer],
+                              .to_boot = h->cluster->hosts[p->indexes[peer]].boot,
+                              .size = (uint32_t)(DATAGRAM_HEADER_SIZE + rest_size),
+                              .plain_size = h->plain_size};
     memcpy(packet->bytes, header, DATAGRAM_HEADER_SIZE);
     memcpy(packet->bytes + DATAGRAM_HEADER_SIZE, rest, rest_size);
+    memcpy(packet->bytes + packet->size, h->plain, h->plain_size);
+    h->plain_size = 0;
     if (packet->size > h->cluster->options.datagram_bytes)
         cluster_fail(h->cluster, "host %u sends a datagram of %u bytes", h->index, packet->size);
     bool again = rest == p->last_rest && rest_size == p->last_size && peer > p->last_peer;
@@ -140,12 +158,25 @@ static struct packet *spoil(struct cluster *c, const struct packet *p)
         abort();
     c->happened[HAPPENED_SPOILED]++;
     memcpy(q, p, sizeof(*q) + p->size);
-    q->refs = 0;
+    q->refs = q->plain_size = 0;
+    q->spoiled = true;
     if (cluster_chance(c, 200))
         q->size = (uint32_t)cluster_random(c, 0, q->size - 1);
     else
         q->bytes[cluster_random(c, 0, q->size - 1)] ^= (uint8_t)(1 << cluster_random(c, 0, 7));
     return q;
+}
+
+/* Somebody recorded it: it comes again, much later perhaps, and perhaps to another replica. */
+static void repeat(struct cluster *c, struct packet *p, uint32_t to)
+{
+    uint64_t delay_usec = cluster_random(c, 0, cluster_chance(c, 500) ? 100 * MSEC : 10 * SECOND);
+    if (cluster_chance(c, 200))
+        to = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
+    p->refs++;
+    c->happened[HAPPENED_RECORDED]++;
+    cluster_push(c,
+                 (struct sim_event){.at_usec = c->now_usec + delay_usec, .type = SIM_DELIVER, .host = to, .packet = p});
 }
 
 void network_send(struct host *h, struct packet *p, uint32_t to)
@@ -164,6 +195,8 @@ void network_send(struct host *h, struct packet *p, uint32_t to)
         copies = 2;
         c->happened[HAPPENED_DOUBLED]++;
     }
+    if (c->options.sealed && cluster_chance(c, RECORD_PERMILLE))
+        repeat(c, p, to);
     for (uint32_t i = 0; i < copies; i++) {
         uint64_t delay_usec = cluster_random(c, n->delay_min_usec, n->delay_max_usec);
         if (cluster_chance(c, n->late_permille)) {
@@ -181,7 +214,7 @@ void network_send(struct host *h, struct packet *p, uint32_t to)
     }
 }
 
-void network_deliver(struct host *h, const struct packet *p, uint64_t order)
+void network_deliver(struct host *h, struct packet *p, uint64_t order)
 {
     struct cluster *c = h->cluster;
     uint64_t *last = &c->network.delivered[p->from][h->index];
@@ -190,6 +223,7 @@ void network_deliver(struct host *h, const struct packet *p, uint64_t order)
     if (c->network.filter && c->network.filter(c, p->from, h->index, p))
         return;
     cluster_trace_packet(c, (int)h->index, "recv", (int)c->hosts[p->from].id, p);
+    h->incoming = p;
     h->peers->received(h->peers->user, NULL, p->bytes, p->size);
 }
 

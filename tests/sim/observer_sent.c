@@ -226,8 +226,10 @@ void observer_sent(struct host *h, const struct packet *p, bool again)
     struct datagram_reader reader;
     struct datagram_header header;
     int more;
-    if (datagram_open(&reader, p->bytes, p->size, &header) != DATAGRAM_OK)
+    if (packet_open(p, &reader, &header) != DATAGRAM_OK)
         cluster_fail(h->cluster, "host %u sends a datagram that does not open", h->index);
+    if ((header.kind != DATAGRAM_PLAIN) != h->cluster->options.sealed)
+        cluster_fail(h->cluster, "host %u sends a datagram of kind %d", h->index, (int)header.kind);
     if (header.from != h->id || header.from_life != replica_identity(h->replica)->life)
         cluster_fail(h->cluster, "host %u sends as replica %u, life %016lx", h->index, header.from, header.from_life);
     while (!again && (more = datagram_next(&reader, &header, VALUE_BYTES_MOST, &m)) != 0) {

@@ -316,6 +316,7 @@ static void count_happened(struct cluster *c, const struct scenario_result *r, u
     c->happened[HAPPENED_LED] = r->leaderships;
     c->happened[HAPPENED_CORE_ONLY] = r->core_usec > 0;
     c->happened[HAPPENED_BLANK] = c->options.blank;
+    c->happened[HAPPENED_SEALED] = c->options.sealed;
     c->happened[HAPPENED_1_REPLICA + c->options.n_hosts / 2] = 1;
     memcpy(ret, c->happened, sizeof(c->happened));
 }
@@ -333,6 +334,7 @@ struct scenario_result scenario_run(const struct scenario *s)
         host_start(h);
     }
     trouble_begin(c, &trouble);
+    sealed_begin(c, &trouble);
     cluster_run(c, s->duration_usec);
     trouble.over = true;
     if (s->chained)

@@ -92,6 +92,7 @@ struct scenario scenario_draw(uint64_t seed)
         s.cluster.rot_sealed_permille = 700;
         s.clients.long_permille = 500; /* fills segments */
     }
+    s.cluster.sealed = seed % 5 == 3;
     draw_history(&p, &s.cluster);
     if (seed % 8 == 5)
         make_laggards(&s);

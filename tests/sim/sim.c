@@ -1,6 +1,7 @@
 /* The clock, the event queue, and the bodies of values. */
 #include "tests/sim/sim.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,8 @@ struct cluster *cluster_make(const struct cluster_options *o)
     if (!c)
         abort();
     cluster_set_current(c);
+    if (sodium_init() < 0) /* before a host runs, whose randomness it would take */
+        abort();
     c->options = *o;
     c->options.id_stride = o->id_stride ? o->id_stride : 1;
     prng_seed(&c->prng, o->seed * UINT64_C(0x2545f4914f6cdd1d) + 1);

@@ -22,6 +22,7 @@
 #include "paxos/replica.h"
 #include "tests/sim/happened.h"
 #include "tests/unit/vfs_memory.h"
+#include "wire/seal.h"
 
 enum {
     CLUSTER_HOSTS_MAX = 7,
@@ -46,9 +47,18 @@ struct body {
 
 /* A datagram on its way; shared by its copies. */
 struct packet {
-    uint32_t refs, from; /* host index */
+    uint32_t refs, from, to; /* from, to: host indexes */
     uint32_t size;
+    uint32_t plain_size; /* of what was sealed, which stands behind it; 0: it is plain itself, or a handshake's */
+    uint64_t to_boot;    /* of the receiver as it was sent */
+    bool spoiled, opened;
     uint8_t bytes[];
+};
+
+/* The last datagram that was sealed for a peer. */
+struct sealed_last {
+    uint8_t salt[SEAL_NONCE_SIZE];
+    uint64_t seq;
 };
 
 /* What the core asked to be kept, as it asked for it. */
@@ -159,8 +169,13 @@ struct host {
     uint64_t sync_min_usec, sync_max_usec;
     uint64_t turns;
     struct handed_list handed;
-    bool told_space; /* what its core knows of the disk */
-    slot_t applied;  /* last slot applied in this boot */
+    uint32_t key_step; /* of the cluster keys' change */
+    struct sealed_last sealed_last[CLUSTER_HOSTS_MAX];
+    uint32_t plain_size; /* of what was sealed just now, until it is sent */
+    uint8_t plain[DATAGRAM_BYTES_MAX];
+    struct packet *incoming; /* while it is delivered */
+    bool told_space;         /* what its core knows of the disk */
+    slot_t applied;          /* last slot applied in this boot */
     bool has_applied;
     slot_t chosen;  /* replica_chosen() after the last step */
     slot_t noted;   /* COMMIT notes were checked up to here */
@@ -213,6 +228,7 @@ struct cluster_options {
     uint32_t submissions_max, promise_page_slots; /* 0: as many as a datagram holds */
     uint32_t proposal_bytes_max, message_bytes_max, space_bytes;
     uint32_t datagram_bytes;
+    bool sealed; /* datagrams are */
     uint64_t segment_bytes;
     uint32_t rot_sealed_permille;            /* of rot: in a segment that is written no more */
     uint64_t checkpoint_bytes, retain_bytes; /* 0: the daemon's own */
@@ -302,7 +318,9 @@ struct disk_slot *disk_slot(struct disk *d, slot_t slot);
 /* --- network (network.c) --- */
 void packet_release(struct packet *p);
 void network_send(struct host *h, struct packet *p, uint32_t to);
-void network_deliver(struct host *h, const struct packet *p, uint64_t order);
+void network_deliver(struct host *h, struct packet *p, uint64_t order);
+/* What it says, or what it said before it was sealed. DATAGRAM_OK, and nothing to read: a handshake's. */
+enum datagram_error packet_open(const struct packet *p, struct datagram_reader *r, struct datagram_header *ret);
 void network_isolate(struct cluster *c, uint32_t host, bool cut); /* both ways, from all others */
 void network_link(struct cluster *c, uint32_t a, uint32_t b, bool up);
 void network_heal(struct cluster *c);

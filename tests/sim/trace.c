@@ -201,10 +201,12 @@ void cluster_trace_packet(struct cluster *c, int host, const char *what, int pee
     char text[120];
     if (!c->options.trace)
         return;
-    if (datagram_open(&reader, p->bytes, p->size, &header) != DATAGRAM_OK) {
+    if (packet_open(p, &reader, &header) != DATAGRAM_OK) {
         cluster_trace_add(c, host, "%s %3d   (spoiled)", what, peer);
         return;
     }
+    if (header.kind != DATAGRAM_PLAIN && p->plain_size == 0)
+        cluster_trace_add(c, host, "%s %3d   HANDSHAKE  %d", what, peer, (int)header.kind);
     while (datagram_next(&reader, &header, UINT32_MAX, &m) > 0) {
         describe(&m, text, sizeof(text));
         cluster_trace_add(c, host, "%s %3d   %s", what, peer, text);
