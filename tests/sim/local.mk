@@ -4,6 +4,8 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/clients.c \
 	tests/sim/clients.h \
 	tests/sim/clients_private.h \
+	tests/sim/core.c \
+	tests/sim/cut.c \
 	tests/sim/disk.c \
 	tests/sim/fault.c \
 	tests/sim/fault.h \
@@ -25,6 +27,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/observer_private.h \
 	tests/sim/observer_sent.c \
 	tests/sim/peace.c \
+	tests/sim/rot.c \
 	tests/sim/scenario.c \
 	tests/sim/sealed.c \
 	tests/sim/sim.c \
