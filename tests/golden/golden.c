@@ -2,16 +2,25 @@
  * with what stands under each command. Lines of a file: `# comment`, a command, and its output, which is indented.
  *
  *   replicas N [blank] [down=R] [alpha=A] [page=P] [keys=K] [streams=S]   a new cluster
- *   show WORD...   leaders, records, messages or a type of them, applied, outcomes, nothing;  quiet, loud: usual
- * choices run 50ms | run until leader [R] | run until told | run until chosen S | run until voters time runs: packets
- * and syncs take 1 ms tick R 50ms    time passes, but only R looks at its clock deliver LINK [TYPE [NTH]]    what is in
- * flight there arrives, or is dropped;  LINK: 0>1, one way; 0-1, both; drop LINK [TYPE [NTH]]       *>2, from all cut
- * LINK... [TYPE]   what is sent there is lost;  hold LINK... [TYPE]: stays in flight while time runs links LINK...
- * these exist, all others are cut;  heal [LINK...]: neither cut nor held submit R "TEXT" [key=K] [stream=S]
- * [since=SLOT]   n on a named stream counts by itself position R, skip R SLOT..., transfer R [TO], bootstrap R crash R,
- * restart R, wipe R   power fails: what is not synced is gone;  wipe: so is the rest pause R, resume R SIGSTOP, SIGCONT
- *   stall R, sync R              its disk syncs by command only: now
- *   status, log */
+ *   show WORD...                  leaders, records, messages or a type of them, applied, outcomes, nothing
+ *   quiet, loud                   the usual choices of that
+ *   run 50ms                      time runs: packets and syncs take 1 ms
+ *   run until leader [R] | told | chosen S | voters
+ *   tick R 50ms                   time passes, but only R looks at its clock
+ *   deliver LINK [TYPE [NTH]]     what is in flight there arrives.  LINK: 0>1, one way; 0-1, both; *>2, from all
+ *   drop LINK [TYPE [NTH]]        ... is dropped
+ *   cut LINK... [TYPE]            what is sent there is lost
+ *   hold LINK... [TYPE]           ... stays in flight while time runs
+ *   links LINK...                 these exist, all others are cut
+ *   heal [LINK...]                neither cut nor held
+ *   submit R "TEXT" [key=K] [stream=S] [since=SLOT]      n on a named stream counts by itself
+ *   position R, skip R SLOT..., transfer R [TO], bootstrap R
+ *   crash R, restart R, wipe R    power fails: what is not synced is gone;  wipe: so is the rest
+ *   pause R, resume R             SIGSTOP, SIGCONT
+ *   stall R, sync R               its disk syncs by command only: now
+ *   checkpoint R                  it writes one, and keeps of its log what is above
+ *   status, log
+ */
 #include "tests/golden/golden.h"
 
 #include <signal.h>
@@ -204,6 +213,11 @@ static void do_resume(struct world *w, struct command *c)
 static void do_sync(struct world *w, struct command *c)
 {
     host_sync(running(w, c));
+}
+
+static void do_checkpoint(struct world *w, struct command *c)
+{
+    host_checkpoint(running(w, c));
 }
 
 static void do_status(struct world *w, struct command *c)
@@ -450,15 +464,20 @@ static void do_line(struct world *w, const char *text)
         const char *name;
         void (*run)(struct world *w, struct command *c);
     } commands[] = {
-        {"bootstrap", do_bootstrap}, {"crash", do_crash},       {"cut", do_cut},
-        {"deliver", do_deliver},     {"drop", do_drop},         {"heal", do_heal},
-        {"hold", do_hold},           {"links", do_links},       {"log", do_log},
-        {"loud", do_loud},           {"pause", do_pause},       {"position", do_position},
-        {"quiet", do_quiet},         {"replicas", do_replicas}, {"restart", do_restart},
-        {"resume", do_resume},       {"run", do_run},           {"show", do_show},
-        {"skip", do_skip},           {"stall", do_stall},       {"status", do_status},
-        {"submit", do_submit},       {"sync", do_sync},         {"tick", do_tick},
-        {"transfer", do_transfer},   {"wipe", do_wipe},
+        {"bootstrap", do_bootstrap}, {"checkpoint", do_checkpoint},
+        {"crash", do_crash},         {"cut", do_cut},
+        {"deliver", do_deliver},     {"drop", do_drop},
+        {"heal", do_heal},           {"hold", do_hold},
+        {"links", do_links},         {"log", do_log},
+        {"loud", do_loud},           {"pause", do_pause},
+        {"position", do_position},   {"quiet", do_quiet},
+        {"replicas", do_replicas},   {"restart", do_restart},
+        {"resume", do_resume},       {"run", do_run},
+        {"show", do_show},           {"skip", do_skip},
+        {"stall", do_stall},         {"status", do_status},
+        {"submit", do_submit},       {"sync", do_sync},
+        {"tick", do_tick},           {"transfer", do_transfer},
+        {"wipe", do_wipe},
     };
     struct command c;
     char *copy = world_alloc(w, strlen(text) + 1);

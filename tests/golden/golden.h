@@ -66,6 +66,9 @@ struct host {
     size_t n_syncing;              /* of records that the sync in flight covers */
     uint64_t sync_usec, wake_usec; /* UINT64_MAX: none */
     struct gated *gated;
+    const uint8_t *checkpoint; /* its newest, and the slot; NULL: none. It keeps nothing at or below that */
+    size_t checkpoint_size;
+    slot_t checkpoint_slot;
     struct value *applied[LOG_MAX];
     bool visible[LOG_MAX];
     slot_t chosen;
@@ -111,6 +114,7 @@ void host_start(struct host *h);
 void host_crash(struct host *h);
 void host_wipe(struct host *h);
 void host_sync(struct host *h);
+void host_checkpoint(struct host *h); /* of what it applied, durable at once */
 void host_step(struct host *h, struct event *e);
 /* The n-th packet (from 1; 0: all) of these types from and to; delivered or thrown away. Number of packets. */
 uint32_t world_take(struct world *w, uint8_t from, uint8_t to, uint32_t types, uint32_t nth, bool deliver);
@@ -128,6 +132,7 @@ void words_applied(struct host *h, const struct applied *a);
 void words_outcome(struct host *h, const struct outcome *o);
 void words_leader(struct host *h, const struct replica_status *now);
 void words_recalled(struct host *h);
+void words_installed(struct host *h, replica_id_t from);
 void words_status(struct world *w);
 void words_log(struct world *w);
 

@@ -7,6 +7,7 @@ golden_scenarios = \
 	tests/golden/first_start_with_one_missing.txt \
 	tests/golden/key_retried_over_leader_change.txt \
 	tests/golden/laggard_elected.txt \
+	tests/golden/laggard_gets_checkpoint.txt \
 	tests/golden/lost_promise_page.txt \
 	tests/golden/pipelined_order_over_leader_change.txt \
 	tests/golden/quorum_loss.txt \

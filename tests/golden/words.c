@@ -204,6 +204,8 @@ static void print_fields(FILE *out, const struct world *w, const struct message 
         print_fetch(out, w, &m->fetch);
         break;
     case MESSAGE_CHOSEN:
+        if (m->chosen.n_entries == 0)
+            fprintf(out, "nothing, kept is from slot %lu on", m->chosen.first_kept);
         print_entries(out, m->chosen.entries, m->chosen.n_entries, true);
         break;
     case MESSAGE_BODY:
@@ -325,6 +327,12 @@ void words_recalled(struct host *h)
     fprintf(out, "    %u  starts    %s, promised ", h->id, identity_name(h->superblock.status));
     words_ballot(out, h->before.promised);
     fprintf(out, ", accepted up to %lu, chosen up to %lu\n", h->before.accepted, h->before.chosen);
+}
+
+void words_installed(struct host *h, replica_id_t from)
+{
+    if ((h->world->show & SHOW_LEADERS) != 0)
+        words_line(h, "goes on", "from the checkpoint of %u, of slot %lu", from, h->checkpoint_slot);
 }
 
 void words_status(struct world *w)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paxos/checkpoint.h"
+
 /* --- memory --- */
 
 static void *checked(void *p)
@@ -243,12 +245,60 @@ static void send_or_gate(struct host *h, const struct outgoing *o)
 static void fetch(struct host *h, const struct fetch_request *f)
 {
     struct entry entries[LOG_MAX];
-    size_t n = 0;
-    for (slot_t s = f->from; s <= f->until && s < LOG_MAX && h->applied[s] != NULL; s++)
-        entries[n++] = (struct entry){.slot = s, .value = h->applied[s]};
-    host_step(h,
-              &(struct event){.type = EVENT_FETCHED, .to = f->to, .fetched = entries, .n_fetched = n, .first_kept = 1});
+    struct event e = {.type = EVENT_FETCHED, .to = f->to, .fetched = entries, .first_kept = h->checkpoint_slot + 1};
+    for (slot_t s = f->from; f->from >= e.first_kept && s <= f->until && s < LOG_MAX && h->applied[s] != NULL; s++)
+        entries[e.n_fetched++] = (struct entry){.slot = s, .value = h->applied[s]};
+    host_step(h, &e);
 }
+
+/* --- checkpoints --- */
+
+void host_checkpoint(struct host *h)
+{
+    struct world *w = h->world;
+    struct checkpoint_writer *c =
+        checkpoint_begin(world_alloc(w, checkpoint_writer_size(&w->config)), h->replica, NULL, 0);
+    uint8_t part[CHECKPOINT_PART_BYTES_MIN], *bytes = NULL;
+    for (size_t n; !checkpoint_is_written(c); h->checkpoint_size += n) {
+        if (bytes == NULL)
+            h->checkpoint_size = 0;
+        if (!checkpoint_write(c, h->replica, part, sizeof(part), &n))
+            abort(); /* nothing is applied meanwhile */
+        bytes = checked(realloc(bytes, h->checkpoint_size + sizeof(part)));
+        memcpy(bytes + h->checkpoint_size, part, n);
+    }
+    h->checkpoint = copy_of(w, bytes, h->checkpoint_size);
+    h->checkpoint_slot = checkpoint_slot(c);
+    free(bytes);
+}
+
+static void load_checkpoint(struct host *h, struct checkpoint_reader *c)
+{
+    const uint8_t *none;
+    size_t size;
+    checkpoint_load(c, h->replica);
+    if (!checkpoint_read(c, h->checkpoint, h->checkpoint_size, &none, &size) || c->stage != CHECKPOINT_WHOLE) {
+        fprintf(stderr, "golden: replica %u refuses a checkpoint\n", h->id);
+        exit(2);
+    }
+}
+
+/* All at once, however large; nothing where that peer has none that leads on. */
+static void install(struct host *h, replica_id_t from)
+{
+    const struct host *peer = &h->world->hosts[from];
+    struct checkpoint_reader c;
+    if (peer->checkpoint_slot <= h->chosen)
+        return;
+    h->checkpoint = peer->checkpoint;
+    h->checkpoint_size = peer->checkpoint_size;
+    h->checkpoint_slot = peer->checkpoint_slot;
+    words_installed(h, from);
+    load_checkpoint(h, &c);
+    host_step(h, &(struct event){.type = EVENT_INSTALL, .checkpoint = &c});
+}
+
+/* --- the host's steps --- */
 
 static void carry_out(struct host *h, const struct effects *e)
 {
@@ -272,8 +322,11 @@ static void carry_out(struct host *h, const struct effects *e)
     h->wake_usec = e->wake_usec;
     disk_arm(h);
     const struct fetch_request f = e->fetch;
+    const replica_id_t install_from = e->install_from;
     if (f.wanted)
         fetch(h, &f);
+    if (install_from != REPLICA_ID_NONE)
+        install(h, install_from);
 }
 
 void host_step(struct host *h, struct event *e)
@@ -292,6 +345,11 @@ void host_start(struct host *h)
     config.seed = 1 + h->id + HOSTS_MAX * (uint64_t)h->boots++;
     config.now_usec = h->world->now_usec;
     h->replica = replica_init(checked(malloc(replica_size(&config))), &config);
+    if (h->checkpoint != NULL) {
+        struct checkpoint_reader c;
+        load_checkpoint(h, &c);
+        replica_restore_checkpoint(h->replica, &c);
+    }
     for (size_t i = 0; i < h->n_records; i++) {
         if (h->records[i].record.type == RECORD_IDENTITY)
             continue;
@@ -335,6 +393,8 @@ void host_wipe(struct host *h)
     for (uint32_t k = 0; k < i->configuration.n_members; k++)
         i->configuration.members[k].life = 0;
     h->n_records = h->n_durable = 0;
+    h->checkpoint = NULL;
+    h->checkpoint_slot = 0;
 }
 
 void world_make(struct world *w, uint32_t n, bool blank, uint8_t down)
