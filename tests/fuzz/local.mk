@@ -27,7 +27,8 @@ tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_common)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
-tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(fuzz_common)
+tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c tests/fuzz/journal_damage.c tests/fuzz/journal_damage.h \
+	$(fuzz_common)
 tests_fuzz_fuzz_keyfile_SOURCES = tests/fuzz/fuzz_keyfile.c $(fuzz_common)
 tests_fuzz_fuzz_mark_SOURCES = tests/fuzz/fuzz_mark.c $(fuzz_common)
 tests_fuzz_fuzz_replica_SOURCES = tests/fuzz/fuzz_replica.c tests/fuzz/host.c tests/fuzz/host.h $(fuzz_common)
@@ -70,16 +71,18 @@ fuzz-build/fake.a: $(fuzz_fake)
 fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
+fuzz_beside = fuzz-build/tests/fuzz/host.o fuzz-build/tests/fuzz/journal_damage.o
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
+fuzz-build/fuzz_journal: fuzz_first = fuzz-build/tests/fuzz/journal_damage.o
 fuzz-build/fuzz_replica: fuzz_first = fuzz-build/tests/fuzz/host.o
-fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o fuzz-build/tests/fuzz/host.o $(fuzz_archives)
+fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o $(fuzz_beside) $(fuzz_archives)
 	$(AM_V_CCLD)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -pthread -o $@ $< $(fuzz_first) fuzz-build/unit.a \
 		fuzz-build/daemon.a $(CMOCKA_LIBS) $(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 .PRECIOUS: fuzz-build/%.o
 -include $(patsubst %.o,%.d,$(fuzz_daemon) $(fuzz_unit) $(fuzz_fake) $(fuzz_sim) \
-	$(fuzz_targets:%=fuzz-build/tests/fuzz/fuzz_%.o) fuzz-build/tests/fuzz/host.o)
+	$(fuzz_targets:%=fuzz-build/tests/fuzz/fuzz_%.o) $(fuzz_beside))
 
 fuzz: $(FUZZ_TARGETS:%=fuzz-build/fuzz_%)
 	$(srcdir)/tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
