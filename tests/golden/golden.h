@@ -1,7 +1,7 @@
 /* A cluster told command by command: the real cores, and a network, disks and a clock that do what a text file says.
  *
- * world.c is the cluster, words.c writes what happens in readable lines, golden.c reads the files. Memory lives until
- * the world ends: a scenario is short. Time moves only by commands. */
+ * world.c is the cluster, words.c writes what happens in readable lines, commands.c does what a line says, golden.c
+ * reads the files. Memory lives until the world ends: a scenario is short. Time moves only by commands. */
 #ifndef TESTS_GOLDEN_GOLDEN_H
 #define TESTS_GOLDEN_GOLDEN_H
 
@@ -101,6 +101,12 @@ struct world {
     uint8_t led_by;
     bool disagreed; /* two replicas applied different values at a slot */
 };
+
+/* golden.c: ends the program, naming the line that is played. */
+_Noreturn void golden_bad(const char *what, const char *word);
+
+/* commands.c */
+void command_run(struct world *w, const char *text);
 
 /* world.c */
 void *world_alloc(struct world *w, size_t size);

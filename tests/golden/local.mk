@@ -19,6 +19,7 @@ golden_scenarios = \
 
 check_PROGRAMS += tests/golden/golden
 tests_golden_golden_SOURCES = \
+	tests/golden/commands.c \
 	tests/golden/golden.c \
 	tests/golden/golden.h \
 	tests/golden/words.c \
