@@ -316,7 +316,7 @@ class Context:
     def __init__(self, build, base, seed):
         self.build, self.dir = build, base
         self.mpaxosd, self.mpaxosctl = build / "daemon" / "mpaxosd", build / "ctl" / "mpaxosctl"
-        self.clusters, self.processes = [], []
+        self.clusters, self.processes, self.measured = [], [], []
         self.random = random.Random(seed)
         # What a sanitizer finds, it writes here, also where nobody looks at the exit status. Leaks show in an orderly end
         # only.
@@ -359,7 +359,8 @@ class Context:
         for cluster in self.clusters:
             cluster.close()
 
-    def sanitizer_reports(self):
+    def reports(self):
+        """What sanitizers found."""
         return "\n".join(f.read_text(errors="replace") for f in sorted(self.dir.glob("sanitizer.*")))
 
     def describe(self):

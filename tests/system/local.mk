@@ -4,6 +4,7 @@ system_tests = \
 	tests/system/lan.py \
 	tests/system/partial.py \
 	tests/system/run \
+	tests/system/runner.py \
 	tests/system/tsan.supp \
 	tests/system/test_access.py \
 	tests/system/test_crash.py \
