@@ -313,6 +313,7 @@ static struct control *make(const struct control_options *o)
     clock_gettime(CLOCK_REALTIME, &now);
     c->started_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
     c->message_bytes_max = control_view(c)->config->message_bytes_max;
+    c->queued_bytes_max = o->queued_bytes_max > 0 ? o->queued_bytes_max : CONTROL_QUEUED_BYTES_MAX;
     return c;
 }
 

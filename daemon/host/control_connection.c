@@ -121,6 +121,7 @@ static void written(uv_write_t *write, int status)
     struct connection *k = write->data;
     free(k->sending);
     k->sending = NULL;
+    account_count_queued(k);
     if (status < 0)
         connection_close(k);
     else
@@ -170,8 +171,22 @@ void connection_flush(struct connection *k)
     }
 }
 
+static bool is_cut(const struct connection *k)
+{
+    return k->tree == NULL && k->in.size > 0 && k->in.size == k->in.rest;
+}
+
 void connection_check_stall(struct connection *k, uint64_t now_ms)
 {
+    account_count_queued(k);
+    if (is_cut(k) && account_is_full(k, QUEUE_IN)) { /* no more is read, so it would stay for good */
+        log_limited(LOG_KIND_CONTROL, LOG_LEVEL_INFO,
+                    "control socket: closed a connection of user %u with a call that is not whole: too much waits",
+                    (unsigned)k->uid);
+        k->control->stats.closed_full++;
+        connection_close(k);
+        return;
+    }
     if (k->sending == NULL)
         return;
     size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&k->pipe);
@@ -180,7 +195,8 @@ void connection_check_stall(struct connection *k, uint64_t now_ms)
         k->stalled_since_ms = now_ms;
     }
     /* A stream holds no more than one reply, and goes on whenever it is read again. */
-    if (k->active == ACTIVE_READ || now_ms - k->stalled_since_ms < k->control->stall_ms)
+    if ((k->active == ACTIVE_READ && !account_is_full(k, QUEUE_OUT)) ||
+        now_ms - k->stalled_since_ms < k->control->stall_ms)
         return;
     log_limited(LOG_KIND_CONTROL, LOG_LEVEL_INFO, "control socket: closed a connection of user %u: it does not read",
                 (unsigned)k->uid);
@@ -223,13 +239,20 @@ static void drop_call(struct connection *k)
     k->tree = NULL;
 }
 
+static bool has_to_read_first(const struct connection *k)
+{
+    return connection_queued(k) >= CONTROL_PAUSE_BYTES || account_is_full(k, QUEUE_OUT);
+}
+
 /* Begins what may begin now, in order, for as long as the user may have it. */
 static void run_calls(struct connection *k, uint64_t since_nsec)
 {
+    bool was_paused = k->paused;
     k->paused = false;
     while (!k->closing && k->active == ACTIVE_NONE) {
-        if (connection_queued(k) >= CONTROL_PAUSE_BYTES) {
+        if (has_to_read_first(k)) {
             k->paused = true;
+            k->control->stats.pauses += !was_paused;
             return;
         }
         if (!account_has_turn(k, since_nsec)) {
@@ -265,9 +288,10 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 /* Reads on unless enough whole calls wait already, or the user had enough of this turn. */
 static void update_reading(struct connection *k)
 {
-    bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES;
     if (k->closing)
         return;
+    account_count_queued(k);
+    bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES && !account_is_full(k, QUEUE_IN);
     if (wanted && !account_has_turn(k, uv_hrtime())) {
         connection_wake(k);
         wanted = false;
@@ -297,7 +321,7 @@ void connection_turn(struct connection *k)
     run_calls(k, since_nsec);
     connection_flush(k);
     account_spend(k, since_nsec);
-    if (k->paused && connection_queued(k) < CONTROL_PAUSE_BYTES)
+    if (k->paused && !has_to_read_first(k))
         connection_wake(k);
     update_reading(k);
     if (!k->closing && k->ended && is_settled(k))

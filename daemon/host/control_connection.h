@@ -22,10 +22,18 @@ enum { CONTROL_PATH_MAX = 107, CONTROL_RANDOM_BYTES = 3072, LOG_KIND_CONTROL = 2
 struct connection;
 TAILQ_HEAD(connection_list, connection);
 
+/* What waits: calls that are not begun or not whole, and replies that are not read. */
+enum queue { QUEUE_IN, QUEUE_OUT, QUEUES };
+struct queued {
+    uint64_t bytes[QUEUES];
+    bool is_full[QUEUES]; /* from the limit on, until a part of it is free again */
+};
+
 /* Somebody who has connections. */
 struct account {
     TAILQ_ENTRY(account) all;
     uid_t uid;
+    struct queued queued;
     uint32_t n_connections, n_submits;
     uint64_t submit_bytes;
     uint64_t turn, spent_nsec; /* in this turn of the loop */
@@ -59,6 +67,8 @@ struct control {
     struct connection_list connections, busy, followers;
     struct account_list accounts;
     uint32_t n_busy, n_connections, connections_max;
+    struct queued queued; /* of all accounts together */
+    uint64_t queued_bytes_max;
     struct control_stats stats;
 
     uint32_t message_bytes_max;
@@ -105,6 +115,7 @@ struct connection {
 
     uid_t uid;
     struct account *account; /* NULL: it is being refused */
+    uint64_t queued[QUEUES]; /* as the account has it     */
     enum access_level level;
     char user[NAME_BYTES_MAX + 1]; /* empty: not looked up yet */
 
@@ -168,6 +179,10 @@ gid_t control_group(struct control *c); /* of the socket, as it stands now */
 /* Counts the connection for its user. False: the user, or everybody, has enough, or memory is out. */
 bool account_open(struct connection *k);
 void account_close(struct connection *k);
+/* Counts what waits of this connection; and whether its user, or all, have so much that this one has to wait with more.
+ * (Not those who administer.) */
+void account_count_queued(struct connection *k);
+bool account_is_full(const struct connection *k, enum queue queue);
 bool account_may_submit(struct connection *k, size_t text_size);
 /* Whether the user's calls, which run since then, may take more of this turn of the loop; and that they end. */
 bool account_has_turn(struct connection *k, uint64_t since_nsec);

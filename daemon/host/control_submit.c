@@ -60,8 +60,10 @@ static bool make_room(struct connection *k)
     uint64_t n = k->submits_end - k->submits_first;
     if (n < k->submits_capacity)
         return true;
-    if (n >= CONTROL_CALLS_MAX)
+    if (n >= CONTROL_CALLS_MAX) {
+        k->control->stats.calls_held++;
         return false;
+    }
     uint32_t capacity = k->submits_capacity > 0 ? 2 * k->submits_capacity : RING_MIN;
     struct submit_call *ring = malloc(capacity * sizeof(*ring));
     if (ring == NULL)
@@ -189,7 +191,7 @@ static void draw_key(struct control *c, struct submit_call *s)
 
 static bool begin(struct connection *k, const struct submit_arguments *a, bool oneway)
 {
-    if (k->submits_end - k->submits_first >= CONTROL_CALLS_MAX || !account_may_submit(k, a->text_size) || !make_room(k))
+    if (!make_room(k) || !account_may_submit(k, a->text_size))
         return false;
     if (k->session == NULL)
         k->session = driver_session_open(k->control->driver, settled, k);

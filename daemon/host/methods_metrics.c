@@ -176,6 +176,17 @@ static void print_control(struct varlink_writer *w, const struct control_stats *
             "Of them, connections of a user who has as many as one may have.");
     counter(w, "control_calls_held_user", NULL, s->calls_of_user,
             "Submits put off because their user has as many in flight as one may have.");
+    counter(w, "control_calls_held", NULL, s->calls_held,
+            "Submits put off because their connection has as many in flight as one may have.");
+    counter(w, "control_pauses", NULL, s->pauses, "Times that a client was left without further calls until it reads.");
+    gauge(w, "control_queued_in_bytes", "bytes", s->queued_bytes[QUEUE_IN],
+          "Calls of all users that are not begun, or not whole.");
+    gauge(w, "control_queued_out_bytes", "bytes", s->queued_bytes[QUEUE_OUT],
+          "Replies to all users that they have not read.");
+    counter(w, "control_queues_full", NULL, s->queues_full,
+            "Times that these reached what one user, or all together, may have of them.");
+    counter(w, "control_closed_full", NULL, s->closed_full,
+            "Connections closed for that, with a call that was not whole.");
     counter(w, "control_calls", NULL, s->calls, "Calls.");
     counter(w, "control_errors", NULL, s->errors, "Calls answered by an error.");
     counter(w, "control_closed_malformed", NULL, s->closed_malformed, "Connections closed for a malformed call.");

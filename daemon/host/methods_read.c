@@ -83,8 +83,9 @@ void read_pump(struct connection *k)
     slot_t begin = s->next;
     uint64_t n;
     connection_flush(k);
-    if (k->closing || connection_queued(k) > 0 || (s->follow && s->left > 0 && s->next > k->control->chosen))
-        return; /* what is written, or chosen next, wakes it */
+    if (k->closing || connection_queued(k) > 0 || account_is_full(k, QUEUE_OUT) ||
+        (s->follow && s->left > 0 && s->next > k->control->chosen))
+        return; /* what is written, read or chosen next wakes it */
     if (!write_page(k, CONTROL_CHUNK_BYTES, &n)) {
         if (!k->closing)
             method_cancel(k);

@@ -29,11 +29,12 @@ def compare(what, page, documented, real):
 def test_metrics(context):
     cluster = context.cluster().start()
     printed = cluster.ctl("-i", 0, "metrics").stdout
-    compare("metrics", "mpaxosd.8", items(section("mpaxosd.8", "METRICS"), "Cm"),
+    text = section("mpaxos_metrics.7", "DESCRIPTION")
+    compare("metrics", "mpaxos_metrics.7", items(text, "Cm"),
             set(re.findall(r"^# TYPE (\S+)", printed, re.M)))
     types = set(re.findall(r"^# TYPE (\S+ \S+)", printed, re.M))
-    documented = {" ".join(x) for x in re.findall(r"^\.It Cm (\S+) Pq (\S+)$", section("mpaxosd.8", "METRICS"), re.M)}
-    compare("types of metrics", "mpaxosd.8", documented, types)
+    documented = {" ".join(x) for x in re.findall(r"^\.It Cm (\S+) Pq (\S+)$", text, re.M)}
+    compare("types of metrics", "mpaxos_metrics.7", documented, types)
 
 
 def test_status_fields(context):

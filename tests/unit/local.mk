@@ -8,6 +8,7 @@ unit_tests = \
 	tests/unit/test_config \
 	tests/unit/test_control \
 	tests/unit/test_control_limits \
+	tests/unit/test_control_queues \
 	tests/unit/test_control_read \
 	tests/unit/test_control_status \
 	tests/unit/test_control_users \
@@ -114,6 +115,7 @@ tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)
+tests_unit_test_control_queues_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_users_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)

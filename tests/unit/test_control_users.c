@@ -195,6 +195,136 @@ static void test_bytes_of_one_user(void **state)
     assert_int_equal(f->driver->n_open, N + 2);
 }
 
+/* --- what waits --- */
+
+enum { OF_ALL_BYTES = 32000, OF_USER_BYTES = OF_ALL_BYTES / CONTROL_USER_PART };
+
+static struct connection *newest(void)
+{
+    return TAILQ_LAST(&f->control->connections, connection_list);
+}
+
+/* The beginning of a call. */
+static struct client *begin_call(uid_t user, size_t size)
+{
+    char call[OF_ALL_BYTES];
+    struct client *c = connect_as(user);
+    memset(call, ' ', sizeof(call));
+    assert_true(client_send(c, call, size));
+    fixture_turns(f, 2);
+    return c;
+}
+
+static void test_calls_of_one_user_that_are_not_whole(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    f->control->queued_bytes_max = OF_ALL_BYTES;
+    for (int i = 0; i < 7; i++)
+        begin_call(ADA, OF_USER_BYTES / 8);
+    struct client *last = begin_call(ADA, OF_USER_BYTES / 8 - 1);
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.queued_bytes[QUEUE_IN], OF_USER_BYTES - 1);
+    assert_int_equal(stats.queues_full, 0);
+    assert_true(newest()->reading);
+    assert_true(client_send(last, " ", 1));
+    fixture_turns(f, 2);
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.queues_full, 1);
+    assert_false(newest()->reading); /* so one more is not even read */
+    assert_true(client_send(last, " ", 1));
+    fixture_turns(f, 2);
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.queued_bytes[QUEUE_IN], OF_USER_BYTES);
+    is_served(connect_as(ADA + 1));
+    is_served(connect_as(0));
+    /* The sweep makes a quarter of it free, and the rest goes on. */
+    for (uint64_t until = uv_hrtime() + UINT64_C(5000000000); stats.closed_full < 2 && uv_hrtime() < until;) {
+        fixture_turn(f);
+        control_stats(f->control, &stats);
+    }
+    assert_int_equal(stats.closed_full, 2);
+    fixture_turns(f, 3);
+    client_call(last, POSITION);
+    client_expect(last, POSITION_0);
+    client_expect_closed(clients[0]);
+    is_served(connect_as(ADA));
+}
+
+/* A client that has so much to read, as if it had not read it. */
+static struct client *owe(uid_t user, size_t size)
+{
+    struct client *c = connect_as(user);
+    struct connection *k = newest();
+    char byte = 'x';
+    for (size_t i = 0; i < size; i++)
+        varlink_write_bytes(&k->out, i + 1 < size ? &byte : "", 1);
+    account_count_queued(k);
+    return c;
+}
+
+/* Now it reads it. */
+static void pay(struct client *c, struct connection *k)
+{
+    connection_wake(k);
+    client_reply(c);
+    fixture_turns(f, 3);
+}
+
+static void test_replies_that_one_user_does_not_read(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    f->control->queued_bytes_max = OF_ALL_BYTES;
+    struct client *lazy = owe(ADA, OF_USER_BYTES - 1);
+    struct connection *owing = newest();
+    is_served(connect_as(ADA));
+    struct client *more = owe(ADA, 1);
+    struct connection *one = newest();
+    struct client *held = connect_as(ADA);
+    client_call(held, POSITION);
+    client_expect_quiet(held);
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.queues_full, 1);
+    assert_int_equal(stats.queued_bytes[QUEUE_OUT], OF_USER_BYTES);
+    is_served(connect_as(ADA + 1));
+    is_served(connect_as(0));
+    pay(more, one); /* still too much, until a quarter is free */
+    client_expect_quiet(held);
+    pay(lazy, owing);
+    client_expect(held, POSITION_0);
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.queued_bytes[QUEUE_OUT], 0);
+    /* What a connection held goes with it. */
+    owe(ADA, OF_USER_BYTES + 1);
+    client_call(held, POSITION);
+    client_expect_quiet(held);
+    connection_close(newest());
+    client_expect(held, POSITION_0);
+}
+
+static void test_replies_that_nobody_reads(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    f->control->queued_bytes_max = OF_ALL_BYTES;
+    for (unsigned i = 0; i < CONTROL_USER_PART; i++)
+        owe(ADA + i, OF_USER_BYTES - 1);
+    owe(ADA + CONTROL_USER_PART, CONTROL_USER_PART - 1);
+    is_served(connect_as(ADA + 20));
+    owe(ADA + CONTROL_USER_PART, 1);
+    struct client *held = connect_as(ADA + 20);
+    client_call(held, POSITION);
+    client_expect_quiet(held);
+    is_served(connect_as(0));
+    for (unsigned i = 0; i < 2; i++) /* a quarter, and what was over */
+        connection_close(TAILQ_FIRST(&f->control->connections));
+    client_expect(held, POSITION_0);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
@@ -203,6 +333,9 @@ int main(void)
         TEST(test_the_last_ones_are_for_administration),
         TEST(test_calls_of_one_user),
         TEST(test_bytes_of_one_user),
+        TEST(test_calls_of_one_user_that_are_not_whole),
+        TEST(test_replies_that_one_user_does_not_read),
+        TEST(test_replies_that_nobody_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
