@@ -123,6 +123,34 @@ def test_reload_by_signal(context):
     assert [r.log.read_text() for r in cluster] == ["plain\n"] * 3
 
 
+def test_reload_of_what_is_retained_trims(context):
+    cluster = context.cluster(message_bytes_max=1 << 20).start()
+    texts = []
+
+    def send(n):
+        for _ in range(n):
+            texts.append(f"{len(texts)} " + "x" * 1000000)
+            cluster[0].call("Submit", text=texts[-1])
+
+    send(90)
+    cluster.wait_level()
+    assert [r.status()["first_kept"] for r in cluster] == [0, 0, 0], "1024 MiB are kept, and there are 90"
+    cluster.write_config(retain_mb=64)
+    for r in cluster:
+        assert r.call("Reload")["changed"] == ["retain_mb"]
+    send(10)
+    for r in cluster:
+        wait_until("it trims", lambda r=r: r.status()["first_kept"] > 0)
+    cluster.wait_level()
+    for r in cluster:
+        kept = [m["text"] for m in r.read_all()]
+        assert 0 < len(kept) < len(texts) and kept == texts[-len(kept):], "what is left is no end of the log"
+    cluster.ctl("flush", "--all")
+    for r in cluster:
+        lines = r.log.read_text().splitlines()
+        assert [line.endswith(text) for line, text in zip(lines, texts)] == [True] * len(texts), "a message is lost"
+
+
 def test_reload_under_load_loses_nothing(context):
     cluster = context.cluster().start()
     history = History(cluster, 6, 1)
