@@ -80,6 +80,13 @@ static void position_outcome(struct driver *d, const struct outcome *o)
     }
 }
 
+/* One too many is as good as lost: the peer asks again. */
+static void queue_fetch(struct driver *d, const struct fetch_request *q)
+{
+    if (d->n_fetches < FETCHES_QUEUED_MAX)
+        d->fetches[(d->fetches_first + d->n_fetches++) % FETCHES_QUEUED_MAX] = *q;
+}
+
 void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t now_usec)
 {
     if (effects->n_records > 0) {
@@ -103,7 +110,7 @@ void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t 
             submissions_outcome(d->submissions, o, now_usec);
     }
     if (effects->fetch.wanted)
-        d->fetch = effects->fetch;
+        queue_fetch(d, &effects->fetch);
     if (effects->install_from != REPLICA_ID_NONE)
         driver_install_wanted(d, effects->install_from, now_usec);
     d->wake_usec = effects->wake_usec;
@@ -164,10 +171,11 @@ static void step_space(struct driver *d, uint64_t now_usec)
 /* Old slots for a late peer: one request a turn, so that they never starve what is new. */
 static void step_fetch(struct driver *d, uint64_t now_usec)
 {
-    struct fetch_request q = d->fetch;
-    if (!q.wanted)
+    if (d->n_fetches == 0)
         return;
-    d->fetch.wanted = false;
+    const struct fetch_request q = d->fetches[d->fetches_first];
+    d->fetches_first = (d->fetches_first + 1) % FETCHES_QUEUED_MAX;
+    d->n_fetches--;
     int n = logread_fetch(d->logread, q.from, q.until, MESSAGE_ENTRIES_MAX, q.bytes_max, d->entries);
     slot_t first_kept = logread_first_kept(d->logread);
     if (n < 0) {
@@ -313,7 +321,7 @@ void driver_turn(struct driver *d)
         driver_finish_stop(d);
         return;
     }
-    bool again = d->dirty || more || d->fetch.wanted || d->wake_usec <= now_usec;
+    bool again = d->dirty || more || d->n_fetches > 0 || d->wake_usec <= now_usec;
     d->dirty = again;
     set_idle(d, again);
     arm_timer(d, now_usec);

@@ -33,6 +33,7 @@ enum {
     HOSTILE_NOTE_USEC = 60000000,  /* the same of datagrams that nobody stands for; and told once in so long         */
     CHECKPOINT_INTERVAL_BYTES = 48 << 20, /* of records                                                     */
     CHECKPOINT_SLICE_BYTES = JOURNAL_CHECKPOINT_PART_BYTES,
+    FETCHES_QUEUED_MAX = 32, /* of all late peers                                                        */
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
 };
@@ -149,7 +150,8 @@ struct driver {
     uint64_t no_space_usec;
     uint64_t wake_usec;  /* the core's timer                                      */
     uint64_t armed_usec; /* what the uv timer was started for; UINT64_MAX: stopped */
-    struct fetch_request fetch;
+    struct fetch_request fetches[FETCHES_QUEUED_MAX];
+    uint32_t fetches_first, n_fetches;
     int write_error; /* of the journal's thread; atomic                       */
 
     struct own_checkpoint checkpoint;

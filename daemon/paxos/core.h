@@ -25,8 +25,10 @@ enum {
     SENT_BEATS_MAX = 64,     /* own heartbeats whose sending time is remembered           */
     PROMISE_BURST = 16,      /* pages that answer one PREPARE                             */
     TAIL_BYTES_MAX = 4 << 20,
-    FETCH_BYTES_MAX = 64 << 10,
-    FETCH_SLOTS_MAX = 512,
+    FETCH_BYTES_MAX = 128 << 10, /* of the values that answer one FETCH                      */
+    FETCH_SLOTS_MAX = 768,
+    FETCHES_MAX = 8,                   /* that one replica has under way                            */
+    FETCH_VALUE_BYTES = 1 << 10,       /* what a value is taken for before the first answer         */
     CATCH_UP_BYTES_PER_SEC = 32 << 20, /* served to late peers, so that what is new is not held up */
     CATCH_UP_BURST_BYTES = 1 << 20,
     RESEND_BYTES_MAX = 96 << 10, /* to one peer at once                                   */
@@ -66,6 +68,13 @@ struct peer {
     struct hash128 cluster;
     bool bootstrap_differs;
     uint64_t life;
+};
+
+/* A range of slots that a peer was asked for. */
+struct fetching {
+    slot_t from, until;
+    uint32_t peer;
+    uint64_t until_usec; /* then it is asked for again */
 };
 
 /* A message of a client of this replica whose outcome is open. */
@@ -158,13 +167,16 @@ struct replica {
     struct dedup *dedup;
     struct note *notes; /* of applied slots that no COMMIT record has told yet */
     size_t n_notes, notes_told;
-    uint64_t gap_since_usec;   /* 0: nothing is missing */
-    uint64_t fetch_until_usec; /* an answer is awaited until then; 0: none asked */
-    slot_t fetch_last;
-    uint32_t fetch_peer;
-    int64_t catch_up_bytes; /* that late peers may be served now; below 0: they were served more */
-    uint64_t catch_up_usec; /* when that was counted                                             */
-    bool fetch_deep;        /* the last FETCH brought something: go on at once */
+    uint64_t gap_since_usec; /* 0: nothing is missing */
+    struct fetching fetches[FETCHES_MAX];
+    uint32_t n_fetches;
+    slot_t fetch_next;          /* below it all is here, or was asked for                            */
+    uint64_t fetch_at_usec;     /* there was nobody to ask: not again before                         */
+    uint32_t fetch_peer;        /* that was asked last                                               */
+    uint32_t fetch_value_bytes; /* what a value of the next answer is likely to take                 */
+    bool fetch_deep;            /* answers bring something: go on at once, with many                 */
+    int64_t catch_up_bytes;     /* that late peers may be served now; below 0: they were served more */
+    uint64_t catch_up_usec;     /* when that was counted                                             */
 
     /* election */
     struct ballot bid, followed; /* b and L */

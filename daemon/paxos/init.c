@@ -110,6 +110,7 @@ struct replica *replica_init(void *block, const struct replica_config *config)
     prng_seed(&r->prng, config->seed);
     dedup_init(r->dedup, c->dedup_slots, c->streams_max);
     r->tail_first = 1;
+    r->fetch_value_bytes = FETCH_VALUE_BYTES;
     r->bid_at_usec = r->commit_at_usec = UINT64_MAX;
     for (uint32_t i = 0; i < c->n_members; i++) {
         r->peers[i].rto_usec = 2 * (uint64_t)config->heartbeat_usec;

@@ -164,7 +164,8 @@ void learner_install(struct replica *r, const struct checkpoint_reader *c)
     r->tail_first = c->slot + 1;
     r->tail_bytes = 0;
     r->n_notes = r->notes_told = 0;
-    r->gap_since_usec = r->fetch_until_usec = 0;
+    r->gap_since_usec = r->fetch_at_usec = 0;
+    r->n_fetches = 0;
     r->commit_moved_usec = r->now_usec;
 }
 

@@ -4,13 +4,27 @@
 enum {
     GAP_HEARTBEATS_PART = 10, /* wait T / 10 for what may only be late */
     USEC_PER_SEC = 1000000,
-    FETCH_WAIT_USEC = 20000,
-    FETCH_QUIET_USEC = 3000, /* after a part of the answer, for the next */
+    FETCH_WAIT_USEC = 50000,
+    FETCH_QUIET_USEC = 10000, /* after a part of the answer, for the next               */
+    VALUE_BYTES_SHIFT = 5,    /* each counts 1 in 32 for what a value is taken for      */
 };
 
 static bool is_missing(const struct replica *r)
 {
     return r->known_commit > r->chosen;
+}
+
+static bool is_chosen(const struct replica *r, slot_t slot)
+{
+    const struct cell *c = window_find(&r->window, slot);
+    return slot <= r->chosen || (c != NULL && c->chosen);
+}
+
+/* Accepted, the leader's commit is likely to mark it. */
+static bool is_accepted(const struct replica *r, slot_t slot)
+{
+    const struct cell *c = window_find(&r->window, slot);
+    return c != NULL && c->value != NULL;
 }
 
 /* It keeps nothing that is missing here. */
@@ -19,15 +33,30 @@ static bool has_trimmed(const struct replica *r, uint32_t member)
     return r->peers[member].first_kept > r->chosen + 1;
 }
 
-/* A random linked peer that knows more; another than the last one where there is a choice. Where all have trimmed what
- * is missing, one of those. */
-static int choose_peer(struct replica *r)
+/* All answers of a peer that are under way fit into what the receive buffer takes from it. */
+static uint32_t answer_bytes(const struct replica *r)
+{
+    return r->config.space_bytes / 2 < FETCH_BYTES_MAX ? r->config.space_bytes / 2 : FETCH_BYTES_MAX;
+}
+
+static bool may_ask(const struct replica *r, uint32_t member)
+{
+    uint64_t bytes = answer_bytes(r);
+    for (uint32_t i = 0; i < r->n_fetches; i++)
+        if (r->fetches[i].peer == member)
+            bytes += answer_bytes(r);
+    return bytes <= r->config.space_bytes && peer_is_linked(r, member);
+}
+
+/* A random linked peer that knows this slot; another than the last one where there is a choice. Where all have trimmed
+ * what is missing, one of those. */
+static int choose_peer(struct replica *r, slot_t slot)
 {
     uint32_t n = config_at(r)->n_members, start = (uint32_t)prng_below(&r->prng, n);
     int found = -1;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t i = (start + k) % n;
-        if (i == r->me || r->peers[i].chosen <= r->chosen || !peer_is_linked(r, i))
+        if (i == r->me || r->peers[i].chosen < slot || !may_ask(r, i))
             continue;
         if (i != r->fetch_peer && !has_trimmed(r, i))
             return (int)i;
@@ -37,55 +66,133 @@ static int choose_peer(struct replica *r)
     return found;
 }
 
-static void send_fetch(struct replica *r, uint32_t to)
+/* As many slots as one answer is likely to bring, up to what is here or asked for. */
+static slot_t last_of_range(const struct replica *r, slot_t from, slot_t known)
 {
-    slot_t from = r->chosen + 1, until = r->chosen + FETCH_SLOTS_MAX;
-    if (until > r->chosen + r->window.n_cells)
-        until = r->chosen + r->window.n_cells;
-    if (until > r->peers[to].chosen)
-        until = r->peers[to].chosen;
-    for (slot_t s = from + 1; s <= until; s++) {
-        const struct cell *c = window_find(&r->window, s);
-        if (c != NULL && c->chosen)
-            until = s - 1;
-    }
+    slot_t n = answer_bytes(r) / r->fetch_value_bytes, until = from, last = r->chosen + r->window.n_cells;
+    if (last > known)
+        last = known;
+    for (uint32_t i = 0; i < r->n_fetches; i++)
+        if (r->fetches[i].from > from && r->fetches[i].from <= last)
+            last = r->fetches[i].from - 1;
+    if (n > FETCH_SLOTS_MAX)
+        n = FETCH_SLOTS_MAX;
+    while (until + 1 < from + n && until < last && !is_chosen(r, until + 1))
+        until++;
+    return until;
+}
+
+static void send_fetch(struct replica *r, slot_t from, uint32_t to)
+{
     struct message *m = outgoing_push(r, MESSAGE_FETCH, member_id(r, to), 0);
-    if (m == NULL)
-        return;
-    m->fetch = (struct fetch){.from = from, .until = until, .bytes_max = FETCH_BYTES_MAX};
+    slot_t until = last_of_range(r, from, r->peers[to].chosen);
+    struct fetching *f = &r->fetches[r->n_fetches++];
+    *f = (struct fetching){.from = from, .until = until, .peer = to};
+    f->until_usec = r->now_usec + FETCH_WAIT_USEC + 2 * r->peers[to].link_rtt_usec;
     r->fetch_peer = to;
-    r->fetch_last = until;
-    r->fetch_until_usec = r->now_usec + FETCH_WAIT_USEC + 2 * r->peers[to].link_rtt_usec;
+    if (m == NULL)
+        return; /* as good as lost */
+    m->fetch = (struct fetch){.from = f->from, .until = f->until, .bytes_max = answer_bytes(r)};
     r->counters.fetches++;
+}
+
+/* Forgets what came, and what is overdue, which is asked for again first. True: something was overdue. */
+static bool drop_fetches(struct replica *r)
+{
+    uint32_t kept = 0;
+    bool overdue = false;
+    for (uint32_t i = 0; i < r->n_fetches; i++) {
+        struct fetching f = r->fetches[i];
+        while (f.from <= f.until && is_chosen(r, f.from))
+            f.from++;
+        if (f.from > f.until)
+            continue;
+        if (f.until_usec > r->now_usec) {
+            r->fetches[kept++] = f;
+            continue;
+        }
+        overdue = true;
+        if (r->fetch_next > f.from)
+            r->fetch_next = f.from;
+    }
+    r->n_fetches = kept;
+    return overdue;
+}
+
+/* The request that asks for this slot; NULL: none. */
+static struct fetching *find_fetching(struct replica *r, slot_t slot)
+{
+    for (uint32_t i = 0; i < r->n_fetches; i++)
+        if (r->fetches[i].from <= slot && slot <= r->fetches[i].until)
+            return &r->fetches[i];
+    return NULL;
+}
+
+/* The next slot that is neither here nor asked for. What was accepted is left to the leader's commit, unless it holds
+ * up the prefix. */
+static slot_t find_next(struct replica *r)
+{
+    slot_t s = r->fetch_next > r->chosen && r->n_fetches > 0 ? r->fetch_next : r->chosen + 1;
+    const slot_t end = r->chosen + r->window.n_cells;
+    for (;;) {
+        const struct fetching *f = find_fetching(r, s);
+        if (f != NULL)
+            s = f->until + 1;
+        else if (s <= end && (is_chosen(r, s) || (s > r->chosen + 1 && is_accepted(r, s))))
+            s++;
+        else
+            break;
+    }
+    r->fetch_next = s;
+    return s;
+}
+
+/* False: there is nothing more to ask for, or nobody. */
+static bool ask(struct replica *r)
+{
+    slot_t from = find_next(r);
+    if (from > r->known_commit || from > r->chosen + r->window.n_cells || !r->space)
+        return false;
+    int to = choose_peer(r, from);
+    if (to >= 0 && has_trimmed(r, (uint32_t)to)) {
+        if (r->n_fetches == 0) {
+            r->install_from = member_id(r, (uint32_t)to);
+            r->peers[to].first_kept = 0; /* what it only could not read, it may get back: it is asked again */
+        }
+        to = -1;
+    }
+    if (to >= 0)
+        send_fetch(r, from, (uint32_t)to);
+    return to >= 0;
 }
 
 uint64_t learner_timer(struct replica *r)
 {
     if (!is_missing(r)) {
-        r->gap_since_usec = r->fetch_until_usec = 0;
+        r->gap_since_usec = r->fetch_at_usec = 0;
+        r->n_fetches = 0;
         r->fetch_deep = false;
         return UINT64_MAX;
     }
     if (r->gap_since_usec == 0)
         r->gap_since_usec = r->now_usec;
-    if (r->fetch_until_usec > r->now_usec)
-        return r->fetch_until_usec;
-    uint64_t at = r->gap_since_usec + r->config.heartbeat_usec / GAP_HEARTBEATS_PART;
-    if (!r->fetch_deep && r->fetch_until_usec == 0 && at > r->now_usec)
-        return at;
-    r->fetch_deep = false;
-    int to = r->space ? choose_peer(r) : -1;
-    if (to >= 0 && has_trimmed(r, (uint32_t)to)) {
-        r->install_from = member_id(r, (uint32_t)to);
-        r->peers[to].first_kept = 0; /* what it only could not read, it may get back: it is asked again */
-        to = -1;
+    bool overdue = drop_fetches(r);
+    if (r->n_fetches == 0) {
+        uint64_t at = r->gap_since_usec + r->config.heartbeat_usec / GAP_HEARTBEATS_PART;
+        if (r->fetch_at_usec > r->now_usec)
+            return r->fetch_at_usec;
+        if (!overdue && r->fetch_at_usec == 0 && (!r->fetch_deep || is_accepted(r, r->chosen + 1)) && at > r->now_usec)
+            return at;
+        r->fetch_deep = r->fetch_deep && !overdue;
     }
-    if (to < 0) {
-        r->fetch_until_usec = r->now_usec + r->config.heartbeat_usec;
-        return r->fetch_until_usec;
+    while (r->n_fetches < (r->fetch_deep ? FETCHES_MAX : 1) && ask(r)) {
     }
-    send_fetch(r, (uint32_t)to);
-    return r->fetch_until_usec;
+    r->fetch_at_usec = r->n_fetches == 0 ? r->now_usec + r->config.heartbeat_usec : 0;
+    uint64_t wake = r->n_fetches == 0 ? r->fetch_at_usec : UINT64_MAX;
+    for (uint32_t i = 0; i < r->n_fetches; i++)
+        if (r->fetches[i].until_usec < wake)
+            wake = r->fetches[i].until_usec;
+    return wake;
 }
 
 static void send_body(struct replica *r, uint32_t to, const struct fetch *f)
@@ -212,15 +319,25 @@ static void learn(struct replica *r, slot_t slot, struct value *v)
     r->counters.fetched_slots++;
 }
 
+/* A peer says that it keeps less than was asked for. */
+static void note_trimmed(struct replica *r, uint32_t from, slot_t first_kept)
+{
+    for (uint32_t i = 0; i < r->n_fetches; i++) {
+        struct fetching *f = &r->fetches[i];
+        if (f->peer == from && f->from < first_kept) {
+            r->peers[from].first_kept = first_kept;
+            f->until_usec = r->now_usec;
+        }
+    }
+}
+
 void learner_chosen(struct replica *r, uint32_t from, const struct chosen *m)
 {
     slot_t before = r->chosen;
     if (!r->space || r->diverged)
         return;
-    if (m->n_entries == 0 && m->first_kept > r->chosen + 1 && from == r->fetch_peer) {
-        r->peers[from].first_kept = m->first_kept;
-        r->fetch_until_usec = 0;
-    }
+    if (m->n_entries == 0)
+        note_trimmed(r, from, m->first_kept);
     for (uint32_t i = 0; i < m->n_entries; i++) {
         const struct entry *e = &m->entries[i];
         if (e->value == NULL || e->slot <= r->chosen || e->slot > before + r->window.n_cells ||
@@ -228,10 +345,12 @@ void learner_chosen(struct replica *r, uint32_t from, const struct chosen *m)
             continue;
         learn(r, e->slot, e->value);
         learner_hint(r, from, e->slot);
+        struct fetching *f = find_fetching(r, e->slot);
+        if (f == NULL || f->peer != from)
+            continue;
+        r->fetch_deep = true;
+        f->until_usec = r->now_usec + FETCH_QUIET_USEC;
+        r->fetch_value_bytes += (e->value->size >> VALUE_BYTES_SHIFT) - (r->fetch_value_bytes >> VALUE_BYTES_SHIFT);
     }
     learner_advance(r);
-    if (from != r->fetch_peer || r->chosen == before)
-        return;
-    r->fetch_deep = true;
-    r->fetch_until_usec = r->chosen >= r->fetch_last ? 0 : r->now_usec + FETCH_QUIET_USEC;
 }

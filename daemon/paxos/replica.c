@@ -252,6 +252,7 @@ void replica_start(struct replica *r, uint64_t now_usec, struct effects *ret)
     r->durable_seq = r->seq;
     r->undurable_since_usec = 0;
     r->followed = r->promised;
+    learner_advance(r); /* over what was learned after the last COMMIT */
     r->known_commit = r->chosen;
     r->beat_at_usec = r->tick_at_usec = r->state_at_usec = r->now_usec;
     r->commit_moved_usec = r->quorum_since_usec = r->now_usec;

@@ -130,8 +130,7 @@ struct outcome {
     slot_t slot;
 };
 
-/* Chosen slots to read from the journal, for EVENT_FETCHED. A newer request takes the place of one that was not read
- * yet. */
+/* Chosen slots to read from the journal, for EVENT_FETCHED. The host may leave one out: the peer asks again. */
 struct fetch_request {
     bool wanted;
     replica_id_t to;

@@ -220,6 +220,107 @@ static void late_peers_are_served_at_a_rate(void **state)
     lone_free(l);
 }
 
+/* Peers 1 and 2 know all slots up to `commit`, and their chains are not looked at. */
+static struct lone *make_far_behind(uint32_t space_bytes, slot_t commit)
+{
+    struct lone_options o = lone_defaults();
+    o.space_bytes = space_bytes;
+    o.alpha = WINDOW_SLOTS_DEFAULT;
+    struct lone *l = lone_make(&o, 3, 0);
+    lone_run(l, 100 * MSEC);
+    lone_forget(l);
+    for (int i = 1; i <= 2; i++)
+        l->peers[i].commit = commit;
+    while (lone_count(l, MESSAGE_FETCH) == 0)
+        lone_run(l, 1 * MSEC);
+    return l;
+}
+
+/* What was asked for since lone_forget(), of slots that are asked for by nothing else: so many requests, to each peer.
+ */
+static uint32_t check_ranges(const struct lone *l, uint32_t *ret_to_1, uint32_t *ret_to_2)
+{
+    uint32_t n[3] = {0};
+    for (size_t i = 0; i < l->n_sent; i++) {
+        const struct fetch *f = &l->sent[i].packet->message.fetch;
+        if (l->sent[i].packet->message.type != MESSAGE_FETCH)
+            continue;
+        n[l->sent[i].to]++;
+        assert_true(f->from <= f->until && f->until <= lone_chosen(l) + (slot_t)2 * WINDOW_SLOTS_DEFAULT);
+        for (size_t k = 0; k < i; k++) {
+            const struct fetch *g = &l->sent[k].packet->message.fetch;
+            if (l->sent[k].packet->message.type == MESSAGE_FETCH)
+                assert_true(f->until < g->from || f->from > g->until);
+        }
+    }
+    *ret_to_1 = n[1];
+    *ret_to_2 = n[2];
+    return n[1] + n[2];
+}
+
+static void one_that_is_far_behind_asks_for_many_ranges_at_once(void **state)
+{
+    (void)state;
+    struct lone *l = make_far_behind(1 << 20, 100000);
+    uint32_t to_1, to_2;
+    assert_int_equal(check_ranges(l, &to_1, &to_2), 1); /* an answer first */
+    replica_id_t to = to_1 > 0 ? 1 : 2;
+    const struct fetch first = lone_first(l, MESSAGE_FETCH, to)->message.fetch;
+    assert_int_equal(first.from, 1);
+    assert_int_equal(first.bytes_max, FETCH_BYTES_MAX);
+    receive_chosen(l, to, first.from, lone_noop(l));
+    assert_int_equal(check_ranges(l, &to_1, &to_2), FETCHES_MAX);
+    assert_true(to_1 > 0 && to_2 > 0);
+    lone_forget(l);
+    for (slot_t s = first.from + 1; s <= first.until; s++)
+        receive_chosen(l, to, s, lone_noop(l));
+    assert_int_equal(lone_chosen(l), first.until);
+    assert_int_equal(check_ranges(l, &to_1, &to_2), 1); /* in the place of the one that was answered */
+    lone_free(l);
+}
+
+/* All that is under way fits into the receive buffer of each peer: what does not is lost. */
+static void what_is_asked_for_at_once_fits_the_receive_buffer(void **state)
+{
+    (void)state;
+    enum { SPACE_BYTES = 40 << 10 };
+    struct lone *l = make_far_behind(SPACE_BYTES, 100000);
+    uint32_t to_1, to_2;
+    replica_id_t to = lone_first(l, MESSAGE_FETCH, 1) != NULL ? 1 : 2;
+    receive_chosen(l, to, 1, lone_noop(l));
+    assert_int_equal(check_ranges(l, &to_1, &to_2), 4);
+    for (size_t i = 0; i < l->n_sent; i++) {
+        const struct message *m = &l->sent[i].packet->message;
+        if (m->type == MESSAGE_FETCH)
+            assert_int_equal(m->fetch.bytes_max, SPACE_BYTES / 2);
+    }
+    assert_int_equal(to_1, 2);
+    assert_int_equal(to_2, 2);
+    lone_free(l);
+}
+
+static void what_does_not_come_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct lone *l = make_far_behind(1 << 20, 5000);
+    replica_id_t to = lone_first(l, MESSAGE_FETCH, 1) != NULL ? 1 : 2;
+    const struct fetch first = lone_first(l, MESSAGE_FETCH, to)->message.fetch;
+    receive_chosen(l, to, 2, lone_noop(l)); /* the first slot is lost, and so is all that is asked for now */
+    assert_int_equal(lone_chosen(l), 0);
+    lone_forget(l);
+    lone_run(l, 20 * MSEC);
+    const struct packet *again = lone_first(l, MESSAGE_FETCH, REPLICA_ID_NONE);
+    assert_non_null(again);
+    assert_int_equal(again->message.fetch.from, 1);
+    assert_int_equal(again->message.fetch.until, 1);
+    receive_chosen(l, again == lone_first(l, MESSAGE_FETCH, 1) ? 1 : 2, 1, lone_noop(l));
+    assert_int_equal(lone_chosen(l), 2);
+    const struct fetch rest = lone_last(l, MESSAGE_FETCH, REPLICA_ID_NONE)->message.fetch;
+    assert_int_equal(rest.from, 3);
+    assert_int_equal(rest.until, first.until);
+    lone_free(l);
+}
+
 static void a_body_is_answered_by_its_hash_only(void **state)
 {
     (void)state;
@@ -314,6 +415,9 @@ static void what_was_learned_is_recorded_as_chosen_and_restored(void **state)
     lone_restart(l);
     receive_chosen(l, 1, 2, lone_noop(l));
     assert_int_equal(lone_chosen(l), 3);
+    lone_durable(l);
+    lone_restart(l);
+    assert_int_equal(lone_chosen(l), 3); /* although no COMMIT tells */
     lone_free(l);
 }
 
@@ -328,6 +432,9 @@ int main(void)
         cmocka_unit_test(a_restart_applies_the_same),
         cmocka_unit_test(trap_36_a_laggard_gets_chosen_values_only),
         cmocka_unit_test(late_peers_are_served_at_a_rate),
+        cmocka_unit_test(one_that_is_far_behind_asks_for_many_ranges_at_once),
+        cmocka_unit_test(what_is_asked_for_at_once_fits_the_receive_buffer),
+        cmocka_unit_test(what_does_not_come_is_asked_for_again),
         cmocka_unit_test(a_body_is_answered_by_its_hash_only),
         cmocka_unit_test(a_log_that_differs_stops_the_votes),
         cmocka_unit_test(what_no_peer_has_is_had_by_a_checkpoint_unless_one_has_it_again),
