@@ -56,27 +56,6 @@ static bool is_trusted(struct driver *d, size_t member, const struct datagram_he
     return same;
 }
 
-/* A SUBMIT's time is set here, since it may be proposed here. Then its hash is another than the announced one, which is
- * checked first where the bytes came in several pieces; else the datagram's checksum or seal stands for it. */
-static struct value *take_submit(struct driver *d, const struct piece *p, const uint8_t *bytes)
-{
-    const struct hash128 *key = &replica_identity(d->replica)->cluster;
-    if (p->size != p->total) {
-        struct hash128 hash = hash_bytes(key, bytes, p->total);
-        if (!hash_equal(&hash, &p->hash))
-            return NULL;
-    }
-    struct value *v = values_new(&d->values, p->total);
-    if (v == NULL)
-        return NULL;
-    memcpy(v->bytes, bytes, p->total);
-    value_encoding_set_time(v->bytes, driver_time());
-    if (value_parse(v, key))
-        return v;
-    values_discard(v);
-    return NULL;
-}
-
 /* The value whose last piece this was; NULL: more of it is to come, or it is not what it says. */
 static struct value *take_piece(struct driver *d, size_t member, const struct message *m, const struct piece *p)
 {
@@ -85,17 +64,18 @@ static struct value *take_piece(struct driver *d, size_t member, const struct me
     struct value *v;
     if (bytes == NULL)
         return NULL;
-    if (m->type == MESSAGE_SUBMIT)
-        return take_submit(d, p, bytes);
     /* slot 0 is hashed without the cluster's id, which it brings */
     const struct hash128 *key = m->type == MESSAGE_STATE ? &none : &replica_identity(d->replica)->cluster;
     if (values_copy(&d->values, bytes, p->total, key, &v) < 0)
         return NULL;
-    if (hash_equal(&v->hash, &p->hash))
-        return v;
-    driver_drop_opened(d, member, DROP_MALFORMED);
-    values_unref(v);
-    return NULL;
+    if (!hash_equal(&v->hash, &p->hash)) {
+        driver_drop_opened(d, member, DROP_MALFORMED);
+        values_unref(v);
+        return NULL;
+    }
+    if (m->type == MESSAGE_SUBMIT) /* it may be proposed here */
+        value_set_time(v, driver_time(), key);
+    return v;
 }
 
 /* The whole values of a message, as entries. */

@@ -19,7 +19,7 @@
 #include "paxos/replica.h"
 
 enum {
-    CHECKPOINT_VERSION = 1,
+    CHECKPOINT_VERSION = 2,
     CHECKPOINT_HOST_BYTES_MAX = 64 << 20,
     CHECKPOINT_BLOCK_BYTES = 4096, /* of the hash: each is hashed with the one before as its key */
 };

@@ -47,11 +47,6 @@ void value_encode(const struct value_fields *f, uint8_t *ret)
     append(p, f->text, f->text_size);
 }
 
-void value_encoding_set_time(uint8_t *bytes, uint64_t time_usec)
-{
-    put_u64(bytes + AT_TIME, time_usec);
-}
-
 static bool has_nul(const uint8_t *bytes, size_t size)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
@@ -99,6 +94,16 @@ static struct hash128 hash_author_and_key(const struct value *v, const struct ha
     return hash_bytes(hash_key, joined, (size_t)v->author_size + 1 + v->key_size);
 }
 
+/* Of header and hashes, so that a long text is read once. The header has the sizes: no two values look alike. */
+static struct hash128 hash_whole(const struct value *v, const struct hash128 *hash_key)
+{
+    uint8_t joined[VALUE_HEADER_SIZE + sizeof(v->key_hash) + sizeof(v->text_hash)];
+    memcpy(joined, v->bytes, VALUE_HEADER_SIZE);
+    memcpy(joined + VALUE_HEADER_SIZE, v->key_hash.bytes, sizeof(v->key_hash));
+    memcpy(joined + VALUE_HEADER_SIZE + sizeof(v->key_hash), v->text_hash.bytes, sizeof(v->text_hash));
+    return hash_bytes(hash_key, joined, sizeof(joined));
+}
+
 bool value_parse(struct value *v, const struct hash128 *hash_key)
 {
     const uint8_t *bytes = v->bytes;
@@ -125,8 +130,15 @@ bool value_parse(struct value *v, const struct hash128 *hash_key)
 
     v->refs = 1;
     v->next = NULL;
-    v->hash = hash_bytes(hash_key, bytes, v->size);
     v->key_hash = hash_author_and_key(v, hash_key);
     v->text_hash = hash_bytes(hash_key, v->text, v->text_size);
+    v->hash = hash_whole(v, hash_key);
     return true;
+}
+
+void value_set_time(struct value *v, uint64_t time_usec, const struct hash128 *hash_key)
+{
+    v->time_usec = time_usec;
+    put_u64(v->bytes + AT_TIME, time_usec);
+    v->hash = hash_whole(v, hash_key);
 }

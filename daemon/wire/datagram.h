@@ -22,7 +22,7 @@
 #include "paxos/message.h"
 
 enum {
-    DATAGRAM_VERSION = 1,
+    DATAGRAM_VERSION = 2,
     DATAGRAM_HEADER_SIZE = 104,
     DATAGRAM_BYTES_MIN = 512,
     DATAGRAM_BYTES_MAX = 65000,

@@ -15,7 +15,7 @@ def test_random_and_truncated_datagrams(context):
         size = context.random.choice([0, 1, 3, 103, 104, 105, 600, 9000])
         data = context.random.randbytes(size)
         if i % 3 == 0:
-            data = b"MPXD\x01" + data
+            data = b"MPXD\x02" + data
         sender.sendto(data, address)
         if i % 200 == 0:
             time.sleep(0.01)
@@ -30,7 +30,7 @@ def test_datagrams_that_look_like_a_peers(context):
     cluster = context.cluster().start()
     leader = cluster.leader()
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    header = bytearray(b"MPXD\x01" + bytes(99))
+    header = bytearray(b"MPXD\x02" + bytes(99))
     for r in cluster:
         for k in range(500):
             header[5 + k % 99] ^= 1 << (k % 8)

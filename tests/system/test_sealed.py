@@ -267,7 +267,7 @@ def test_strangers_get_no_answer(context):
     s.settimeout(0.05)
     for i in range(2000):
         data = bytearray(context.random.randbytes(context.random.choice([104, 120, 300])))
-        data[:5] = b"MPXD\x01"
+        data[:5] = b"MPXD\x02"
         data[wire.KIND] = i % 4
         data[wire.TO] = 0
         s.sendto(data, ("127.0.0.1", cluster.port))

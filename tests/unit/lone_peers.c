@@ -43,7 +43,14 @@ const struct body *lone_text(struct lone *l, uint64_t stream, uint64_t n, const 
 
 struct hash128 lone_hash(const struct lone *l, const struct body *b)
 {
-    return hash_bytes(&l->identity.cluster, b->bytes, b->size);
+    struct value *v = malloc(sizeof(*v) + b->size);
+    assert_non_null(v);
+    v->size = b->size;
+    memcpy(v->bytes, b->bytes, b->size);
+    assert_true(value_parse(v, &l->identity.cluster));
+    const struct hash128 hash = v->hash;
+    free(v);
+    return hash;
 }
 
 /* --- what comes in --- */

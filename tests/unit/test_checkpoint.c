@@ -410,7 +410,7 @@ static void test_values_out_of_range_are_refused(void **state)
         size_t size;
         bool sound;
     } changes[] = {
-        {0, 2, 4, false},                                   /* version */
+        {0, CHECKPOINT_VERSION + 1, 4, false},              /* version */
         {4, configuration_size + 1, 4, false},              /* */
         {4, 0, 4, false},                                   /* */
         {4, UINT32_MAX, 4, false},                          /* */

@@ -327,7 +327,7 @@ static void test_layout(void **state)
         .type = MESSAGE_ACCEPT,
         .accept = {.ballot = {.round = 0x11, .gen = 0x12, .id = 0x13}, .commit = 0x22, .n_entries = 1, .entries = &e}};
     static const uint8_t expected[] =
-        "MPXD\x01\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\xc0\xc1\xc2\xc3\xc4\xc5\xc6\xc7\xc8\xc9\xca\xcb\xcc\xcd\xce\xcf"
+        "MPXD\x02\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\xc0\xc1\xc2\xc3\xc4\xc5\xc6\xc7\xc8\xc9\xca\xcb\xcc\xcd\xce\xcf"
         "\x03\x07\0\0????\x11\x12\x13\x14\x15\x16\x17\x18\x21\x22\x23\x24\x25\x26\x27\x28\x01\0\0\0\0\0\0\0"
         "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
         "\x04\0\x58\0\x11\0\0\0\0\0\0\0\x12\0\0\0\x13\x22\0\0\0\0\0\0\0"

@@ -175,7 +175,7 @@ static void test_random_bodies_never_crash(void **state)
     (void)state;
     struct prng p;
     prng_seed(&p, 35);
-    uint8_t bytes[600] = "MPXD\x01";
+    uint8_t bytes[600] = "MPXD\x02";
     for (int i = 0; i < 60000; i++) {
         const size_t size = DATAGRAM_HEADER_SIZE + 4 + prng_below(&p, sizeof bytes - DATAGRAM_HEADER_SIZE - 4);
         const uint8_t mask = (uint8_t)prng_next(&p);
@@ -243,7 +243,7 @@ static int read_body(enum message_type type, uint8_t flags, const uint8_t *body,
 {
     uint8_t *bytes = calloc(1, DATAGRAM_HEADER_SIZE + 4 + size);
     assert_non_null(bytes);
-    memcpy(bytes, "MPXD\x01", 5);
+    memcpy(bytes, "MPXD\x02", 5);
     bytes[DATAGRAM_HEADER_SIZE] = (uint8_t)type;
     bytes[DATAGRAM_HEADER_SIZE + 1] = flags;
     put_u16(bytes + DATAGRAM_HEADER_SIZE + 2, (uint16_t)size);

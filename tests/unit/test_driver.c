@@ -297,7 +297,7 @@ static void garbage_is_counted(void **state)
         for (size_t k = 0; k < sizeof(bytes); k++)
             bytes[k] = (uint8_t)(i * 31 + k * 7);
         if (i % 2 == 0)
-            memcpy(bytes, "MPXD\1", 5);
+            memcpy(bytes, "MPXD\2", 5);
         sendto(fd, bytes, i * 12, 0, (struct sockaddr *)&a, sizeof(a));
         uv_run(&c->loop, UV_RUN_NOWAIT);
     }

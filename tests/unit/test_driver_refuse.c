@@ -46,11 +46,11 @@ static void what_cannot_be_read_is_told_by_its_address(void **state)
     cluster_run_until(c, cluster_is_quorate);
     cluster_stop_node(c, 2);
     for (int i = 0; i < 2; i++) /* replica 1 is heard: of this it is not the sender, or not only of this */
-        send_from(c, stranger, "MPXD\2 something of the future", 30);
-    send_from(c, c->config.replicas[2].port, "MPXD\2 something of the future", 30);
-    send_from(c, c->config.replicas[2].port, "MPXD\1 cut", 10);
+        send_from(c, stranger, "MPXD\3 something of the future", 30);
+    send_from(c, c->config.replicas[2].port, "MPXD\3 something of the future", 30);
+    send_from(c, c->config.replicas[2].port, "MPXD\2 cut", 10);
     send_from(c, c->config.replicas[2].port, "MP", 2);
-    send_from(c, stranger, "MPXD\1 cut", 10);
+    send_from(c, stranger, "MPXD\2 cut", 10);
     cluster_run_until(c, all_has_come);
     snprintf(port, sizeof(port), "port %u", stranger);
     assert_string_equal(told.strangers.text, "1 truncated, 2 of an unknown format version");
@@ -72,14 +72,14 @@ static void another_version_is_refused_by_name(void **state)
     cluster_make(c);
     assert_int_equal(cluster_start_node(c, 0), 0);
     for (int i = 0; i < 3; i++) {
-        send_from(c, c->config.replicas[2].port, "MPXD\2 something of the future", 30);
+        send_from(c, c->config.replicas[2].port, "MPXD\3 something of the future", 30);
         send_from(c, c->config.replicas[2].port, "MP", 2);
     }
     cluster_run_until(c, all_has_come);
     assert_true(told.peers[1].refused);
     assert_int_equal(told.peers[1].refusal, REFUSAL_VERSION);
     assert_string_equal(told.peers[1].note,
-                        "datagrams from its address, not authenticated, are of format version 2, not 1");
+                        "datagrams from its address, not authenticated, are of format version 3, not 2");
     assert_false(told.peers[0].refused);
     cluster_free(c);
 }
