@@ -47,15 +47,45 @@ uint32_t crc32c_table(uint32_t seed, const void *data, size_t size)
 
 #ifdef __x86_64__
 
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t seed, const void *data, size_t size)
+/* One instruction takes three cycles, and another can begin with each: so three lanes run side by side, and are joined
+ * by what as many zeros behind them would make of the first two. These are x^(8n - 33) modulo the polynomial, bits
+ * reversed, of n bytes. Source: Gopal and others, "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction"
+ * (2011). */
+enum { LANE_BYTES = 256 };
+#define PAST_ONE_LANE  0xb9e02b86
+#define PAST_TWO_LANES 0xdd7e3b0c
+
+typedef long long pair __attribute__((vector_size(16)));
+
+__attribute__((target("sse4.2,pclmul"))) static inline uint64_t past(uint64_t crc, uint32_t zeros)
+{
+    pair product = __builtin_ia32_pclmulqdq128((pair){(long long)crc, 0}, (pair){zeros, 0}, 0);
+    return __builtin_ia32_crc32di(0, (uint64_t)product[0]);
+}
+
+static inline uint64_t load(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+__attribute__((target("sse4.2,pclmul"))) static uint32_t crc32c_fast(uint32_t seed, const void *data, size_t size)
 {
     const uint8_t *p = data;
     uint64_t crc = (uint32_t)~seed;
 
+    for (; size >= (size_t)3 * LANE_BYTES; size -= (size_t)3 * LANE_BYTES, p += (size_t)3 * LANE_BYTES) {
+        uint64_t second = 0, third = 0;
+        for (size_t i = 0; i < LANE_BYTES; i += 8) {
+            crc = __builtin_ia32_crc32di(crc, load(p + i));
+            second = __builtin_ia32_crc32di(second, load(p + LANE_BYTES + i));
+            third = __builtin_ia32_crc32di(third, load(p + (size_t)2 * LANE_BYTES + i));
+        }
+        crc = past(crc, PAST_TWO_LANES) ^ past(second, PAST_ONE_LANE) ^ third;
+    }
     for (; size >= 8; size -= 8, p += 8) {
-        uint64_t word;
-        memcpy(&word, p, sizeof word);
-        crc = __builtin_ia32_crc32di(crc, word);
+        crc = __builtin_ia32_crc32di(crc, load(p));
     }
     for (; size > 0; size--)
         crc = __builtin_ia32_crc32qi((uint32_t)crc, *p++);
@@ -64,16 +94,16 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t seed, co
 
 /* By CPUID itself and asked once: __builtin_cpu_supports() would link to libgcc's table, and CPUID costs microseconds
  * in a virtual machine. Two threads may both ask; they get the same answer. */
-static bool sse42_is_there(void)
+static bool fast_is_there(void)
 {
-    enum { UNKNOWN, ABSENT, PRESENT, LEAF_FEATURES = 1, BIT_SSE42 = 20 };
+    enum { UNKNOWN, ABSENT, PRESENT, LEAF_FEATURES = 1, BIT_PCLMUL = 1, BIT_SSE42 = 20 };
     static int known = UNKNOWN;
     int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
 
     if (answer == UNKNOWN) {
         uint32_t a = LEAF_FEATURES, b, c = 0, d;
         __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-        answer = (c >> BIT_SSE42 & 1) ? PRESENT : ABSENT;
+        answer = (c >> BIT_SSE42 & c >> BIT_PCLMUL & 1) ? PRESENT : ABSENT;
         __atomic_store_n(&known, answer, __ATOMIC_RELAXED);
     }
     return answer == PRESENT;
@@ -81,7 +111,7 @@ static bool sse42_is_there(void)
 
 uint32_t crc32c(uint32_t seed, const void *data, size_t size)
 {
-    return sse42_is_there() ? crc32c_sse42(seed, data, size) : crc32c_table(seed, data, size);
+    return fast_is_there() ? crc32c_fast(seed, data, size) : crc32c_table(seed, data, size);
 }
 
 #else
