@@ -122,18 +122,21 @@ bool account_may_submit(struct connection *k, size_t text_size)
     return false;
 }
 
-bool account_has_turn(struct connection *k, uint64_t since_nsec)
+bool account_has_turn(const struct connection *k)
+{
+    const struct account *a = k->account;
+    return a->turn != k->control->n_turns || a->spent_nsec < (uint64_t)CONTROL_USER_TURN_USEC * 1000;
+}
+
+void account_spend(struct connection *k, uint64_t *since_nsec)
 {
     struct account *a = k->account;
-    if (a->turn != k->control->n_turns) {
+    uint64_t now_nsec = uv_hrtime();
+    if (a != NULL && a->turn != k->control->n_turns) {
         a->turn = k->control->n_turns;
         a->spent_nsec = 0;
     }
-    return a->spent_nsec + uv_hrtime() - since_nsec < (uint64_t)CONTROL_USER_TURN_USEC * 1000;
-}
-
-void account_spend(struct connection *k, uint64_t since_nsec)
-{
-    if (k->account != NULL) /* it may have been closed by what it did */
-        k->account->spent_nsec += uv_hrtime() - since_nsec;
+    if (a != NULL) /* it may have been closed by what it did */
+        a->spent_nsec += now_nsec - *since_nsec;
+    *since_nsec = now_nsec;
 }

@@ -11,7 +11,8 @@
 #include "host/methods.h"
 
 enum {
-    OUT_IDLE_BYTES_MAX = 16384, /* a larger buffer is given back once it is empty */
+    OUT_IDLE_BYTES_MAX = 16384, /* a larger buffer is given back once it is empty      */
+    BEGUN_BYTES_MAX = 4096,     /* of Submits: then the clock is read, what they took  */
 };
 
 static void handle_closed(uv_handle_t *handle)
@@ -207,8 +208,8 @@ void connection_check_stall(struct connection *k, uint64_t now_ms)
 /* --- calls --- */
 
 /* Takes the next message, if a whole one is there: as k->call, or, where it is a Submit that can begin at once, without
- * even parsing it. */
-static bool take_call(struct connection *k)
+ * even parsing it. Adds its size to *bytes. */
+static bool take_call(struct connection *k, size_t *bytes)
 {
     const char *message;
     size_t size;
@@ -216,6 +217,7 @@ static bool take_call(struct connection *k)
     struct varlink_submit submit;
     if (!varlink_framer_next(&k->in, &message, &size))
         return false;
+    *bytes += size;
     if (k->level >= ACCESS_EVERYDAY && varlink_submit_read(message, size, &submit) && submit_begin_plain(k, &submit)) {
         k->control->stats.calls++;
         return true;
@@ -244,10 +246,12 @@ static bool has_to_read_first(const struct connection *k)
     return connection_queued(k) >= CONTROL_PAUSE_BYTES || account_is_full(k, QUEUE_OUT);
 }
 
-/* Begins what may begin now, in order, for as long as the user may have it. */
-static void run_calls(struct connection *k, uint64_t since_nsec)
+/* Begins what may begin now, in order, for as long as the user may have it: the clock is read after what may take long,
+ * not after each Submit. */
+static void run_calls(struct connection *k, uint64_t *since_nsec)
 {
     bool was_paused = k->paused;
+    size_t begun_bytes = 0;
     k->paused = false;
     while (!k->closing && k->active == ACTIVE_NONE) {
         if (has_to_read_first(k)) {
@@ -255,11 +259,15 @@ static void run_calls(struct connection *k, uint64_t since_nsec)
             k->control->stats.pauses += !was_paused;
             return;
         }
-        if (!account_has_turn(k, since_nsec)) {
+        if (begun_bytes >= BEGUN_BYTES_MAX) {
+            account_spend(k, since_nsec);
+            begun_bytes = 0;
+        }
+        if (!account_has_turn(k)) {
             connection_wake(k);
             return;
         }
-        if (k->tree == NULL && !take_call(k))
+        if (k->tree == NULL && !take_call(k, &begun_bytes))
             return;
         if (k->tree == NULL)
             continue;
@@ -272,6 +280,7 @@ static void run_calls(struct connection *k, uint64_t since_nsec)
         k->oneway = k->call.oneway;
         method_run(k, &k->call);
         drop_call(k);
+        begun_bytes = BEGUN_BYTES_MAX;
     }
 }
 
@@ -292,7 +301,7 @@ static void update_reading(struct connection *k)
         return;
     account_count_queued(k);
     bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES && !account_is_full(k, QUEUE_IN);
-    if (wanted && !account_has_turn(k, uv_hrtime())) {
+    if (wanted && !account_has_turn(k)) {
         connection_wake(k);
         wanted = false;
     }
@@ -314,13 +323,13 @@ static bool is_settled(const struct connection *k)
 void connection_turn(struct connection *k)
 {
     uint64_t since_nsec = uv_hrtime();
-    if (k->active == ACTIVE_READ && account_has_turn(k, since_nsec))
+    if (k->active == ACTIVE_READ && account_has_turn(k))
         read_pump(k);
     else if (k->active == ACTIVE_READ)
         connection_wake(k);
-    run_calls(k, since_nsec);
+    run_calls(k, &since_nsec);
     connection_flush(k);
-    account_spend(k, since_nsec);
+    account_spend(k, &since_nsec);
     if (k->paused && !has_to_read_first(k))
         connection_wake(k);
     update_reading(k);
@@ -358,8 +367,8 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         close_malformed(k, r == -EMSGSIZE ? "a call that is too long" : "out of memory");
         return;
     }
-    run_calls(k, k->control->read_nsec);
-    account_spend(k, k->control->read_nsec);
+    run_calls(k, &k->control->read_nsec);
+    account_spend(k, &k->control->read_nsec);
     update_reading(k);
 }
 
