@@ -184,8 +184,8 @@ void account_close(struct connection *k);
 void account_count_queued(struct connection *k);
 bool account_is_full(const struct connection *k, enum queue queue);
 bool account_may_submit(struct connection *k, size_t text_size);
-/* Whether the user's calls may take more of this turn of the loop; and what they took since then, until now, which comes
- * back. */
+/* Whether the user's calls may take more of this turn of the loop; and what they took since then, until now, which
+ * comes back. */
 bool account_has_turn(const struct connection *k);
 void account_spend(struct connection *k, uint64_t *since_nsec);
 

@@ -317,7 +317,7 @@ void driver_turn(struct driver *d)
         tell_all(d, now_usec);
     }
     uint64_t now_usec = driver_now();
-    if (d->stopping && !d->closing && is_handed_over(d, now_usec)) {
+    if (d->stopping && !d->closing && is_handed_over(d, now_usec) && driver_checkpoint_is_last(d, now_usec)) {
         driver_finish_stop(d);
         return;
     }

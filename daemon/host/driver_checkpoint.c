@@ -1,7 +1,8 @@
 /* Checkpoints of this replica's own, and trimming.
  *
  * A checkpoint is written beside everything else: a slice of CHECKPOINT_SLICE_BYTES a turn at the most, as the journal
- * takes it. It begins after CHECKPOINT_INTERVAL_BYTES of records, so that a restart reads little more than that.
+ * takes it. It begins after CHECKPOINT_INTERVAL_BYTES of records, so that a restart reads little more than that; and
+ * at an orderly stop, once nobody waits for this replica, so that the restart reads next to nothing.
  *
  * A trim is an entry of the log (mpaxos(7), "Compaction"): the leader, whose kept bytes count, has one chosen; what is
  * below its slot then goes on every replica, once this one's chat log file has it and a checkpoint covers it. */
@@ -20,6 +21,8 @@ enum {
     RETRY_USEC = 5000000,       /* after a checkpoint that was given up: the disk is full           */
     TRIM_REPEAT_USEC = 1000000, /* the leader's: the one before was lost with a leadership, perhaps */
     TRIM_PATIENCE_PART = 4,     /* a linked follower that lags may make us keep such a part more    */
+    STOP_PART = 48,             /* so much of the interval is worth a checkpoint at the end         */
+    STOP_USEC = 2000000,        /* which has so long                                                */
 };
 
 /* --- writing one --- */
@@ -131,6 +134,18 @@ bool driver_checkpoint_work(struct driver *d, uint64_t now_usec)
         c->done_usec = now_usec;
     }
     return false;
+}
+
+bool driver_checkpoint_is_last(struct driver *d, uint64_t now_usec)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    if (c->stop_usec == 0) {
+        c->stop_usec = now_usec + STOP_USEC;
+        c->is_wanted = c->is_wanted || c->bytes >= interval_bytes(d) / STOP_PART;
+        d->dirty = true;
+    }
+    bool is_under_way = c->writer != NULL || (c->is_wanted && is_due(d, now_usec));
+    return !is_under_way || now_usec >= c->stop_usec;
 }
 
 void driver_checkpoint_free(struct driver *d)

@@ -93,6 +93,7 @@ struct own_checkpoint {
     uint64_t done_usec;               /* when the newest one became durable, or was read; 0: there is none */
     slot_t trimmed;                   /* the journal was told                  */
     uint64_t trim_usec;               /* the next one is not proposed before   */
+    uint64_t stop_usec;               /* the end does not wait for it longer; 0: it is not near */
 };
 
 struct served { /* to a peer */
@@ -190,6 +191,8 @@ void driver_send(struct driver *d, replica_id_t to, const struct message *m); /*
 void driver_checkpoint_count(struct driver *d, const struct record *r); /* that was handed to the journal, or read   */
 bool driver_checkpoint_work(struct driver *d, uint64_t now_usec);       /* a slice; true: more can be done at once */
 void driver_checkpoint_cover(struct driver *d, slot_t slot); /* one is to be written soon, if none reaches the slot */
+/* At the end: the one that a restart will begin with is written, or has to be as it is. */
+bool driver_checkpoint_is_last(struct driver *d, uint64_t now_usec);
 void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec);
 void driver_checkpoint_free(struct driver *d);
 void driver_trim_tick(struct driver *d, uint64_t now_usec);

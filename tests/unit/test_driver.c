@@ -257,6 +257,33 @@ static void never_started(void *user, int exit_status)
     fail_msg("it stops, with %d", exit_status);
 }
 
+static bool has_checkpoint(const struct cluster *c, size_t i)
+{
+    char path[sizeof(c->nodes[i].state) + 16];
+    snprintf(path, sizeof(path), "%s/checkpoint", c->nodes[i].state);
+    return access(path, F_OK) == 0;
+}
+
+/* It has a MiB and more of records, less than what makes one otherwise. */
+static void a_stop_leaves_a_checkpoint(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_start(NULL);
+    goal = 0;
+    submit_many(c, 0, 1500, 1000);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_false(has_checkpoint(c, i));
+    cluster_stop_all(c);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_true(has_checkpoint(c, i));
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(cluster_start_node(c, i), 0);
+    cluster_run_until(c, all_at_goal);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(read_all(c, i), 1500);
+    cluster_free(c);
+}
+
 static void a_directory_in_use_or_of_another_is_refused(void **state)
 {
     (void)state;
@@ -368,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_drivers_agree),
         cmocka_unit_test(one_loss_and_a_restart_lose_nothing),
+        cmocka_unit_test(a_stop_leaves_a_checkpoint),
         cmocka_unit_test(a_directory_in_use_or_of_another_is_refused),
         cmocka_unit_test(garbage_is_counted),
         cmocka_unit_test(sealed_drivers_agree),
