@@ -54,12 +54,16 @@ void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec)
     d->appended = true;
 }
 
+static bool may_begin(const struct driver *d, uint64_t now_usec)
+{
+    return now_usec >= d->checkpoint.retry_usec && !d->closing && !d->disk_full && !driver_install_is_active(d) &&
+           replica_identity(d->replica)->status >= IDENTITY_VOTER;
+}
+
 static bool is_due(const struct driver *d, uint64_t now_usec)
 {
     const struct own_checkpoint *c = &d->checkpoint;
-    return c->writer == NULL && (c->bytes >= interval_bytes(d) || c->is_wanted) && now_usec >= c->retry_usec &&
-           !d->closing && d->space && !driver_install_is_active(d) &&
-           replica_identity(d->replica)->status >= IDENTITY_VOTER;
+    return c->writer == NULL && (c->bytes >= interval_bytes(d) || c->is_wanted) && d->space && may_begin(d, now_usec);
 }
 
 static void begin(struct driver *d, uint64_t now_usec)
@@ -144,7 +148,7 @@ bool driver_checkpoint_is_last(struct driver *d, uint64_t now_usec)
         c->is_wanted = c->is_wanted || c->bytes >= interval_bytes(d) / STOP_PART;
         d->dirty = true;
     }
-    bool is_under_way = c->writer != NULL || (c->is_wanted && is_due(d, now_usec));
+    bool is_under_way = c->writer != NULL || (c->is_wanted && may_begin(d, now_usec));
     return !is_under_way || now_usec >= c->stop_usec;
 }
 

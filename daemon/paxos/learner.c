@@ -9,17 +9,25 @@ enum { EXPECT_SLOTS = 8 };
 
 /* A COMMIT record tells a restart, and readers of the journal, how far the prefix goes. It is a hint, so it never costs
  * a sync of its own: it goes ahead of the next record that is needed anyway, or with a heartbeat. */
+static void push_commit(struct replica *r, slot_t slot, size_t n_notes)
+{
+    struct record *record = record_push(r, RECORD_COMMIT);
+    record->slot = slot;
+    record->recorded_until = r->accepted_max > r->chosen ? r->accepted_max : r->chosen;
+    record->notes = r->notes + r->notes_told;
+    record->n_notes = (uint32_t)n_notes;
+    r->notes_told += n_notes;
+    r->commit_recorded = slot;
+}
+
+/* While there was no room for records, more notes may have gathered than one COMMIT tells. */
 void learner_record_commit(struct replica *r)
 {
     if (r->commit_recorded == r->chosen || !r->space)
         return;
-    struct record *record = record_push(r, RECORD_COMMIT);
-    record->slot = r->chosen;
-    record->recorded_until = r->accepted_max > r->chosen ? r->accepted_max : r->chosen;
-    record->notes = r->notes + r->notes_told;
-    record->n_notes = (uint32_t)(r->n_notes - r->notes_told);
-    r->notes_told = r->n_notes;
-    r->commit_recorded = r->chosen;
+    while (r->n_notes - r->notes_told > RECORD_NOTES_MAX)
+        push_commit(r, r->notes[r->notes_told + RECORD_NOTES_MAX - 1].slot, RECORD_NOTES_MAX);
+    push_commit(r, r->chosen, r->n_notes - r->notes_told);
 }
 
 static void note_push(struct replica *r, enum note_type type, uint64_t time_usec)

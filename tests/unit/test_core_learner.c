@@ -3,12 +3,16 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "paxos/bytes.h"
 #include "paxos/core.h"
 #include "tests/unit/lone.h"
+
+enum { TIME_AT = 32 }; /* paxos/value.h */
 
 #define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 
@@ -107,7 +111,7 @@ static const struct body *timed(struct lone *l, uint64_t n, const char *key, uin
     const struct body *b = lone_text(l, 7, n, key, "t");
     uint8_t bytes[128];
     memcpy(bytes, b->bytes, b->size);
-    value_encoding_set_time(bytes, time_usec);
+    put_u64(bytes + TIME_AT, time_usec);
     return lone_body(l, bytes, b->size);
 }
 
@@ -128,6 +132,42 @@ static void trap_30_a_wall_clock_that_goes_back_is_clamped(void **state)
     for (size_t i = 0; i < l->n_records; i++)
         n_notes += l->records[i].n_notes;
     assert_int_equal(n_notes, 2);
+    lone_free(l);
+}
+
+/* Slots go on to be applied while the journal has no room, up to the end of the window, and their notes wait. */
+static void one_commit_record_never_has_more_notes_than_it_may(void **state)
+{
+    (void)state;
+    enum { SLOTS = 2 * RECORD_NOTES_MAX + 100 };
+    struct lone_options o = lone_defaults();
+    o.alpha = SLOTS;
+    struct lone *l = lone_make(&o, 3, 0);
+    for (slot_t s = 1; s <= SLOTS; s++) {
+        char key[8];
+        snprintf(key, sizeof(key), "%lu", (unsigned long)s);
+        lone_accept(l, 1, BALLOT(5, 1), 0, s, timed(l, s, key, s == 1 ? 9000 : 100));
+    }
+    lone_event(l, (struct event){.type = EVENT_SPACE, .space = false});
+    l->peers[1] = (struct lone_peer){
+        .bid = BALLOT(5, 1), .followed = BALLOT(5, 1), .leading = true, .happy = true, .commit = SLOTS};
+    lone_beat(l);
+    l->peers[1].silent = true; /* its chain is made up */
+    assert_int_equal(lone_chosen(l), SLOTS);
+    lone_event(l, (struct event){.type = EVENT_SPACE, .space = true});
+    lone_accept(l, 1, BALLOT(5, 1), SLOTS, SLOTS + 1, lone_noop(l));
+    lone_durable(l);
+    uint32_t n_notes = 0;
+    for (size_t i = 0; i < l->n_records; i++) {
+        const struct lone_record *r = &l->records[i];
+        assert_true(r->n_notes <= RECORD_NOTES_MAX);
+        for (uint32_t k = 0; k < r->n_notes; k++)
+            assert_true(r->notes[k].slot <= r->slot);
+        n_notes += r->n_notes;
+    }
+    assert_int_equal(n_notes, SLOTS - 1);
+    lone_restart(l);
+    assert_int_equal(lone_chosen(l), SLOTS);
     lone_free(l);
 }
 
@@ -429,6 +469,7 @@ int main(void)
         cmocka_unit_test(trap_14_the_heartbeat_of_a_dead_bid_marks_nothing),
         cmocka_unit_test(trap_17_applied_in_order_whatever_comes_first),
         cmocka_unit_test(trap_30_a_wall_clock_that_goes_back_is_clamped),
+        cmocka_unit_test(one_commit_record_never_has_more_notes_than_it_may),
         cmocka_unit_test(a_restart_applies_the_same),
         cmocka_unit_test(trap_36_a_laggard_gets_chosen_values_only),
         cmocka_unit_test(late_peers_are_served_at_a_rate),
