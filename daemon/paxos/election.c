@@ -277,6 +277,8 @@ static bool sees_hole(struct replica *r)
     if (r->now_usec - r->stall_since_usec < r->stall_wait_usec || commit < r->chosen ||
         (hole != NULL && hole->value != NULL))
         return false;
+    if (own && r->barrier_slot == 0) /* a value that was reported cannot be had: another phase 1 may do without */
+        return true;
     for (slot_t s = commit + 2; s <= r->accepted_max; s++) {
         const struct cell *c = window_find(&r->window, s);
         if (c != NULL && c->value != NULL && ballot_equal(c->ballot, r->followed))

@@ -128,6 +128,33 @@ static void a_body_with_another_hash_is_not_proposed(void **state)
     lone_free(l);
 }
 
+/* Who reported it is gone, and nobody else is there to lead: another phase 1 asks those that are. */
+static void one_that_waits_for_a_body_in_vain_bids_again(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 3, 0);
+    struct message prepare = *lone_bid(l);
+    struct report r = {1, BALLOT(4, 2), lone_text(l, 11, 1, "k", "t")};
+    report(l, &prepare, &r);
+    l->peers[1].bid = l->peers[2].bid = (struct ballot){0};
+    for (int i = 1; i <= 2; i++) {
+        l->peers[i].followed = prepare.prepare.ballot;
+        l->peers[i].happy = true;
+    }
+    lone_forget(l);
+    lone_run(l, 200 * MSEC);
+    assert_int_equal(lone_count(l, MESSAGE_PREPARE), 0);
+    assert_true(lone_count(l, MESSAGE_FETCH) > 0);
+    for (int i = 0; i < 100 && lone_count(l, MESSAGE_PREPARE) == 0; i++) {
+        lone_run(l, 100 * MSEC);
+        lone_durable(l);
+    }
+    const struct packet *again = lone_last(l, MESSAGE_PREPARE, REPLICA_ID_NONE);
+    assert_non_null(again);
+    assert_true(ballot_compare(again->message.prepare.ballot, prepare.prepare.ballot) > 0);
+    lone_free(l);
+}
+
 /* An acceptor with values in slots 1 and 9, in three pages of four; each page is lost in turn. */
 static void send_page(struct lone *l, const struct message *prepare, uint32_t page, const struct body *value)
 {
@@ -255,6 +282,7 @@ int main(void)
         cmocka_unit_test(trap_13_a_nack_costs_one_promise_and_nothing_else),
         cmocka_unit_test(trap_08_the_value_of_the_highest_ballot_in_every_order),
         cmocka_unit_test(a_body_with_another_hash_is_not_proposed),
+        cmocka_unit_test(one_that_waits_for_a_body_in_vain_bids_again),
         cmocka_unit_test(trap_09_no_slot_is_free_before_the_last_page),
         cmocka_unit_test(trap_10_what_a_promiser_knows_chosen_is_learned_first),
         cmocka_unit_test(trap_10_a_slot_reported_chosen_wins_over_every_ballot),
