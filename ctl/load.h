@@ -55,6 +55,7 @@ void load_result_done(struct load_result *r);
 
 struct load_verdict {
     uint64_t n_read, n_lost, n_twice, n_elsewhere, n_disordered, n_foreign;
+    uint64_t n_trimmed; /* acknowledged, and trimmed before they were read back: nothing is said of them */
     size_t n_examples;
     char examples[LOAD_EXAMPLES_MAX][LOAD_EXAMPLE_MAX + 1];
 };
@@ -74,6 +75,8 @@ struct load_judge {
     struct load_verdict *verdict;
 };
 void load_judge_message(struct load_judge *j, int64_t slot, const char *author, const char *text);
+/* Slots from `from` on, below `first_kept`, cannot be read any more. */
+void load_judge_trimmed(struct load_judge *j, int64_t from, int64_t first_kept);
 /* What is still missing, once everything was read. */
 void load_judge_end(struct load_judge *j);
 

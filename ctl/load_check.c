@@ -97,6 +97,18 @@ void load_judge_message(struct load_judge *j, int64_t slot, const char *author, 
     }
 }
 
+void load_judge_trimmed(struct load_judge *j, int64_t from, int64_t first_kept)
+{
+    size_t total = (size_t)j->o->n_clients * j->o->n_messages;
+    for (size_t at = 0; at < total; at++) {
+        int64_t slot = j->result->slots[at];
+        if (j->seen[at] || slot < from || slot >= first_kept)
+            continue;
+        j->seen[at] = 1;
+        j->verdict->n_trimmed++;
+    }
+}
+
 void load_judge_end(struct load_judge *j)
 {
     const struct load_options *o = j->o;
@@ -143,8 +155,20 @@ static int judge_page(struct load_judge *j, const struct reply *r, int64_t *from
     return 0;
 }
 
-/* Reads up to and with slot `until` as far as this connection goes. 0: all; 1: it has no more now; negative: errno, or
- * -1 with *f. */
+/* Goes on with what is still kept. False: that is not what was answered. */
+static bool skip_trimmed(struct load_judge *j, const struct reply *r, int64_t *from)
+{
+    int64_t first_kept = -1;
+    if (strcmp(r->error, "org.mpaxos.Replica.SlotTrimmed") != 0 ||
+        !varlink_get_int(r->parameters, "first_kept", 0, INT64_MAX, &first_kept) || first_kept <= *from)
+        return false;
+    load_judge_trimmed(j, *from, first_kept);
+    *from = first_kept;
+    return true;
+}
+
+/* Reads up to and with slot `until` as far as this connection goes. 0: all; 1: it has no more now; 2: *f says why not;
+ * negative: errno, or -1 with *f. */
 static int read_back(struct client *c, struct load_judge *j, int64_t *from, int64_t until, struct failure *f)
 {
     cJSON *p = cJSON_CreateObject();
@@ -158,9 +182,11 @@ static int read_back(struct client *c, struct load_judge *j, int64_t *from, int6
         if (r.error) {
             char name[ENDPOINT_NAME_MAX];
             endpoint_name(&c->endpoint, name);
-            failure_from_error(f, name, r.error, r.parameters);
+            bool skipped = skip_trimmed(j, &r, from);
+            if (!skipped)
+                failure_from_error(f, name, r.error, r.parameters);
             reply_done(&r);
-            return 2;
+            return !skipped ? 2 : *from > until ? 0 : 1;
         }
         bool continues = r.continues;
         result = judge_page(j, &r, from);
@@ -195,8 +221,7 @@ int load_check(const struct load_options *o, const struct load_result *result, s
             break;
         if (from > before)
             deadline = monotonic_usec() + o->timeout_msec * 1000;
-        /* A slot that is trimmed will not come back. */
-        r = monotonic_usec() >= deadline || !strcmp(f->error, "org.mpaxos.Replica.SlotTrimmed") ? -1 : 1;
+        r = monotonic_usec() >= deadline ? -1 : 1;
         usleep(RETRY_USEC);
     }
     if (r == 0) {

@@ -111,8 +111,13 @@ static void print_text(const struct load_options *o, const struct load_result *r
 
 static void print_verdict(const struct load_verdict *d)
 {
+    if (d->n_trimmed > 0)
+        printf("%" PRIu64
+               " messages could not be checked: they were trimmed meanwhile; raise \"retain_mb\", or send fewer\n",
+               d->n_trimmed);
     if (load_verdict_is_good(d)) {
-        printf("OK: every message stands exactly once, where it was acknowledged, in its client's order\n");
+        printf("OK: every %smessage stands exactly once, where it was acknowledged, in its client's order\n",
+               d->n_trimmed > 0 ? "other " : "");
         return;
     }
     printf("FAILED: %" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " not where acknowledged, %" PRIu64
@@ -151,6 +156,7 @@ static void print_json(const struct invocation *v, const struct load_options *o,
         add_int(object, "elsewhere", d->n_elsewhere);
         add_int(object, "disordered", d->n_disordered);
         add_int(object, "never_sent", d->n_foreign);
+        add_int(object, "trimmed", d->n_trimmed);
     }
     report_json(&v->report, object, false);
     cJSON_Delete(object);

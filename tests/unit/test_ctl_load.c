@@ -85,6 +85,26 @@ static void test_lost(void **state)
     assert_string_equal(b.verdict.examples[0], "message_1_2 is lost; it was acknowledged at slot 17");
 }
 
+static void test_trimmed_is_not_lost(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    for (uint32_t i = 3; i < MESSAGES; i++)
+        show(&b, b.result.slots[(size_t)1 * MESSAGES + i], 1, i);
+    load_judge_trimmed(&b.judge, 0, 18); /* up to message_1_2 at slot 17 */
+    load_judge_end(&b.judge);
+    uint64_t n_trimmed = 0, n_lost = 0;
+    for (size_t at = 0; at < (size_t)CLIENTS * MESSAGES; at++) {
+        bool shown = at / MESSAGES == 1 && at % MESSAGES >= 3;
+        n_trimmed += !shown && b.result.slots[at] < 18;
+        n_lost += !shown && b.result.slots[at] >= 18;
+    }
+    assert_int_equal(b.verdict.n_trimmed, n_trimmed);
+    assert_int_equal(b.verdict.n_lost, n_lost);
+    assert_true(n_trimmed > 0);
+}
+
 /* Trap 19: a command that is executed twice after a change of leaders. */
 static void test_twice(void **state)
 {
@@ -198,15 +218,11 @@ static void test_replies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_log),
-        cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_elsewhere),
-        cmocka_unit_test(test_out_of_order),
-        cmocka_unit_test(test_never_sent),
-        cmocka_unit_test(test_padding_is_compared),
-        cmocka_unit_test(test_unknown_outcome),
-        cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_good_log),        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_twice),           cmocka_unit_test(test_elsewhere),
+        cmocka_unit_test(test_out_of_order),    cmocka_unit_test(test_trimmed_is_not_lost),
+        cmocka_unit_test(test_never_sent),      cmocka_unit_test(test_padding_is_compared),
+        cmocka_unit_test(test_unknown_outcome), cmocka_unit_test(test_replies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
