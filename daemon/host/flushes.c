@@ -42,6 +42,7 @@ struct flushes {
     uint64_t written; /* messages, by all flushes of this process */
     struct request *requests[FLUSHES_MAX];
     struct remote remotes[FLUSH_REMOTES_MAX];
+    slot_t slice_slots;
     slot_t required; /* 0: nothing */
     unsigned required_wait;
     char trouble[CONFIG_ERROR_MAX + 1];
@@ -57,6 +58,7 @@ struct flushes *flushes_new(const struct flushes_options *o)
     f->options = *o;
     memcpy(f->others, o->others, o->n_others * sizeof(*o->others));
     f->options.others = f->others;
+    f->slice_slots = FLUSH_SLICE_SLOTS;
     return f;
 }
 
@@ -250,8 +252,8 @@ bool flushes_work(struct flushes *f, slot_t applied)
     if (!find_target(f, applied, &target))
         return false;
     slot_t upto = target;
-    if (upto > flushed && upto - flushed > FLUSH_SLICE_SLOTS)
-        upto = flushed + FLUSH_SLICE_SLOTS;
+    if (upto > flushed && upto - flushed > f->slice_slots)
+        upto = flushed + f->slice_slots;
     char error[CONFIG_ERROR_MAX + 1] = "";
     uint64_t messages = 0;
     int result = chatlog_flush(f->options.chatlog, upto, f->options.read, f->options.read_user, &messages, error);
@@ -264,6 +266,14 @@ bool flushes_work(struct flushes *f, slot_t applied)
     }
     finish_all(f, applied, result < 0 ? error : NULL);
     return result == 0 && upto < target;
+}
+
+void flushes_took(struct flushes *f, uint64_t usec)
+{
+    if (usec > FLUSH_SLICE_USEC && f->slice_slots > FLUSH_SLICE_SLOTS_MIN)
+        f->slice_slots /= 2;
+    else if (usec < FLUSH_SLICE_USEC / 2 && f->slice_slots < FLUSH_SLICE_SLOTS_MAX)
+        f->slice_slots *= 2;
 }
 
 static bool is_complete(const struct flushes *f, const struct request *q)

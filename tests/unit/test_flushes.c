@@ -147,6 +147,24 @@ static void an_own_flush_works_in_slices(void **state)
     assert_false(flushes_work(x->f, x->chosen)); /* nobody waits */
 }
 
+static void a_slice_is_as_long_as_it_may_take(void **state)
+{
+    struct fixture *x = *state;
+    x->chosen = 20 * FLUSH_SLICE_SLOTS;
+    assert_int_not_equal(flushes_request(x->f, false, x->chosen, 1000, 0, answer, x), 0);
+    flushes_took(x->f, FLUSH_SLICE_USEC + 1);
+    assert_true(flushes_work(x->f, x->chosen));
+    assert_int_equal(chatlog_flushed(x->chatlog), FLUSH_SLICE_SLOTS / 2);
+    for (int i = 0; i < 20; i++)
+        flushes_took(x->f, FLUSH_SLICE_USEC + 1);
+    assert_true(flushes_work(x->f, x->chosen));
+    assert_int_equal(chatlog_flushed(x->chatlog), FLUSH_SLICE_SLOTS / 2 + FLUSH_SLICE_SLOTS_MIN);
+    for (int i = 0; i < 20; i++)
+        flushes_took(x->f, 1);
+    assert_false(flushes_work(x->f, x->chosen));
+    assert_int_equal(chatlog_flushed(x->chatlog), x->chosen);
+}
+
 static void a_failure_is_told_with_its_reason(void **state)
 {
     struct fixture *x = *state;
@@ -257,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_own_flush_works_in_slices, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slice_is_as_long_as_it_may_take, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_told_with_its_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(peers_are_asked_until_they_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peers_request_waits_and_is_answered_alike_each_time, setup, teardown),
