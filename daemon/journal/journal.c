@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "journal/reader.h"
+#include "journal/rot.h"
 #include "journal/state.h"
 #include "journal/trim.h"
 
@@ -36,7 +37,7 @@ bool journal_is_pending(struct journal *j)
     pthread_mutex_lock(&j->mutex);
     pending = j->error == 0 && (j->append_error != 0 || j->reserve_state == RESERVE_GROWING ||
                                 (!j->is_stuck && (j->gather.n_entries > 0 || j->is_writing)) || footer_has_work(j) ||
-                                trim_has_work(j) || checkpoint_has_work(j));
+                                trim_has_work(j) || checkpoint_has_work(j) || mend_has_work(j));
     pthread_mutex_unlock(&j->mutex);
     return pending;
 }
@@ -83,6 +84,8 @@ void journal_stats(struct journal *j, struct journal_stats *ret)
 
     pthread_mutex_lock(&j->mutex);
     *ret = j->stats;
+    ret->scrubbed_bytes = j->rot.scrubbed_bytes;
+    ret->segments_mended = j->rot.mended;
     ret->segments = j->index.n_segments;
     ret->bytes = UINT64_C(2) * SUPERBLOCK_BYTES;
     for (size_t i = 0; i < j->index.n_segments; i++)
@@ -110,6 +113,7 @@ void journal_close(struct journal *j)
         j->vfs->file_close(j->vfs->context, j->segment.file);
     if (j->reserve.file != NULL)
         j->vfs->file_close(j->vfs->context, j->reserve.file);
+    rot_done(j);
     checkpoint_write_done(j);
     checkpoint_close(&j->checkpoint_read);
     reader_free(j->reader);

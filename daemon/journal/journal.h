@@ -4,11 +4,11 @@
  * Files in the state directory: "superblock.0" and "superblock.1" (the identity and what was trimmed, both written at
  * every change, checksummed and numbered; the newer whole one counts), "segment-%016x" (numbered from 1; the first is
  * made with the first record), "reserve" (the next segment, allocated ahead), "checkpoint" (the core's state at a slot,
- * opaque here), "checkpoint.new" (the next one, until it is whole), "lock". Every file opens with a magic, a format
- * version, cluster id, replica id and life; a batch's header names segment, batch number, offset, size, the batch
- * number that was durable when it was written, and a CRC-32C of it all. Every segment opens with the highest promise of
- * those before. A full segment ends with a footer: which slots it holds, and where. format.h, footer.h and
- * checkpoint.h have the bytes.
+ * opaque here), "checkpoint.new" (the next one, until it is whole), "segment.new" (one that is written anew, until it
+ * is whole), "lock". Every file opens with a magic, a format version, cluster id, replica id and life; a batch's header
+ * names segment, batch number, offset, size, the batch number that was durable when it was written, and a CRC-32C of it
+ * all. Every segment opens with the highest promise of those before. A full segment ends with a footer: which slots it
+ * holds, and where. format.h, footer.h and checkpoint.h have the bytes.
  *
  * Order: what is appended in one or more journal_append() calls becomes one or more batches in that order; a batch is
  * durable only after all before it. Failure: any failed write or sync is final: the journal answers nothing more as
@@ -184,6 +184,51 @@ void journal_trim(struct journal *j, slot_t first_kept);
  * that take so much together. At least journal_first_kept(). */
 slot_t journal_trim_slot(struct journal *j, uint64_t bytes);
 
+/* --- rot that shows while it is open ---
+ *
+ * A stretch of batches that journal_read() or journal_scrub() finds damaged. Where the newest checkpoint covers all of
+ * its segment, no vote is in it, and it is mended: journal_rot_work() looks through the segment for the first damaged
+ * run, journal_mend_slots() says what was there at the most, journal_mend_add() takes it, slot by slot, as a peer's
+ * journal_read() gave it, and journal_write() puts the segment written anew in place of the old one, at once. All from
+ * the loop's thread, which kicks the journal's after journal_mend_add(). Nothing of this survives a restart: what is
+ * still damaged then is found again. */
+
+enum journal_rot_state {
+    JOURNAL_ROT_FOUND,    /* to be looked through                                                        */
+    JOURNAL_ROT_OPEN,     /* no checkpoint covers it yet, or it is the open segment                       */
+    JOURNAL_ROT_MENDING,  /* what was there is asked for, or written                                      */
+    JOURNAL_ROT_UNSERVED, /* journal_mend_put_off()                                                       */
+    JOURNAL_ROT_FULL,     /* the disk has no room for the segment written anew                            */
+    JOURNAL_ROT_STUCK,    /* the footer is damaged, too, or too much is missing, or it cannot be read now */
+};
+
+struct journal_rot {
+    uint64_t segment, offset; /* of the first damaged stretch       */
+    slot_t first, last;       /* what cannot be read is among these */
+    slot_t covered_by;        /* OPEN: a checkpoint of this slot or a later one; UINT64_MAX: of none yet */
+    enum journal_rot_state state;
+};
+
+enum { JOURNAL_ROT_MAX = 16 /* segments; those beyond are found when one of them is mended */ };
+
+/* What is known, into ret[JOURNAL_ROT_MAX]; answers how many. */
+size_t journal_rot(struct journal *j, struct journal_rot *ret);
+/* A piece of looking through. True: more can be done at once. */
+bool journal_rot_work(struct journal *j);
+/* Looks again at what could not be mended. */
+void journal_rot_again(struct journal *j);
+/* Reads and checks the next stretch of the full segments: answers its bytes; 0: that was all, the next call begins
+ * anew. */
+int64_t journal_scrub(struct journal *j);
+
+/* The next slot that is wanted, and the last one. False: none is. */
+bool journal_mend_slots(struct journal *j, slot_t *ret_first, slot_t *ret_last);
+/* What stands at `slot`, the next one that is wanted; a note of type 0: none. 0; -EINVAL where it is not wanted, or not
+ * what can still be read here: it is another log's; -EFBIG, -ENOMEM: it was given up. */
+int journal_mend_add(struct journal *j, slot_t slot, const struct note *note, struct value *value);
+/* Nobody has what is wanted. */
+void journal_mend_put_off(struct journal *j);
+
 struct journal_stats {
     uint64_t bytes; /* of all files */
     uint64_t segments;
@@ -193,6 +238,7 @@ struct journal_stats {
     uint64_t torn_bytes;                                  /* cut at the last start */
     uint64_t segments_replayed;                           /* read whole at the last start */
     uint64_t segments_trimmed;                            /* since this start */
+    uint64_t scrubbed_bytes, segments_mended;             /* since this start */
     bool checkpoint_ignored; /* the checkpoint was damaged, and the whole log replayed in its place */
     uint64_t damaged_segment,
         damaged_offset; /* where it was last found damaged, at whichever start; segment 0: never */

@@ -20,6 +20,8 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/journal.c \
 	daemon/journal/journal.h \
 	daemon/journal/journal_thread.c \
+	daemon/journal/mend.c \
+	daemon/journal/mend.h \
 	daemon/journal/points.c \
 	daemon/journal/points.h \
 	daemon/journal/reader.c \
@@ -28,6 +30,8 @@ daemon_journal_libjournal_a_SOURCES = \
 	daemon/journal/recovery.h \
 	daemon/journal/rewrite.c \
 	daemon/journal/rewrite.h \
+	daemon/journal/rot.c \
+	daemon/journal/rot.h \
 	daemon/journal/salvage.c \
 	daemon/journal/salvage.h \
 	daemon/journal/scan.c \

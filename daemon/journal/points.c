@@ -55,16 +55,20 @@ static int points_rebuild(struct journal *j, uint64_t number)
     struct scan *s = calloc(1, sizeof *s);
     struct index_segment *into;
     enum journal_result result;
+    uint64_t n_mends;
 
     if (s == NULL)
         return -ENOMEM;
+    pthread_mutex_lock(&j->mutex);
+    n_mends = j->n_mends;
+    pthread_mutex_unlock(&j->mutex);
     *s = (struct scan){.vfs = j->vfs, .index = &index, .error = text};
     result = scan_segment(s, number, false);
     scan_done(s);
     free(s);
     pthread_mutex_lock(&j->mutex);
     into = index_get(&j->index, number);
-    if (result == JOURNAL_OK && into != NULL && into->points == NULL) {
+    if (result == JOURNAL_OK && into != NULL && into->points == NULL && n_mends == j->n_mends) {
         into->points = index.segments[0].points;
         into->n_points = index.segments[0].n_points;
         into->points_room = index.segments[0].points_room;

@@ -6,6 +6,7 @@
 
 #include "journal/array.h"
 #include "journal/points.h"
+#include "journal/rot.h"
 #include "journal/segment_file.h"
 #include "journal/state.h"
 #include "journal/stretch.h"
@@ -20,9 +21,12 @@ struct reader {
     struct journal *journal;
     struct segment_file file;
     struct stretches stretches;
+    struct stretches checked; /* by reader_check() */
     struct points_cache points;
     struct run values, notes;
-    uint8_t *scratch; /* a value that was found in memory */
+    struct stretch_place failed; /* that the last error is about; .number 0: none */
+    uint64_t n_mends;            /* the segments are known as of so many          */
+    uint8_t *scratch;            /* a value that was found in memory */
     size_t scratch_room;
 };
 
@@ -49,28 +53,76 @@ void reader_free(struct reader *r)
     if (r == NULL)
         return;
     stretches_done(&r->stretches);
+    stretches_done(&r->checked);
     points_done(&r->points);
     segment_file_done(&r->file);
     free(r->scratch);
     free(r);
 }
 
-static int stretch_get(struct reader *r, const struct stretch_place *place, struct stretch **ret)
+/* After a segment was replaced: nothing that is kept of it holds any more. True: so it was. */
+static bool refresh(struct reader *r)
+{
+    uint64_t n_mends;
+
+    pthread_mutex_lock(&r->journal->mutex);
+    n_mends = r->journal->n_mends;
+    pthread_mutex_unlock(&r->journal->mutex);
+    if (n_mends == r->n_mends)
+        return false;
+    r->n_mends = n_mends;
+    stretches_done(&r->stretches);
+    points_done(&r->points);
+    segment_file_done(&r->file);
+    r->values = r->notes = (struct run){.from = 0};
+    return true;
+}
+
+static int stretch_load(struct reader *r, struct stretches *all, const struct stretch_place *place,
+                        struct stretch **ret)
 {
     int error;
 
-    *ret = stretches_find(&r->stretches, place);
-    if (*ret != NULL)
-        return 0;
-    *ret = stretches_take(&r->stretches, place);
+    *ret = stretches_take(all, place);
     if (*ret == NULL)
         return -ENOMEM;
     error = segment_file_read(&r->file, place->number, place->offset, (*ret)->bytes, place->size);
     if (error < 0) {
-        stretches_drop(&r->stretches, *ret);
+        stretches_drop(all, *ret);
         return error;
     }
-    return stretches_fill(&r->stretches, *ret);
+    return stretches_fill(all, *ret);
+}
+
+static int stretch_get(struct reader *r, const struct stretch_place *place, struct stretch **ret)
+{
+    int error = 0;
+
+    *ret = stretches_find(&r->stretches, place);
+    if (*ret == NULL)
+        error = stretch_load(r, &r->stretches, place, ret);
+    if (error < 0)
+        r->failed = *place;
+    return error;
+}
+
+int reader_check(struct reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last)
+{
+    struct batch_header h;
+    struct stretch *s;
+    int error;
+
+    refresh(r);
+    error = stretch_load(r, &r->checked, place, &s);
+    if (error < 0)
+        return refresh(r) ? -ENOENT : error;
+    batch_header_decode(s->bytes, &h);
+    *ret_first = h.number;
+    for (uint32_t at = h.size; at < place->size; at += h.size)
+        batch_header_decode(s->bytes + at, &h);
+    *ret_last = h.number;
+    stretches_drop(&r->checked, s);
+    return 0;
 }
 
 /* --- what was handed over and is not indexed yet --- */
@@ -138,12 +190,53 @@ static int find_point(struct reader *r, uint64_t number, size_t n_most, enum kin
             found = find_among(s->points, s->n_points < n_most ? s->n_points : n_most, kind, slot, bound, ret);
         pthread_mutex_unlock(&j->mutex);
         error = in_file ? points_get(&r->points, j, &r->file, &copy, &p) : 0;
-        if (error < 0)
+        if (error < 0) {
+            r->failed = (struct stretch_place){.number = number};
             return error;
+        }
         if (p != NULL)
             found = find_among(p->items, p->n < n_most ? p->n : n_most, kind, slot, bound, ret);
     } while (in_file && p == NULL);
     return found;
+}
+
+static struct index_point *points_copy(const struct index_point *points, size_t n)
+{
+    struct index_point *copy = calloc(n > 0 ? n : 1, sizeof *copy);
+
+    if (copy != NULL && n > 0)
+        memcpy(copy, points, n * sizeof *copy);
+    return copy;
+}
+
+int reader_points(struct reader *r, uint64_t number, struct index_segment *ret)
+{
+    struct journal *j = r->journal;
+    const struct index_segment *s;
+    const struct points *p = NULL;
+    bool in_file = true;
+    int error = 0;
+
+    refresh(r);
+    while (in_file && p == NULL && error == 0) {
+        pthread_mutex_lock(&j->mutex);
+        s = index_get(&j->index, number);
+        in_file = s != NULL && s->points == NULL;
+        if (s == NULL) {
+            error = -ENOENT;
+        } else {
+            *ret = *s;
+            ret->points = in_file ? NULL : points_copy(s->points, s->n_points);
+        }
+        pthread_mutex_unlock(&j->mutex);
+        if (in_file)
+            error = points_get(&r->points, j, &r->file, ret, &p);
+    }
+    if (p != NULL) {
+        ret->points = points_copy(p->items, p->n);
+        ret->n_points = p->n;
+    }
+    return error == 0 && ret->points == NULL ? -ENOMEM : error;
 }
 
 static struct run run_of(slot_t from, slot_t until, uint64_t number, const struct hit *h)
@@ -243,6 +336,21 @@ static int find_value(struct reader *r, slot_t slot, slot_t indexed_until, struc
     return find_indexed(r, slot, indexed_until, ret);
 }
 
+static int find(struct reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
+{
+    int error;
+
+    do {
+        *ret = (struct found){.value = NULL};
+        r->failed = (struct stretch_place){.number = 0};
+        /* The note first: finding it may push the value's stretch out of what is kept. */
+        error = find_note(r, slot, ret);
+        if (error == 0)
+            error = find_value(r, slot, indexed_until, ret);
+    } while (error < 0 && refresh(r));
+    return error;
+}
+
 int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
                  void *user)
 {
@@ -256,16 +364,16 @@ int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, siz
     pthread_mutex_unlock(&j->mutex);
     if (from < journal_first_kept(j))
         return -ERANGE;
+    refresh(j->reader);
     for (slot_t slot = from; slot <= until && slot < commit_until && (size_t)n < n_max && (n == 0 || bytes < bytes_max);
          slot++) {
-        struct found f = {.value = NULL};
+        struct found f;
         struct record record = {.type = RECORD_CHOSEN, .slot = slot};
-        /* The note first: finding it may push the value's stretch out of what is kept. */
-        int error = find_note(j->reader, slot, &f);
-        if (error == 0)
-            error = find_value(j->reader, slot, indexed_until, &f);
+        int error = find(j->reader, slot, indexed_until, &f);
         if (error < 0 && slot < journal_first_kept(j))
             error = -ERANGE; /* trimmed meanwhile */
+        if (error == -EBADMSG || error == -EIO)
+            rot_note(j, &j->reader->failed);
         if (error < 0)
             return n > 0 ? n : error;
         if (f.note.type != 0) {

@@ -1,6 +1,7 @@
 #include "journal/recovery.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ struct files {
     uint64_t *segments;
     size_t n, room;
     size_t first; /* those before were trimmed */
-    bool has_checkpoint, has_new_checkpoint;
+    bool has_checkpoint, has_new_checkpoint, has_new_segment;
 };
 
 static int collect(void *user, const char *name)
@@ -29,6 +30,8 @@ static int collect(void *user, const char *name)
         all->has_checkpoint = true;
     if (strcmp(name, CHECKPOINT_NEW_NAME) == 0)
         all->has_new_checkpoint = true;
+    if (strcmp(name, MEND_NAME) == 0)
+        all->has_new_segment = true;
     if (!segment_name_parse(name, &number))
         return 0;
     p = array_grow(all->segments, all->n + 1, &all->room, sizeof *all->segments);
@@ -256,8 +259,8 @@ static enum journal_result identity_rewrite(struct journal *j, char *ret_error)
     return r < 0 ? explain_errno(ret_error, r, "write", "superblock") : JOURNAL_OK;
 }
 
-/* What a trim or a checkpoint that was cut off left behind. Only now: the superblock may have told of the trim from the
- * page cache alone. */
+/* What a trim, a checkpoint or a mend that was cut off left behind. Only now: the superblock may have told of the trim
+ * from the page cache alone. */
 static enum journal_result clean_up(struct journal *j, char *ret_error)
 {
     struct files all = {.segments = NULL};
@@ -266,11 +269,15 @@ static enum journal_result clean_up(struct journal *j, char *ret_error)
 
     if (r == 0 && all.has_new_checkpoint)
         r = j->vfs->remove(j->vfs->context, name);
+    if (r == 0 && all.has_new_segment) {
+        snprintf(name, sizeof name, "%s", MEND_NAME);
+        r = j->vfs->remove(j->vfs->context, name);
+    }
     for (size_t i = 0; i < all.first && r == 0; i++) {
         segment_name(all.segments[i], name);
         r = j->vfs->remove(j->vfs->context, name);
     }
-    if (r == 0 && (all.first > 0 || all.has_new_checkpoint))
+    if (r == 0 && (all.first > 0 || all.has_new_checkpoint || all.has_new_segment))
         r = j->vfs->dir_sync(j->vfs->context);
     free(all.segments);
     return r < 0 ? explain_errno(ret_error, r, "remove", name) : JOURNAL_OK;

@@ -33,7 +33,8 @@ static void take_record(struct evidence *e, const struct record_view *v)
 {
     const struct record *r = &v->record;
 
-    if (r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) {
+    if ((r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) &&
+        !ballot_is_none(r->ballot)) { /* else it was mended */
         e->has_vote = true;
         if (ballot_compare(r->ballot, e->promised) > 0)
             e->promised = r->ballot;

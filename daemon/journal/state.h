@@ -11,6 +11,8 @@
 #include "journal/group.h"
 #include "journal/index.h"
 #include "journal/journal.h"
+#include "journal/mend.h"
+#include "journal/rot.h"
 #include "journal/superblock.h"
 
 enum {
@@ -60,6 +62,7 @@ struct journal {
     /* The reader's. */
     struct reader *reader;
     struct checkpoint_file checkpoint_read; /* that a peer is sent */
+    struct rot rot;
 
     /* Monotonic, 0: no sync runs. Atomic. */
     uint64_t sync_since_usec;
@@ -78,6 +81,8 @@ struct journal {
     bool has_checkpoint;
     struct journal_checkpoint checkpoint; /* the newest durable one */
     struct checkpoint_write checkpoint_write;
+    struct mend mend;
+    uint64_t n_mends; /* segments that were replaced: readers look anew */
     uint64_t appended_seq, durable_seq;
     uint64_t left_bytes; /* in the open segment */
     enum reserve_state reserve_state;

@@ -1,5 +1,6 @@
 #include <errno.h>
 
+#include "journal/mend.h"
 #include "journal/state.h"
 #include "journal/trim.h"
 
@@ -117,7 +118,7 @@ static int fail(struct journal *j, int error)
     return error;
 }
 
-enum chore { CHORE_NONE, CHORE_FOOTER, CHORE_CHECKPOINT, CHORE_TRIM };
+enum chore { CHORE_NONE, CHORE_FOOTER, CHORE_CHECKPOINT, CHORE_TRIM, CHORE_MEND };
 
 /* One piece of what can wait; zeros for the next segment come first, since nothing goes on without them. */
 static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
@@ -134,6 +135,7 @@ static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
     chore = footer_has_work(j)       ? CHORE_FOOTER
             : trim_has_work(j)       ? CHORE_TRIM
             : checkpoint_has_work(j) ? CHORE_CHECKPOINT
+            : mend_has_work(j)       ? CHORE_MEND
                                      : CHORE_NONE;
     pthread_mutex_unlock(&j->mutex);
     switch (chore) {
@@ -143,6 +145,8 @@ static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
         return trim_work(j);
     case CHORE_CHECKPOINT:
         return checkpoint_work(j);
+    case CHORE_MEND:
+        return mend_work(j);
     case CHORE_NONE:
         break;
     }

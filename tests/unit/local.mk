@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test_journal_history_crash \
 	tests/unit/test_journal_faults \
 	tests/unit/test_journal_format \
+	tests/unit/test_journal_mend \
 	tests/unit/test_journal_read \
 	tests/unit/test_journal_rot \
 	tests/unit/test_journal_space \
