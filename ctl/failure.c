@@ -138,6 +138,10 @@ static bool say_replica_error(struct buffer *b, const char *name, const cJSON *p
     else if (!strcmp(name, "SlotTrimmed"))
         buffer_addf(b, "slots below %s are not kept any more. Try: mpaxosctl log --from %s",
                     show_int(p, "first_kept", x), show_int(p, "first_kept", y));
+    else if (!strcmp(name, "SlotUnreadable"))
+        buffer_addf(
+            b, "slot %s cannot be read on this replica: %s. See: mpaxosctl status; ask another one: mpaxosctl -i N",
+            show_int(p, "slot", x), show_string(p, "reason"));
     else if (!strcmp(name, "ChangeInProgress"))
         buffer_addf(b, "another change of membership is under way at slot %s. Wait until it is done, then try again",
                     show_int(p, "slot", x));

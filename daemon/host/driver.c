@@ -268,11 +268,13 @@ static void on_timer(uv_timer_t *timer)
 static void arm_timer(struct driver *d, uint64_t now_usec)
 {
     uint64_t wake_usec = d->wake_usec, handshake_usec = outbox_wake_usec(&d->outbox);
-    uint64_t install_usec = driver_install_next_usec(d);
+    uint64_t install_usec = driver_install_next_usec(d), mend_usec = driver_mend_next_usec(d);
     if (handshake_usec < wake_usec)
         wake_usec = handshake_usec;
     if (install_usec < wake_usec)
         wake_usec = install_usec;
+    if (mend_usec < wake_usec)
+        wake_usec = mend_usec;
     if (!d->space && wake_usec > now_usec + SPACE_RECHECK_USEC)
         wake_usec = now_usec + SPACE_RECHECK_USEC;
     if (wake_usec == d->armed_usec)
@@ -313,6 +315,7 @@ void driver_turn(struct driver *d)
                 flushes_took(d->flushes, driver_now() - now_usec);
             more |= driver_checkpoint_work(d, now_usec);
             more |= driver_install_work(d, now_usec);
+            more |= driver_mend_work(d, now_usec);
         }
         send_all(d, now_usec);
         d->dirty = false; /* what comes now is the answers' doing */

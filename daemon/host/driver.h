@@ -31,7 +31,7 @@ struct driver_options {
     replica_id_t id;
     const char *state_dir;
     /* 0: the default */
-    uint64_t segment_bytes, checkpoint_bytes, retain_bytes;
+    uint64_t segment_bytes, checkpoint_bytes, retain_bytes, scrub_usec;
     struct faults *faults;
     const char *log_path; /* of the chat log file */
     const char *version;
@@ -86,7 +86,8 @@ uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slo
 void driver_position_cancel(struct driver *d, uint64_t cookie);
 
 /* Reads visible messages from slot `from` on, at most n_max and about bytes_max (at least one). Answers how many, or a
- * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. -ERANGE:
+ * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. -EBADMSG: it
+ * is damaged on the disk. -ERANGE:
  * `from` is below what is kept (driver_first_kept). The message's strings are borrowed for the call of `each`. */
 struct log_message {
     slot_t slot;
@@ -180,9 +181,11 @@ struct driver_status {
     uint64_t checkpoint_age_usec; /* since it became durable, or was read               */
     const char *flush_trouble;    /* why nothing can be trimmed: ""                     */
     slot_t gap_first, gap_last;   /* missing in the chat log file; 0: none              */
-    bool installing;              /* a peer's checkpoint is being fetched               */
-    uint64_t noops;               /* slots below `chosen` without a message */
-    uint64_t messages;            /* visible ones                           */
+    size_t n_rot;                 /* segments that rotted    */
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    bool installing;   /* a peer's checkpoint is being fetched               */
+    uint64_t noops;    /* slots below `chosen` without a message */
+    uint64_t messages; /* visible ones                           */
     bool has_space;
     struct driver_peer peers[REPLICAS_MAX]; /* as replica.peers */
     uint64_t datagrams_sent, datagrams_received, bytes_sent, bytes_received;

@@ -17,7 +17,6 @@
 #include "host/notice.h"
 
 enum {
-    SERVE_USEC = 5000,
     ASK_USEC = 30000,       /* again, where pieces are missing */
     SILENCE_USEC = 1000000, /* then another peer is asked      */
     REFUSED_USEC = 10000000,
@@ -58,7 +57,8 @@ static bool find_served(struct driver *d, slot_t slot, const struct journal_chec
     return slot != 0 && slot == s->checkpoint.slot;
 }
 
-static void send_pieces(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, size_t size)
+void driver_send_pieces(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, uint64_t total,
+                        const uint8_t *bytes, size_t size)
 {
     struct message m = {.type = MESSAGE_CHECKPOINT_PIECE};
     for (size_t at = 0, i = 0; at < size; at += CHECKPOINT_PIECE_BYTES, i++) {
@@ -66,10 +66,10 @@ static void send_pieces(struct driver *d, replica_id_t to, const struct checkpoi
             continue;
         m.checkpoint_piece = (struct checkpoint_piece){
             .slot = q->slot,
-            .total = d->served.checkpoint.size,
+            .total = total,
             .offset = q->offset + at,
             .size = (uint32_t)(size - at < CHECKPOINT_PIECE_BYTES ? size - at : CHECKPOINT_PIECE_BYTES),
-            .bytes = d->served.bytes + at};
+            .bytes = bytes + at};
         driver_send(d, to, &m);
     }
 }
@@ -79,6 +79,10 @@ void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct c
     uint64_t now_usec = driver_now();
     struct journal_checkpoint newest;
     struct checkpoint_fetch wanted = *q;
+    if ((q->slot & CHECKPOINT_HISTORY) != 0) {
+        driver_serve_history(d, from, q);
+        return;
+    }
     if (now_usec < d->served.next_usec || !journal_checkpoint_newest(d->journal, &newest)) /* it asks again */
         return;
     if (d->served.bytes == NULL && (d->served.bytes = malloc(CHECKPOINT_CHUNK_BYTES)) == NULL)
@@ -97,7 +101,7 @@ void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct c
                     "journal: the checkpoint of slot %" PRIu64 " cannot be read: %s; replica %u gets it from another",
                     wanted.slot, strerror((int)-n), from);
     else
-        send_pieces(d, from, &wanted, (size_t)n);
+        driver_send_pieces(d, from, &wanted, d->served.checkpoint.size, d->served.bytes, (size_t)n);
 }
 
 /* --- asking --- */

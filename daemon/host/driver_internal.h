@@ -2,8 +2,8 @@
  *
  * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
  * datagrams into events; driver_refuse.c says why not; driver_outbox.c messages into datagrams; driver_checkpoint.c
- * writes checkpoints and trims, driver_install.c gets them from peers; driver_status.c tells, to people and to peers;
- * driver_reload.c compares with the file. */
+ * writes checkpoints and trims, driver_install.c gets them from peers; driver_mend.c what rotted; driver_status.c
+ * tells, to people and to peers; driver_reload.c compares with the file. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
@@ -32,6 +32,7 @@ enum {
     PEER_NOTE_USEC = 5000000,      /* a refusal is told so long after the last datagram that was refused             */
     HOSTILE_NOTE_USEC = 60000000,  /* the same of datagrams that nobody stands for; and told once in so long         */
     CHECKPOINT_INTERVAL_BYTES = 48 << 20, /* of records                                                     */
+    SERVE_USEC = 5000,                    /* between two chunks of a checkpoint or the log, to whichever peer */
     CHECKPOINT_SLICE_BYTES = JOURNAL_CHECKPOINT_PART_BYTES,
     FETCHES_QUEUED_MAX = 32, /* of all late peers                                                        */
     EXIT_REFUSED = 65,
@@ -39,7 +40,7 @@ enum {
 };
 
 /* Of log_limited(): 16 and 17 are the peers'. */
-enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19, LOG_KIND_CHECKPOINT = 20 };
+enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19, LOG_KIND_CHECKPOINT = 20, LOG_KIND_MEND = 21 };
 
 /* Marks the cookies of positions. */
 #define POSITION_COOKIE (UINT64_C(1) << 63)
@@ -104,6 +105,22 @@ struct served { /* to a peer */
 
 struct install; /* driver_install.c */
 
+struct mending { /* of what rotted in the journal: the page that a peer is asked for */
+    slot_t slot; /* 0: none */
+    replica_id_t from;
+    uint32_t tried;         /* peers, by index, that do not have it */
+    uint64_t total, offset; /* of the page; of the chunk that is asked for */
+    uint64_t missing[CHECKPOINT_WORDS];
+    uint64_t ask_usec, heard_usec;
+    uint8_t *page;
+    uint64_t again_usec, scrub_usec; /* the next ones */
+    uint64_t again_wait_usec;
+    uint32_t n_linked;            /* when it was last looked at */
+    uint64_t scrub_bytes, mended; /* of a pass; segments that were told */
+    size_t n_rot;
+    struct journal_rot rot[JOURNAL_ROT_MAX]; /* as they were told */
+};
+
 struct driver {
     struct driver_options options;
     const struct config *config;
@@ -159,6 +176,7 @@ struct driver {
     struct served served;
     struct install *install; /* NULL: none is under way */
     uint64_t install_after_usec;
+    struct mending mending;
     slot_t gap_first, gap_last; /* missing in the chat log file; 0: none */
 
     size_t n_positions; /* answered or refused, to be told */
@@ -206,8 +224,19 @@ uint64_t driver_install_next_usec(const struct driver *d);
 slot_t driver_install_obsoletes(const struct driver *d); /* what is to be flushed first; 0: nothing */
 void driver_install_free(struct driver *d);
 void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
+/* Pieces that `q` says are missing, of the `size` bytes that stand at its offset. */
+void driver_send_pieces(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, uint64_t total,
+                        const uint8_t *bytes, size_t size);
 /* The chat log file goes on with what is kept. */
 void driver_skip_flush(struct driver *d);
+
+/* driver_mend.c */
+bool driver_mend_work(struct driver *d, uint64_t now_usec); /* true: more can be done at once */
+void driver_mend_tick(struct driver *d, uint64_t now_usec);
+uint64_t driver_mend_next_usec(const struct driver *d);
+void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpoint_piece *p);
+void driver_mend_free(struct driver *d);
+void driver_serve_history(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
 
 /* driver_reload.c */
 /* Tells, in the log and in the status, where `file` says otherwise than what lives in the log. */

@@ -135,7 +135,10 @@ static void take_message(struct driver *d, size_t member, struct datagram_messag
         driver_serve_checkpoint(d, m->from, &m->checkpoint_fetch);
         return;
     case MESSAGE_CHECKPOINT_PIECE:
-        driver_install_piece(d, m->from, &m->checkpoint_piece);
+        if ((m->checkpoint_piece.slot & CHECKPOINT_HISTORY) != 0)
+            driver_mend_piece(d, m->from, &m->checkpoint_piece);
+        else
+            driver_install_piece(d, m->from, &m->checkpoint_piece);
         return;
     default:
         break;

@@ -113,6 +113,7 @@ void driver_on_tick(struct driver *d)
     tell_changes(d);
     driver_tell_dropped(d, now_usec);
     driver_trim_tick(d, now_usec);
+    driver_mend_tick(d, now_usec);
     if (now_usec >= d->info_usec) {
         d->info_usec = now_usec + INFO_USEC;
         send_info(d, now_usec);
@@ -161,6 +162,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->gap_first = d->gap_first;
     ret->gap_last = d->gap_last;
     ret->installing = driver_install_is_active(d);
+    ret->n_rot = journal_rot(d->journal, ret->rot);
     struct journal_checkpoint newest;
     if (journal_checkpoint_newest(d->journal, &newest)) {
         ret->checkpoint = newest.slot;

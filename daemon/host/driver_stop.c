@@ -61,6 +61,7 @@ void driver_free(struct driver *d)
     if (d == NULL)
         return;
     driver_install_free(d);
+    driver_mend_free(d);
     driver_checkpoint_free(d);
     submissions_free(d->submissions);
     flushes_free(d->flushes);

@@ -19,6 +19,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver_checkpoint.c \
 	daemon/host/driver_install.c \
 	daemon/host/driver_internal.h \
+	daemon/host/driver_mend.c \
 	daemon/host/driver_outbox.c \
 	daemon/host/driver_outbox.h \
 	daemon/host/driver_receive.c \
@@ -54,6 +55,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/peers.h \
 	daemon/host/reload.c \
 	daemon/host/reload.h \
+	daemon/host/rot_text.c \
+	daemon/host/rot_text.h \
 	daemon/host/serve.c \
 	daemon/host/serve.h \
 	daemon/host/service.c \

@@ -302,8 +302,10 @@ int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max,
     if (r.next < l->origin)
         r.next = l->origin;
     int error = read_journal(&r);
-    if (error < 0 && r.n == 0)
+    if (error < 0 && r.n == 0) {
+        *ret_next = r.next;
         return error;
+    }
     while (!r.full && r.next >= l->first && r.next < l->next) {
         const struct kept *k = kept_at(l, r.next);
         const struct value *v = k->value;

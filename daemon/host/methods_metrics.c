@@ -99,6 +99,9 @@ static void print_journal(struct varlink_writer *w, const struct driver_status *
     counter(w, "journal_trimmed_segments", NULL, j->segments_trimmed, "Segments that were trimmed.");
     counter(w, "installs", NULL, s->replica.counters.installs, "Checkpoints of peers that this replica went on from.");
     gauge(w, "journal_torn_bytes", "bytes", j->torn_bytes, "Bytes of a torn tail that the last start cut.");
+    gauge(w, "journal_rotten_segments", NULL, s->n_rot, "Segments of which something cannot be read.");
+    counter(w, "journal_mended_segments", NULL, j->segments_mended, "Segments whose rot was fetched again from peers.");
+    counter(w, "journal_scrubbed_bytes", "bytes", j->scrubbed_bytes, "Bytes of full segments that were read to see.");
     head(w, "journal_sync_seconds", "summary", "seconds", "Duration of the last 1024 syncs, by quantile.");
     const struct {
         const char *quantile;

@@ -35,7 +35,7 @@ static bool add_message(void *user, const struct log_message *m)
     return true;
 }
 
-static void read_failed(struct connection *k, int error)
+static void read_failed(struct connection *k, int error, slot_t slot)
 {
     if (error == -ERANGE) {
         varlink_write_uint(reply_error_begin(k, INTERFACE_REPLICA ".SlotTrimmed"), "first_kept",
@@ -43,10 +43,12 @@ static void read_failed(struct connection *k, int error)
         reply_end(k, false);
         return;
     }
-    /* The interface has no error for a disk that fails: the daemon says it in its own log. */
-    log_limited(LOG_KIND_CONTROL, LOG_LEVEL_ERROR, "control socket: cannot read the log from slot %llu on: %s",
-                (unsigned long long)k->stream.next, strerror(-error));
-    connection_close(k);
+    log_limited(LOG_KIND_CONTROL, LOG_LEVEL_ERROR, "control socket: slot %llu cannot be read: %s",
+                (unsigned long long)slot, strerror(-error));
+    struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".SlotUnreadable");
+    varlink_write_uint(w, "slot", slot);
+    varlink_write_string(w, "reason", error == -EBADMSG ? "damaged on the disk" : strerror(-error));
+    reply_end(k, false);
 }
 
 /* Writes one reply's messages; false: an error was answered. The reply is open then, and k->stream moved on. */
@@ -63,7 +65,7 @@ static bool write_page(struct connection *k, size_t bytes_max, uint64_t *ret_n)
         r = driver_read(k->control->driver, next, n_max, bytes_max, add_message, &page, &next);
     if (r < 0) {
         w->size = k->reply_start;
-        read_failed(k, r);
+        read_failed(k, r, next);
         return false;
     }
     if (page.is_full)

@@ -7,6 +7,7 @@
 
 #include "host/faults.h"
 #include "host/methods.h"
+#include "host/rot_text.h"
 
 enum {
     JUST_HEARD_USEC = 2000000, /* before replicas are linked, at the first start */
@@ -116,6 +117,28 @@ static void advise_damage(const struct advice *a)
     }
 }
 
+static void advise_rot(const struct advice *a)
+{
+    const char *dir = a->c->state_dir != NULL ? a->c->state_dir : "the state directory";
+    char text[ROT_TEXT_MAX + 1];
+    bool unserved = false, full = false, stuck = false;
+    for (size_t i = 0; i < a->s->n_rot; i++) {
+        rot_describe(&a->s->rot[i], text);
+        say(a, false, "%s", text);
+        unserved |= a->s->rot[i].state == JOURNAL_ROT_UNSERVED;
+        full |= a->s->rot[i].state == JOURNAL_ROT_FULL;
+        stuck |= a->s->rot[i].state == JOURNAL_ROT_STUCK;
+    }
+    if (a->s->n_rot > 0)
+        say(a, true, "look at the disk of %s: what reads wrong once may do so again", dir);
+    if (unserved)
+        say(a, true, "start the replicas that are away: one of them may have the slots that rotted here");
+    if (full)
+        say(a, true, "free space on the file system of %s, for the segment that rotted", dir);
+    if (stuck)
+        say(a, true, "read these slots on another replica, or in its chat log file: mpaxosctl -i N log");
+}
+
 static void advise_start(const struct advice *a)
 {
     char reason[REASON_MAX + 1];
@@ -130,6 +153,7 @@ static void advise_start(const struct advice *a)
             say(a, true, "%s", remedy + 2);
     }
     advise_damage(a);
+    advise_rot(a);
     if (r->diverged) {
         say(a, false, "diverged: this replica's log differs from a peer's at the same slot; it has stopped voting");
         say(a, true, "keep the state directories of all replicas and report this; see mpaxos(7)");

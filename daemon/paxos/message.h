@@ -186,6 +186,9 @@ enum {
     CHECKPOINT_CHUNK_BYTES = CHECKPOINT_WORDS * 64 * CHECKPOINT_PIECE_BYTES,
 };
 
+/* In the slot of both: no checkpoint is meant, but a page of the log from that slot on (host/driver_mend.c). */
+#define CHECKPOINT_HISTORY (UINT64_C(1) << 61)
+
 /* Asks for pieces of a checkpoint: bit i of word w stands for the one at offset + (64 w + i) * CHECKPOINT_PIECE_BYTES.
  */
 struct checkpoint_fetch {

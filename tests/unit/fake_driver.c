@@ -196,6 +196,7 @@ int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
 {
     size_t n = 0, bytes = 0;
     d->n_reads++;
+    *ret_next = from;
     if (d->read_error != 0)
         return d->read_error;
     if (from < d->first_kept)

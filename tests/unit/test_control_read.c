@@ -292,14 +292,14 @@ static void test_slow_stream(void **state)
 static void test_read_error(void **state)
 {
     (void)state;
+    static const char unreadable[] =
+        "{\"error\":\"" R "SlotUnreadable\",\"parameters\":{\"slot\":1,\"reason\":\"damaged on the disk\"}}";
     append_text("x");
     f->driver->read_error = -EBADMSG;
-    client_call(c, READ(""));
-    client_expect_closed(c);
-    client_close(c);
-    c = client_open(f);
-    client_call(c, STREAM("\"follow\":true"));
-    client_expect_closed(c);
+    client_ask(c, READ("\"from\":1"), unreadable);
+    client_ask(c, STREAM("\"from\":1,\"follow\":true"), unreadable);
+    f->driver->read_error = 0;
+    client_ask(c, READ("\"from\":100"), "{\"parameters\":{\"messages\":[],\"next\":100}}");
 }
 
 int main(void)

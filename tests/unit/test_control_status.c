@@ -242,6 +242,17 @@ static void test_advice(void **state)
     advises("repairing: segment-0000000000000003 was damaged at offset 1234; what was lost is fetched from the peers, "
             "and this replica votes again from slot 77 on",
             "look at the disk of /state/1");
+    s->n_rot = 1;
+    s->rot[0] = (struct journal_rot){.segment = 2, .offset = 512, .first = 5, .last = 90, .state = JOURNAL_ROT_MENDING};
+    advises("rot: segment-0000000000000002 is damaged at offset 512; slots 5 to 90 may not be readable here: they are "
+            "fetched from the peers, and the segment is written anew",
+            "look at the disk of /state/1: what reads wrong");
+    s->rot[0].state = JOURNAL_ROT_UNSERVED;
+    advises("no replica that answers has them; they are asked again", "start the replicas that are away");
+    s->rot[0].state = JOURNAL_ROT_FULL;
+    advises("there is no room on the disk to write the segment anew", "for the segment that rotted");
+    s->rot[0].state = JOURNAL_ROT_STUCK;
+    advises("it cannot be mended", "read these slots on another replica");
     s->replica.identity = IDENTITY_QUARANTINED;
     advises("quarantined: segment-0000000000000003 was damaged at offset 1234", "keep the other replicas running");
     s->replica.peers[0].linked = s->replica.peers[0].silent = true;

@@ -32,6 +32,7 @@ static const struct expected errors[] = {
     {"org.mpaxos.Replica.KeyExpired", "{\"since\":3,\"oldest\":50}", EXIT_FAILED, "slot 50"},
     {"org.mpaxos.Replica.Overloaded", "{\"retry_ms\":40}", EXIT_FAILED, "40 ms"},
     {"org.mpaxos.Replica.SlotTrimmed", "{\"first_kept\":12}", EXIT_FAILED, "--from 12"},
+    {"org.mpaxos.Replica.SlotUnreadable", "{\"slot\":12,\"reason\":\"damaged\"}", EXIT_FAILED, "slot 12"},
     {"org.mpaxos.Replica.ChangeInProgress", "{\"slot\":8}", EXIT_FAILED, "slot 8"},
     {"org.mpaxos.Replica.DiskFull", "{\"path\":\"/x\"}", EXIT_FAILED, "/x is full"},
     {"org.mpaxos.Replica.FlushFailed", "{\"path\":\"/y\",\"reason\":\"why\"}", EXIT_FAILED, "/y: why"},
