@@ -60,6 +60,30 @@ static bool was_asked_for(const struct disk *d, struct ballot b)
     return false;
 }
 
+/* Below a checkpoint that is lost by now, what rotted was replaced: values known to be chosen, each with its COMMIT. */
+static bool is_of_mend(const struct disk *d, const struct finding *g, const struct record *r, const uint8_t *bytes,
+                       uint32_t size)
+{
+    if (d->n_rot == 0 || g->restored > 0 || r->slot > d->commit)
+        return g->is_mended && r->type == RECORD_PROMISE && was_asked_for(d, r->ballot);
+    if (r->type == RECORD_COMMIT)
+        return true;
+    const struct body *chosen = r->slot < d->n_slots ? d->slots[r->slot].chosen : NULL;
+    return bytes && ballot_is_none(r->ballot) && chosen && chosen->size == size &&
+           memcmp(chosen->bytes, bytes, size) == 0;
+}
+
+/* Where it goes on behind what was replaced. */
+static void pass_replaced(const struct disk *d, struct finding *g, const struct record *r, const uint8_t *bytes,
+                          uint32_t size)
+{
+    size_t i = g->n;
+    while (i < d->n_records && !is_same(g, &d->records[i], r, bytes, size) && d->records[i].slot <= d->commit)
+        i++;
+    if (i < d->n_records && is_same(g, &d->records[i], r, bytes, size))
+        g->n = i;
+}
+
 /* A segment opens with the highest promise before it; identities stand elsewhere. */
 bool found_record(const struct disk *d, struct finding *g, const struct record *r, const uint8_t *bytes, uint32_t size)
 {
@@ -73,12 +97,20 @@ bool found_record(const struct disk *d, struct finding *g, const struct record *
         g->promised = r->ballot;
         return was_asked_for(d, r->ballot);
     }
+    if (g->is_mended)
+        pass_replaced(d, g, r, bytes, size);
     if ((!opens || begins(d, g, r, bytes, size)) && g->n < d->n_records &&
         is_same(g, &d->records[g->n], r, bytes, size)) {
         if (has_ballot(r->type) && ballot_compare(r->ballot, g->promised) > 0)
             g->promised = r->ballot;
         g->n++;
         g->has_begun = true;
+        return true;
+    }
+    if (is_of_mend(d, g, r, bytes, size)) {
+        g->is_mended = true;
+        if (ballot_compare(r->ballot, g->promised) > 0)
+            g->promised = r->ballot;
         return true;
     }
     return r->type == RECORD_PROMISE && ballot_equal(r->ballot, g->promised);

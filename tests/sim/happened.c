@@ -31,6 +31,7 @@ static const char *const names[HAPPENED_KINDS] = {
     [HAPPENED_ZEROED] = "sectors rotten to zeros",
     [HAPPENED_MISDIRECTED] = "sectors written elsewhere",
     [HAPPENED_REFUSED] = "starts refused for rot",
+    [HAPPENED_MENDED] = "segments mended below a checkpoint",
     [HAPPENED_ROTATED] = "journal segments begun",
     [HAPPENED_POWER_CUT] = "power cuts",
     [HAPPENED_CUT_IN_WRITE] = "power cuts in the middle of a write",

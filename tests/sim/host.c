@@ -61,6 +61,8 @@ static void turn(struct host *h)
     h->turning = true;
     h->prepare_call(h->prepare);
     h->turning = false;
+    c->happened[HAPPENED_MENDED] += h->driver->mending.mended - h->n_mended;
+    h->n_mended = h->driver->mending.mended;
     if (++h->turns % MEMORY_CHECK_TURNS == 0)
         memory_check(h);
     run_closes(h);
@@ -190,7 +192,7 @@ void host_start(struct host *h)
     h->has_applied = h->idling = h->turn_due = h->stopped = false;
     h->disk.writing = false;
     h->disk.found = (struct finding){.saved = h->disk.saved};
-    h->sampled = 0;
+    h->sampled = h->n_mended = 0;
     h->n_closes = 0;
     memset(h->timers, 0, sizeof(h->timers));
     world_enter(h);
@@ -205,6 +207,7 @@ void host_start(struct host *h)
         .segment_bytes = c->options.segment_bytes,
         .checkpoint_bytes = c->options.checkpoint_bytes,
         .retain_bytes = c->options.retain_bytes,
+        .scrub_usec = c->options.scrub_usec,
         .faults = h->faults,
         .keys = c->options.sealed ? &keys : NULL,
         .log_path = "log",

@@ -7,7 +7,7 @@
 #include "paxos/core.h"
 #include "tests/sim/observer.h"
 
-enum { FILES_OPEN_MAX = 6 /* of the journal: its segment, the next one, a checkpoint, and readers' */ };
+enum { FILES_OPEN_MAX = 8 /* of the journal: its segment, the next one, a checkpoint, readers', and two of a mend */ };
 
 /* As in host/values.c. */
 struct pooled {

@@ -9,7 +9,7 @@
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
 
-enum { CORE_LIMIT_S = 30, PEACE_LIMIT_S = 60 };
+enum { CORE_LIMIT_S = 30, PEACE_LIMIT_S = 60, MEND_LIMIT_S = 60 };
 
 static void heal_host(struct cluster *c, struct host *h)
 {
@@ -266,6 +266,72 @@ static void check_succession(struct cluster *c)
     cluster_settle(c, 10 * SECOND);
 }
 
+/* --- what rotted below a checkpoint --- */
+
+static bool take_record(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
+{
+    (void)user, (void)r, (void)bytes, (void)size;
+    return true;
+}
+
+/* Another one that never rotted keeps these slots. */
+static bool is_kept_elsewhere(const struct cluster *c, const struct host *h, slot_t first, slot_t last)
+{
+    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+        const struct host *o = &c->hosts[i];
+        if (o != h && is_sound(o) && o->disk.n_rot == 0 && first >= driver_first_kept(o->driver) && last <= o->chosen)
+            return true;
+    }
+    return false;
+}
+
+/* Reading is what finds it. What is in the open segment, or in a footer, too, stays. */
+static bool is_readable(const struct cluster *c, struct host *h)
+{
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    bool readable = true;
+    world_enter(h);
+    slot_t first = driver_first_kept(h->driver), until = logread_committed_slot(h->driver->logread);
+    for (slot_t slot = first > 0 ? first : 1; slot <= until; slot++)
+        readable = journal_read(h->journal, slot, slot, 1, 1, take_record, NULL) == 1 && readable;
+    if (readable)
+        return true;
+    size_t n = journal_rot(h->journal, rot);
+    for (size_t i = 0; i < n; i++) {
+        bool stays =
+            rot[i].state == JOURNAL_ROT_STUCK || (rot[i].state == JOURNAL_ROT_OPEN && rot[i].covered_by > h->chosen);
+        if (!stays && is_kept_elsewhere(c, h, rot[i].first, rot[i].last))
+            return false;
+    }
+    return n > 0;
+}
+
+static bool are_all_readable(struct cluster *c, void *user)
+{
+    bool all = true;
+    (void)user;
+    for (uint32_t i = 0; i < c->options.n_hosts; i++)
+        if (is_learning(&c->hosts[i]) && c->hosts[i].disk.n_rot > 0 && host_is_usable(&c->hosts[i]))
+            all = is_readable(c, &c->hosts[i]) && all;
+    return all;
+}
+
+static void check_mended(struct cluster *c)
+{
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    for (uint64_t usec = 0; !are_all_readable(c, NULL); usec += 100 * MSEC) {
+        if (usec < MEND_LIMIT_S * SECOND) {
+            cluster_run(c, 100 * MSEC);
+            continue;
+        }
+        for (uint32_t i = 0; i < c->options.n_hosts; i++)
+            for (size_t k = 0, n = c->hosts[i].up ? journal_rot(c->hosts[i].journal, rot) : 0; k < n; k++)
+                cluster_trace(c, (int)i, "rotten     segment %lu, slots %lu to %lu, state %d", rot[k].segment,
+                              rot[k].first, rot[k].last, (int)rot[k].state);
+        cluster_fail(c, "what rotted below a checkpoint is not fetched again (I10)");
+    }
+}
+
 /* The final check: the cluster works, whoever is asked. */
 static void check_works(struct cluster *c)
 {
@@ -299,6 +365,7 @@ static void check_works(struct cluster *c)
 uint64_t cluster_demand_rest(struct cluster *c)
 {
     uint64_t usec = cluster_settle(c, PEACE_LIMIT_S * SECOND);
+    check_mended(c);
     check_works(c);
     return usec;
 }

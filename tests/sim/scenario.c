@@ -64,6 +64,17 @@ static void make_laggards(struct scenario *s)
     s->duration_usec = 6 * SECOND;
 }
 
+/* Much that is covered by checkpoints, and rots. */
+static void make_rot(struct scenario *s)
+{
+    uint64_t retain_bytes = s->cluster.retain_bytes > 0 ? 12 * JOURNAL_SEGMENT_BYTES_MIN : 0;
+    make_laggards(s);
+    s->kinds = (s->kinds | 1U << FAULT_ROT | 1U << FAULT_CRASH) & ~(1U << FAULT_AWAY | 1U << FAULT_WIPE);
+    s->cluster.rot_sealed_permille = 900;
+    s->cluster.retain_bytes = retain_bytes;
+    s->cluster.scrub_usec = 2 * SECOND;
+}
+
 struct scenario scenario_draw(uint64_t seed)
 {
     static const uint32_t hosts[] = {3, 3, 3, 3, 5, 5, 7, 1};
@@ -96,6 +107,8 @@ struct scenario scenario_draw(uint64_t seed)
     draw_history(&p, &s.cluster);
     if (seed % 8 == 5)
         make_laggards(&s);
+    if (seed % 16 == 3)
+        make_rot(&s);
     return s;
 }
 
@@ -182,6 +195,12 @@ static void direct_laggard(struct scenario *s)
     make_laggards(s);
 }
 
+static void direct_rot(struct scenario *s)
+{
+    s->kinds &= 1U << FAULT_KILL | 1U << FAULT_STOP | 1U << FAULT_WEATHER | 1U << FAULT_STALL | 1U << FAULT_SPACE;
+    make_rot(s);
+}
+
 static void direct_first_start(struct scenario *s)
 {
     s->cluster.blank = s->differs = true;
@@ -197,10 +216,15 @@ bool scenario_direct(struct scenario *s, const char *name)
         const char *name;
         void (*direct)(struct scenario *s);
     } all[] = {
-        {"chained", direct_chained},       {"first-start", direct_first_start},
-        {"full-disk", direct_full_disk},   {"hung-leader", direct_hung_leader},
-        {"laggard", direct_laggard},       {"late-promises", direct_late_promises},
-        {"late-reads", direct_late_reads}, {"line", direct_line},
+        {"chained", direct_chained},
+        {"first-start", direct_first_start},
+        {"full-disk", direct_full_disk},
+        {"hung-leader", direct_hung_leader},
+        {"laggard", direct_laggard},
+        {"late-promises", direct_late_promises},
+        {"late-reads", direct_late_reads},
+        {"line", direct_line},
+        {"rot", direct_rot},
         {"skips", direct_skips},
     };
     s->cluster.n_hosts = 3;

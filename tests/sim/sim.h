@@ -82,6 +82,7 @@ struct finding {
     struct ballot promised; /* by them                                      */
     struct ballot saved;    /* the one that stands beside the segments since they were damaged */
     slot_t restored;        /* of its checkpoint; 0: none                   */
+    bool is_mended;         /* some of them are of a segment that was mended, others are gone with it */
     bool has_begun;         /* with one that is no opening of a segment     */
     bool votes_no_more;     /* nobody needs the promise that came last when it was damaged */
 };
@@ -177,10 +178,11 @@ struct host {
     bool told_space;         /* what its core knows of the disk */
     slot_t applied;          /* last slot applied in this boot */
     bool has_applied;
-    slot_t chosen;  /* replica_chosen() after the last step */
-    slot_t noted;   /* COMMIT notes were checked up to here */
-    bool fetching;  /* the checkpoint that its journal writes is a peer's */
-    slot_t sampled; /* its checkpoint's bytes were compared last */
+    slot_t chosen;     /* replica_chosen() after the last step */
+    slot_t noted;      /* COMMIT notes were checked up to here */
+    bool fetching;     /* the checkpoint that its journal writes is a peer's */
+    uint64_t n_mended; /* segments, since it started */
+    slot_t sampled;    /* its checkpoint's bytes were compared last */
     char last_error[256];
 };
 
@@ -232,6 +234,7 @@ struct cluster_options {
     uint64_t segment_bytes;
     uint32_t rot_sealed_permille;            /* of rot: in a segment that is written no more */
     uint64_t checkpoint_bytes, retain_bytes; /* 0: the daemon's own */
+    uint64_t scrub_usec;                     /* the same                                            */
     uint32_t recover_permyriad;              /* of steps: recover a disk as a power cut would leave it, and compare */
 };
 
