@@ -166,6 +166,79 @@ def test_a_wiped_disk_says_why_and_what_to_do(context):
     assert status["role"] == "learner" and status["remedies"], status
 
 
+def metric(replica, name):
+    return next(int(line.split()[1]) for line in replica.call("Metrics")["text"].splitlines() if line.startswith(name + " "))
+
+
+def with_history(context):
+    """A cluster whose oldest segments are below everybody's checkpoint; and the slots of its messages."""
+    cluster = context.cluster(message_bytes_max=1 << 20).start()
+    slots = [cluster[0].call("Submit", text=f"message number {i} of many " + "x" * (800000 if i % 8 else 10), timeout_ms=20000)["slot"]
+             for i in range(90)]
+    wait_until("all have a checkpoint", lambda: all(metric(r, "mpaxos_checkpoint_slot") > slots[20] for r in cluster))
+    return cluster, slots
+
+
+def hurt(replica, i):
+    """A byte of one message in the oldest segment."""
+    path = segments(replica)[0]
+    at = path.read_bytes().find(f"message number {i} of many".encode())
+    flip(path, at)
+    return path, at
+
+
+def read_fails(replica, slot):
+    try:
+        replica.call("Read", **{"from": slot, "count": 1})
+    except Failed as e:
+        return e.error == "SlotUnreadable" and e.parameters["slot"] == slot
+    return False
+
+
+def test_rot_below_a_checkpoint_is_fetched_again(context):
+    cluster, slots = with_history(context)
+    victim, other = cluster.followers()
+    leader = cluster.leader()
+    for r in leader, other:
+        r.kill()
+    hurt(victim, 3)
+    assert read_fails(victim, slots[3])
+    said = cluster.ctl("-i", victim.number, "log", "--from", slots[3], expect=1)
+    assert f"slot {slots[3]} cannot be read on this replica" in said.stderr, said
+    wait_until("it has nobody to ask", lambda: "no replica that answers has them" in warnings(victim))
+    assert "segment-0000000000000001 is damaged at offset" in warnings(victim), warnings(victim)
+    assert metric(victim, "mpaxos_journal_rotten_segments") == 1
+    assert any("start the replicas that are away" in r for r in victim.status()["remedies"])
+    assert read_fails(victim, slots[3]) and victim.call("Read", **{"from": slots[40], "count": 1})["messages"]
+    for r in leader, other:
+        r.start()
+    wait_until("it is mended", lambda: "rot:" not in warnings(victim), timeout=60)
+    assert metric(victim, "mpaxos_journal_mended_segments_total") == 1 and "is readable" in victim.said()
+    cluster.wait_quorum()
+    log = cluster.check_identical()
+    assert len(log) == 90
+    victim.kill()
+    victim.start()
+    assert "damaged" not in victim.said().rpartition("is readable")[2], victim.said()
+    cluster.wait_quorum()
+    assert victim.read_all() == log
+
+
+def test_rot_that_nobody_can_mend_says_so(context):
+    cluster, slots = with_history(context)
+    places = [hurt(r, 8) for r in cluster]
+    for r in cluster:
+        assert read_fails(r, slots[8])
+    for r in cluster:
+        wait_until("it says so", lambda r=r: "no replica that answers has them" in warnings(r))
+    assert cluster.leader().call("Submit", text="the cluster goes on")["slot"] > slots[-1]
+    flip(*places[1])  # as it was
+    for r in cluster:
+        wait_until("it is mended", lambda r=r: "rot:" not in warnings(r), timeout=60)
+    assert [metric(r, "mpaxos_journal_mended_segments_total") for r in cluster] == [1, 0, 1]
+    assert len(cluster.check_identical()) == 91
+
+
 SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
