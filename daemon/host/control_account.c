@@ -1,8 +1,8 @@
 /* What one user takes of the control socket, so that nobody is left without by another.
  *
- * What waits is counted per connection whenever it was dealt with. Full queues hold back what would add to them:
- * reading where calls wait, beginning calls where replies do. Calls that are whole leave by being begun, replies by
- * being read; the sweep closes what leaves by neither. */
+ * What waits is counted per connection whenever it was dealt with: calls after reading, replies after writing. Full
+ * queues hold back what would add to them: reading where calls wait, beginning calls where replies do. Calls that are
+ * whole leave by being begun, replies by being read; the sweep closes what leaves by neither. */
 #include <stdlib.h>
 
 #include "host/control_connection.h"
@@ -75,24 +75,16 @@ static void add(struct control *c, struct queued *q, enum queue queue, uint64_t 
     }
 }
 
-static void set_queued(struct connection *k, enum queue queue, uint64_t bytes)
+void account_count(struct connection *k, enum queue queue, uint64_t bytes)
 {
     struct control *c = k->control;
     const uint64_t before = k->queued[queue];
-    if (bytes == before)
+    if (bytes == before || k->account == NULL || k->level == ACCESS_ADMINISTRATION)
         return;
     k->queued[queue] = bytes;
     add(c, &k->account->queued, queue, before, bytes, c->queued_bytes_max / CONTROL_USER_PART);
     add(c, &c->queued, queue, before, bytes, c->queued_bytes_max);
     c->stats.queued_bytes[queue] = c->queued.bytes[queue];
-}
-
-void account_count_queued(struct connection *k)
-{
-    if (k->account == NULL || k->level == ACCESS_ADMINISTRATION)
-        return;
-    set_queued(k, QUEUE_IN, k->in.size);
-    set_queued(k, QUEUE_OUT, connection_queued(k));
 }
 
 bool account_is_full(const struct connection *k, enum queue queue)
@@ -105,8 +97,8 @@ void account_close(struct connection *k)
 {
     if (k->account == NULL)
         return;
-    set_queued(k, QUEUE_IN, 0);
-    set_queued(k, QUEUE_OUT, 0);
+    account_count(k, QUEUE_IN, 0);
+    account_count(k, QUEUE_OUT, 0);
     k->account->n_connections--;
     drop_unused(k->control, k->account);
     k->account = NULL;

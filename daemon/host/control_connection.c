@@ -122,7 +122,7 @@ static void written(uv_write_t *write, int status)
     struct connection *k = write->data;
     free(k->sending);
     k->sending = NULL;
-    account_count_queued(k);
+    account_count(k, QUEUE_OUT, connection_queued(k));
     if (status < 0)
         connection_close(k);
     else
@@ -179,7 +179,7 @@ static bool is_cut(const struct connection *k)
 
 void connection_check_stall(struct connection *k, uint64_t now_ms)
 {
-    account_count_queued(k);
+    account_count(k, QUEUE_OUT, connection_queued(k));
     if (is_cut(k) && account_is_full(k, QUEUE_IN)) { /* no more is read, so it would stay for good */
         log_limited(LOG_KIND_CONTROL, LOG_LEVEL_INFO,
                     "control socket: closed a connection of user %u with a call that is not whole: too much waits",
@@ -299,7 +299,7 @@ static void update_reading(struct connection *k)
 {
     if (k->closing)
         return;
-    account_count_queued(k);
+    account_count(k, QUEUE_IN, k->in.size);
     bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES && !account_is_full(k, QUEUE_IN);
     if (wanted && !account_has_turn(k)) {
         connection_wake(k);
@@ -329,6 +329,7 @@ void connection_turn(struct connection *k)
         connection_wake(k);
     run_calls(k, &since_nsec);
     connection_flush(k);
+    account_count(k, QUEUE_OUT, connection_queued(k));
     account_spend(k, &since_nsec);
     if (k->paused && !has_to_read_first(k))
         connection_wake(k);

@@ -179,9 +179,9 @@ gid_t control_group(struct control *c); /* of the socket, as it stands now */
 /* Counts the connection for its user. False: the user, or everybody, has enough, or memory is out. */
 bool account_open(struct connection *k);
 void account_close(struct connection *k);
-/* Counts what waits of this connection; and whether its user, or all, have so much that this one has to wait with more.
- * (Not those who administer.) */
-void account_count_queued(struct connection *k);
+/* Takes it that so much of this connection waits; and whether its user, or all, have so much that this one has to wait
+ * with more. (Not those who administer.) */
+void account_count(struct connection *k, enum queue queue, uint64_t bytes);
 bool account_is_full(const struct connection *k, enum queue queue);
 bool account_may_submit(struct connection *k, size_t text_size);
 /* Whether the user's calls may take more of this turn of the loop; and what they took since then, until now, which

@@ -59,6 +59,7 @@ unit_tests = \
 	tests/unit/test_reload \
 	tests/unit/test_seal \
 	tests/unit/test_seal_hostile \
+	tests/unit/test_secret \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
 	tests/unit/test_value \
@@ -113,6 +114,8 @@ unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 # Its clock is the test's.
 tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
+# Its users' names are the test's.
+tests_unit_test_access_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getpwuid_r
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_limits_LDADD = tests/unit/libfake.a $(LDADD)

@@ -2,6 +2,7 @@
 #include "tests/unit/control_client.h"
 
 #include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,44 @@ static int tear_down(void **state)
     (void)state;
     fixture_stop(f);
     return 0;
+}
+
+/* What the host's list of users may say. */
+static const struct passwd odd_names[] = {
+    {.pw_uid = 54001, .pw_name = "ada"},   {.pw_uid = 54002, .pw_name = "ada (as bot)"},
+    {.pw_uid = 54003, .pw_name = "54001"}, {.pw_uid = 54004, .pw_name = "a\nb"},
+    {.pw_uid = 54005, .pw_name = "\xff"},
+};
+
+int __real_getpwuid_r(uid_t uid, struct passwd *record, char *buffer, size_t size, struct passwd **ret);
+int __wrap_getpwuid_r(uid_t uid, struct passwd *record, char *buffer, size_t size, struct passwd **ret);
+
+int __wrap_getpwuid_r(uid_t uid, struct passwd *record, char *buffer, size_t size, struct passwd **ret)
+{
+    for (size_t i = 0; i < sizeof(odd_names) / sizeof(odd_names[0]); i++) {
+        if (odd_names[i].pw_uid != uid)
+            continue;
+        *record = odd_names[i];
+        *ret = record;
+        return 0;
+    }
+    return __real_getpwuid_r(uid, record, buffer, size, ret);
+}
+
+/* A name that could be taken for another user's number, or for what stands in the log of one who writes as another, is
+ * nobody's author. */
+static void test_user_name(void **state)
+{
+    (void)state;
+    char name[NAME_BYTES_MAX + 1];
+    user_name(54001, name);
+    assert_string_equal(name, "ada");
+    for (uid_t uid = 54002; uid <= 54005; uid++) {
+        char number[16];
+        snprintf(number, sizeof(number), "%u", (unsigned)uid);
+        user_name(uid, name);
+        assert_string_equal(name, number);
+    }
 }
 
 /* A client of its own process. */
@@ -232,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_levels),
         TEST(test_author),
+        cmocka_unit_test(test_user_name),
         cmocka_unit_test(test_author_name),
         cmocka_unit_test(test_no_paths),
     };

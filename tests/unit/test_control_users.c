@@ -260,7 +260,7 @@ static struct client *owe(uid_t user, size_t size)
     char byte = 'x';
     for (size_t i = 0; i < size; i++)
         varlink_write_bytes(&k->out, i + 1 < size ? &byte : "", 1);
-    account_count_queued(k);
+    account_count(k, QUEUE_OUT, size);
     return c;
 }
 

@@ -1,4 +1,4 @@
-/* Whom the driver names for datagrams that it cannot read. */
+/* Datagrams that the driver does not take, and whom it names for those that it cannot read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "paxos/bytes.h"
+#include "paxos/crc32c.h"
 #include "tests/unit/driver_cluster.h"
+#include "wire/datagram_format.h"
 
 /* Sends it to replica 0, from this port. */
 static void send_from(struct cluster *c, uint16_t port, const void *bytes, size_t size)
@@ -84,11 +87,99 @@ static void another_version_is_refused_by_name(void **state)
     cluster_free(c);
 }
 
+/* --- datagrams that can be read, and are no member's --- */
+
+static void finish(uint8_t *bytes, size_t size)
+{
+    put_u32(bytes + AT_CHECKSUM, 0);
+    put_u32(bytes + AT_CHECKSUM, crc32c(0, bytes, size));
+}
+
+/* What replica 1 counted before and after it got this from replica 0's address; and what it says of replica 0. */
+static struct driver_status before, after;
+
+static bool one_more_has_come(struct cluster *c)
+{
+    driver_status(c->nodes[1].driver, &after);
+    for (size_t i = 0; i < DROP_REASONS; i++) {
+        if (after.datagrams_dropped[i] > before.datagrams_dropped[i])
+            return true;
+    }
+    return false;
+}
+
+static void drops_for(struct cluster *c, int fd, uint8_t *bytes, size_t size, enum drop_reason reason)
+{
+    const struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(c->config.replicas[1].port)};
+    finish(bytes, size);
+    driver_status(c->nodes[1].driver, &before);
+    assert_int_equal(sendto(fd, bytes, size, 0, (const struct sockaddr *)&a, sizeof(a)), size);
+    cluster_run_until(c, one_more_has_come);
+    assert_int_equal(after.datagrams_dropped[reason], before.datagrams_dropped[reason] + 1);
+}
+
+/* A datagram that replica 0 sent to replica 2, which is gone: for another one, of another cluster, by name or by id, or
+ * of another life, replica 1 does not take it. */
+static void what_is_no_members_is_not_taken(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_start(NULL);
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(c->config.replicas[2].port)};
+    uint8_t taken[9000], bad[9000];
+    ssize_t size = -1;
+    cluster_stop_node(c, 2);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_return_code(bind(fd, (struct sockaddr *)&a, sizeof(a)), errno);
+    while (size < 0 || taken[AT_FROM] != 0) {
+        uv_run(&c->loop, UV_RUN_ONCE);
+        size = recv(fd, taken, sizeof(taken), 0);
+    }
+    drops_for(c, fd, memcpy(bad, taken, (size_t)size), (size_t)size, DROP_UNKNOWN_PEER); /* it is for replica 2 */
+    taken[AT_TO] = 1;
+    memcpy(bad, taken, (size_t)size);
+    bad[AT_FROM] = 7; /* and this one from nobody */
+    drops_for(c, fd, bad, (size_t)size, DROP_UNKNOWN_PEER);
+    memcpy(bad, taken, (size_t)size);
+    bad[AT_CLUSTER] ^= 1;
+    drops_for(c, fd, bad, (size_t)size, DROP_FOREIGN);
+    assert_non_null(strstr(after.peers[0].note, "of another cluster"));
+    bad[AT_NAME_HASH] ^= 1;
+    drops_for(c, fd, bad, (size_t)size, DROP_FOREIGN);
+    assert_non_null(strstr(after.peers[0].note, "names another cluster"));
+    memcpy(bad, taken, (size_t)size);
+    bad[AT_LIFE] ^= 1;
+    drops_for(c, fd, bad, (size_t)size, DROP_FOREIGN);
+    assert_non_null(strstr(after.peers[0].note, "its disk is blank or another one"));
+    close(fd);
+    cluster_free(c);
+}
+
+/* Whoever has no key may name whom he likes. */
+static void what_is_plain_is_not_taken_where_there_is_a_key(void **state)
+{
+    (void)state;
+    static const struct seal_keys key = {.n = 1, .keys = {"the cluster key of these tests."}};
+    static const struct datagram_header h = {.from = 0};
+    struct cluster *c = cluster_start(&key);
+    uint8_t bytes[DATAGRAM_BYTES_MIN];
+    struct datagram_writer w;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    datagram_begin(&w, bytes, sizeof(bytes), &h);
+    bytes[AT_TO] = 1;
+    drops_for(c, fd, bytes, w.size, DROP_KEY);
+    close(fd);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_read_is_told_by_its_address),
         cmocka_unit_test(another_version_is_refused_by_name),
+        cmocka_unit_test(what_is_no_members_is_not_taken),
+        cmocka_unit_test(what_is_plain_is_not_taken_where_there_is_a_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -350,6 +350,30 @@ static void test_an_idle_key_survives_a_restart(void **state)
     ends_stop(&a, &b);
 }
 
+/* Whether the key stands in the block, as it is or as what the handshake's tags are made with. */
+static bool holds(const struct end *e, const struct seal_keys *keys)
+{
+    uint8_t hello[SEAL_KEY_SIZE];
+    crypto_generichash(hello, sizeof hello, (const uint8_t *)"mpaxos hello", 13, keys->keys[0], SEAL_KEY_SIZE);
+    return memmem(e->seal, seal_size(2), keys->keys[0], SEAL_KEY_SIZE) != NULL ||
+           memmem(e->seal, seal_size(2), hello, sizeof hello) != NULL;
+}
+
+static void test_a_key_that_was_dropped_is_wiped(void **state)
+{
+    (void)state;
+    struct end a, b;
+    ends_start(&a, &b);
+    const struct seal_keys both = two_keys(&ends_key, &ends_other_key);
+    assert_true(holds(&a, &ends_key));
+    assert_false(holds(&a, &ends_other_key));
+    seal_set_keys(a.seal, &both);
+    seal_set_keys(a.seal, &ends_other_key); /* which has its own place, and comes into no other's */
+    assert_true(holds(&a, &ends_other_key));
+    assert_false(holds(&a, &ends_key));
+    ends_stop(&a, &b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_keys_change_without_a_gap),
         cmocka_unit_test(test_a_key_that_was_dropped_opens_nothing),
         cmocka_unit_test(test_an_idle_key_survives_a_restart),
+        cmocka_unit_test(test_a_key_that_was_dropped_is_wiped),
     };
     return cmocka_run_group_tests(tests, ends_set_up, NULL);
 }
