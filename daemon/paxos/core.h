@@ -25,8 +25,8 @@ enum {
     SENT_BEATS_MAX = 64,     /* own heartbeats whose sending time is remembered           */
     PROMISE_BURST = 16,      /* pages that answer one PREPARE                             */
     TAIL_BYTES_MAX = 4 << 20,
-    FETCH_BYTES_MAX = 128 << 10, /* of the values that answer one FETCH                      */
-    FETCH_SLOTS_MAX = 768,
+    FETCH_BYTES_MAX = 64 << 10, /* of the values that answer one FETCH                      */
+    FETCH_SLOTS_MAX = 512,
     FETCHES_MAX = 8,                   /* that one replica has under way                            */
     FETCH_VALUE_BYTES = 1 << 10,       /* what a value is taken for before the first answer         */
     CATCH_UP_BYTES_PER_SEC = 32 << 20, /* served to late peers, so that what is new is not held up */

@@ -5,7 +5,7 @@
 #include "tests/sim/observer_private.h"
 #include "wire/datagram.h"
 
-enum { SUBMIT_HOPS_MOST = 2, VALUE_BYTES_MOST = 2 << 20, CHOSEN_BYTES_MOST = 128 << 10, CHOSEN_SLOTS_MOST = 768 };
+enum { SUBMIT_HOPS_MOST = 2, VALUE_BYTES_MOST = 2 << 20, CHOSEN_BYTES_MOST = 64 << 10, CHOSEN_SLOTS_MOST = 512 };
 
 /* What a step made, while its values can still be looked at. */
 static void check_accept(struct host *h, const struct accept *a)
