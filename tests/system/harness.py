@@ -77,7 +77,7 @@ def free_ports(n):
 class Connection:
     """One Varlink connection."""
 
-    def __init__(self, path, timeout=30.0):
+    def __init__(self, path, timeout=90.0):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
         self.socket.connect(str(path))
@@ -282,7 +282,7 @@ class Cluster:
             for r, log in zip(self.replicas, logs):
                 n = min(len(log), len(logs[0]))
                 assert log[:n] == logs[0][:n], f"the logs of replicas 0 and {r.number} differ"
-            results = self[0].call("Flush", all=True, timeout_ms=20000)["results"]
+            results = self[0].call("Flush", all=True, timeout_ms=60000)["results"]
             assert len(results) == self.n and not any("error" in x for x in results), results
             files = [r.log.read_bytes() for r in self.replicas]
             # What a client gave up on may still be chosen: then there is more to compare.

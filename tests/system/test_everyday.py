@@ -146,6 +146,7 @@ def test_load_while_replicas_are_killed_in_turn(context):
     cluster = context.cluster().start()
     load = context.spawn(context.mpaxosctl, "--dir", cluster.dir, "load", "64", "200", "--rate", "1500",
                          stdout=open(context.dir / "out", "wb"), stderr=open(context.dir / "err", "wb"))
+    wait_until("the load has begun", lambda: cluster[0].status()["chosen"] > 100 or load.poll() is not None)
     k = 0
     while load.poll() is None:
         r = cluster[k % 3]

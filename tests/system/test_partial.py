@@ -1,18 +1,20 @@
 """Five replicas in five network namespaces, with links that are really cut: who still can goes on, and the lead does
-not wander. Each test prints what it measured; the limits are wide, since other things run on the machine."""
+not wander. Each test prints what it measured; the heartbeat is slow and the limits are wide, since other things run on
+the machine."""
 import re
 
 import lan
 import partial
 from harness import Cluster, Failed, History
 
-# Ten heartbeats of 50 ms and the election time of six make 0.8 s; the rest is for a loaded machine.
-AGAIN_S = 3 * 0.8
-GAP_S = 2.0
+HEARTBEAT_MS = 200
+# Ten heartbeats and the election time of six; the rest is for a loaded machine.
+AGAIN_S = 3 * 16 * HEARTBEAT_MS / 1000
+GAP_S = 8.0
 CHANGES = 2
-WATCH_S = 2.0
+WATCH_S = 4.0
 HOPS = 2  # over which a message reaches the leader
-CALL_MS = 2500  # longer than AGAIN_S: a call that was under way at the cut is served, too
+CALL_MS = 10000  # longer than AGAIN_S: a call that was under way at the cut is served, too
 
 
 class Replicas:
@@ -20,8 +22,9 @@ class Replicas:
 
     def __init__(self, context, n):
         self.lan = lan.Lan(n)
-        self.cluster = Cluster(context, f=n // 2, name=f"cluster{len(context.clusters)}", replicas={
-            i: {"ip": self.lan.address(i), "port": 7000} for i in range(n)})
+        members = {i: {"ip": self.lan.address(i), "port": 7000} for i in range(n)}
+        self.cluster = Cluster(context, f=n // 2, name=f"cluster{len(context.clusters)}", replicas=members,
+                               heartbeat_ms=HEARTBEAT_MS)
         for r in self.cluster:
             self.start(r.number)
         self.cluster.wait_quorum()
@@ -61,7 +64,7 @@ class Attempt:
             self.text, self.since = text, None
         try:
             if self.connection is None:
-                self.connection = self.replica.connect(timeout=10)
+                self.connection = self.replica.connect()
             if self.since is None:
                 self.since = self.connection.call("Position")["slot"]
             return self.connection.call("Submit", text=text, author="a", key=text, since=self.since,

@@ -130,7 +130,7 @@ def test_unknown_journal_version(context):
         assert result.returncode == 65 and path.name in result.stderr, (i, result)
     path.write_bytes(good)
     cluster.start()
-    assert len(cluster[0].read_all()) == 1
+    wait_until("its message is chosen again", lambda: len(cluster[0].read_all()) == 1)
 
 
 def test_rot_is_refused_and_a_torn_tail_is_cut(context):
@@ -148,7 +148,7 @@ def test_rot_is_refused_and_a_torn_tail_is_cut(context):
     assert path.read_bytes() == good[:at] + b"M" + good[at + 1:], "a refused journal was changed"
     path.write_bytes(good)
     cluster.start()
-    assert len(cluster[0].read_all()) == 20
+    wait_until("all are chosen again", lambda: len(cluster[0].read_all()) == 20)
 
 
 def test_wiped_disk_never_votes(context):
@@ -227,8 +227,8 @@ def test_full_disk(context):
         slot = wait_until("the daemon goes on without a restart", lambda: submitted(cluster[0]))
         cluster[0].kill()
         cluster.start()
-        slots = [m["slot"] for m in cluster[0].read_all()]
-        assert set(acknowledged) <= set(slots) and slot in slots
+        wait_until("all that was acknowledged is chosen again",
+                   lambda: {*acknowledged, slot} <= {m["slot"] for m in cluster[0].read_all()})
     finally:
         context.close()
         subprocess.run(["umount", "-l", mount])

@@ -124,21 +124,21 @@ def test_reload_by_signal(context):
 
 
 def test_reload_of_what_is_retained_trims(context):
-    cluster = context.cluster(message_bytes_max=1 << 20).start()
+    cluster = context.cluster(message_bytes_max=100000, heartbeat_ms=500).start()  # busy disks are no reason to elect
     texts = []
 
     def send(n):
         for _ in range(n):
-            texts.append(f"{len(texts)} " + "x" * 1000000)
-            cluster[0].call("Submit", text=texts[-1])
+            texts.append(f"{len(texts)} " + "x" * 99900)
+            cluster[0].call("Submit", text=texts[-1], timeout_ms=60000)
 
-    send(90)
+    send(900)
     cluster.wait_level()
     assert [r.status()["first_kept"] for r in cluster] == [0, 0, 0], "1024 MiB are kept, and there are 90"
     cluster.write_config(retain_mb=64)
     for r in cluster:
         assert r.call("Reload")["changed"] == ["retain_mb"]
-    send(10)
+    send(100)
     for r in cluster:
         wait_until("it trims", lambda r=r: r.status()["first_kept"] > 0)
     cluster.wait_level()
@@ -231,17 +231,16 @@ def test_watchdog_is_answered(context):
 
 
 def test_sigterm_hands_leadership_over(context):
-    """No election is waited for: who was handed it leads, and messages go on."""
-    cluster = context.cluster(heartbeat_ms=1000).start()  # an election by itself takes seconds
+    """No election is waited for, which would take 18 s and more: who is handed it leads, and messages go on."""
+    cluster = context.cluster(heartbeat_ms=3000).start()
     leader = cluster.leader()
     began = time.monotonic()
     assert leader.stop() == 0
+    successor = cluster.leader()
+    context.ctl("--dir", cluster.dir, "-i", successor.number, "send", "goes on")
     took = time.monotonic() - began
-    successor = cluster.leader(timeout=3)
-    assert successor is not leader and took < 5, took
+    assert successor is not leader and took < 15, took
     assert "leadership is handed over first" in leader.said()
-    context.ctl("--dir", cluster.dir, "-i", successor.number, "--timeout", 3, "send", "goes on")
-    assert time.monotonic() - began < 8
 
 
 # --- script mode under systemd ---

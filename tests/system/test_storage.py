@@ -45,7 +45,7 @@ def loaded(context, n=30):
     cluster = context.cluster().start()
     for i in range(n):
         cluster[0].call("Submit", text=f"message number {i} of some")
-    cluster.wait_level()
+        cluster.wait_level()
     time.sleep(0.3)  # heartbeats have its journal say what is chosen
     victim = cluster.followers()[0]
     victim.kill()
