@@ -207,6 +207,7 @@ static void check_calm(struct cluster *c)
 {
     uint32_t i = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
     struct host *h = &c->hosts[i];
+    cluster_run(c, c->network.late_max_usec); /* a TRANSFER may still be on its way */
     const struct host *leader = cluster_leader(c);
     struct replica_status own, other;
     uint32_t n_others = 0;
@@ -225,7 +226,6 @@ static void check_calm(struct cluster *c)
     }
     if (2 * n_others <= c->options.n_hosts || !is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
         return;
-    cluster_run(c, c->network.late_max_usec); /* a TRANSFER may still be on its way */
     uint64_t before = observer_leaderships(c), n_skipped = c->happened[HAPPENED_SKIPPED]; /* as above */
     cluster_trace(c, -1, "calm       but for host %u", i);
     host_kill(h);
