@@ -167,8 +167,11 @@ static void carry_out_trims(struct driver *d)
     struct own_checkpoint *c = &d->checkpoint;
     slot_t first_kept = replica_first_kept(d->replica);
     slot_t obsolete = driver_install_obsoletes(d);
-    if (first_kept > c->trimmed || obsolete > 0)
-        flushes_require(d->flushes, obsolete + 1 > first_kept ? obsolete : first_kept - 1);
+    slot_t until = obsolete + 1 > first_kept ? obsolete : first_kept - 1;
+    if (first_kept > c->trimmed || obsolete > 0) {
+        flushes_require(d->flushes, until);
+        driver_mend_skip(d, until);
+    }
     if (first_kept <= c->trimmed)
         return;
     if (chatlog_flushed(d->chatlog) + 1 < first_kept)

@@ -323,16 +323,23 @@ static void go_on(struct driver *d, struct install *in, uint64_t now_usec)
 
 void driver_skip_flush(struct driver *d)
 {
+    slot_t first = logread_first_kept(d->logread);
+    if (first > 0)
+        driver_skip_flush_to(d, first - 1);
+}
+
+void driver_skip_flush_to(struct driver *d, slot_t last)
+{
     char error[CONFIG_ERROR_MAX + 1] = "";
-    slot_t first = logread_first_kept(d->logread), flushed = chatlog_flushed(d->chatlog);
-    if (first == 0 || flushed + 1 >= first)
+    slot_t flushed = chatlog_flushed(d->chatlog);
+    if (flushed >= last)
         return;
-    if (chatlog_skip(d->chatlog, first - 1, error) < 0) {
+    if (chatlog_skip(d->chatlog, last, error) < 0) {
         log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_ERROR, "%s", error);
         return;
     }
     d->gap_first = flushed + 1;
-    d->gap_last = first - 1;
+    d->gap_last = last;
     notice(NOTICE_LOG_GAP, &(struct notice_about){.slot = &d->gap_last, .path = chatlog_path(d->chatlog)},
            "slots %" PRIu64 " to %" PRIu64
            " are not to be had any more, and will be missing in %s; the other replicas' "

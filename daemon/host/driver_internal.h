@@ -118,7 +118,9 @@ struct mending { /* of what rotted in the journal: the page that a peer is asked
     uint32_t n_linked;            /* when it was last looked at */
     uint64_t scrub_bytes, mended; /* of a pass; segments that were told */
     size_t n_rot;
-    struct journal_rot rot[JOURNAL_ROT_MAX]; /* as they were told */
+    struct journal_rot rot[JOURNAL_ROT_MAX]; /* as they were told                  */
+    uint64_t gone[JOURNAL_ROT_MAX];          /* segments of which no member has it */
+    size_t n_gone;
 };
 
 struct driver {
@@ -229,6 +231,7 @@ void driver_send_pieces(struct driver *d, replica_id_t to, const struct checkpoi
                         const uint8_t *bytes, size_t size);
 /* The chat log file goes on with what is kept. */
 void driver_skip_flush(struct driver *d);
+void driver_skip_flush_to(struct driver *d, slot_t last);
 
 /* driver_mend.c */
 bool driver_mend_work(struct driver *d, uint64_t now_usec); /* true: more can be done at once */
@@ -236,6 +239,8 @@ void driver_mend_tick(struct driver *d, uint64_t now_usec);
 uint64_t driver_mend_next_usec(const struct driver *d);
 void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpoint_piece *p);
 void driver_mend_free(struct driver *d);
+/* Where the chat log file has to have all up to `until`, and what comes next in it is lost: passes over that. */
+void driver_mend_skip(struct driver *d, slot_t until);
 void driver_serve_history(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
 
 /* driver_reload.c */

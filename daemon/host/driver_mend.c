@@ -28,6 +28,7 @@ enum {
     SILENCE_USEC = 1000000, /* then another peer is asked                    */
     AGAIN_USEC = 10000000,  /* what could not be mended; then twice as late  */
     AGAIN_MOST_USEC = 640000000,
+    SKIP_SLOTS_MAX = 1024,       /* of the chat log file, in a tick */
     SCRUB_STRETCHES_MAX = 8,     /* in a tick: a very large log takes longer       */
     SCRUB_PAUSE_USEC = 60000000, /* between two passes, and where there is nothing */
 };
@@ -167,12 +168,31 @@ static void ask(struct driver *d, uint64_t now_usec)
     m->ask_usec = now_usec + ASK_USEC;
 }
 
+/* Whether every member was asked for what the segment that is mended lost, and none has it. */
+static void note_gone(struct driver *d)
+{
+    struct mending *m = &d->mending;
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    size_t n = journal_rot(d->journal, rot), k = 0;
+    while (k < n && rot[k].state != JOURNAL_ROT_MENDING)
+        k++;
+    if (k == n || m->tried != (UINT32_C(1) << d->n_members) - 1)
+        return;
+    for (size_t i = 0; i < m->n_gone; i++)
+        if (m->gone[i] == rot[k].segment)
+            return;
+    if (m->n_gone == JOURNAL_ROT_MAX)
+        m->n_gone = 0;
+    m->gone[m->n_gone++] = rot[k].segment;
+}
+
 /* The page from `slot` on. The size is told by the first piece. */
 static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
 {
     struct mending *m = &d->mending;
     forget_page(m);
     if (!choose_peer(d, slot)) {
+        note_gone(d);
         m->tried = 0;
         journal_mend_put_off(d->journal);
         return;
@@ -299,6 +319,43 @@ uint64_t driver_mend_next_usec(const struct driver *d)
 void driver_mend_free(struct driver *d)
 {
     forget_page(&d->mending);
+}
+
+/* --- what is lost --- */
+
+static bool is_given_up(const struct mending *m, const struct journal_rot *k, slot_t slot)
+{
+    bool gone = k->state == JOURNAL_ROT_STUCK;
+    for (size_t i = 0; i < m->n_gone; i++)
+        gone |= m->gone[i] == k->segment;
+    return gone && slot >= k->first && slot <= k->last;
+}
+
+static bool take_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    (void)user, (void)record, (void)bytes, (void)size;
+    return true;
+}
+
+static bool is_lost(struct driver *d, slot_t slot)
+{
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    size_t n = journal_rot(d->journal, rot);
+    for (size_t i = 0; i < n; i++)
+        if (is_given_up(&d->mending, &rot[i], slot))
+            return journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
+    return false;
+}
+
+void driver_mend_skip(struct driver *d, slot_t until)
+{
+    slot_t flushed = chatlog_flushed(d->chatlog), last = flushed;
+    if (d->mending.n_rot == 0)
+        return;
+    while (last < until && last < flushed + SKIP_SLOTS_MAX && is_lost(d, last + 1))
+        last++;
+    if (last > flushed)
+        driver_skip_flush_to(d, last);
 }
 
 /* --- telling, and looking for more --- */

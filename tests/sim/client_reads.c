@@ -136,11 +136,24 @@ void chatlog_set_format(struct chatlog *c, enum log_format format)
     (void)c, (void)format;
 }
 
+/* What rotted, and nobody has. */
+static bool is_lost(const struct host *h, slot_t slot)
+{
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    bool lost = false;
+    for (size_t i = 0, n = h->disk.n_rot > 0 ? journal_rot(h->journal, rot) : 0; i < n; i++)
+        lost |= slot >= rot[i].first && slot <= rot[i].last;
+    return lost;
+}
+
 int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
 {
     struct host *h = c->host;
     (void)ret_error;
-    if (slot <= h->disk.flushed || (slot > h->disk.fetched && slot > h->disk.lost_until))
+    bool lost = true;
+    for (slot_t s = h->disk.flushed + 1; s <= slot; s++)
+        lost = lost && is_lost(h, s);
+    if (slot <= h->disk.flushed || (slot > h->disk.fetched && slot > h->disk.lost_until && !lost))
         cluster_fail(h->cluster, "host %u: slots %lu to %lu are trimmed before they were flushed", h->index,
                      h->disk.flushed + 1, slot);
     cluster_trace(h->cluster, (int)h->index, "gap        slots %lu to %lu are not flushed", h->disk.flushed + 1, slot);
