@@ -64,6 +64,7 @@ struct control_stats {
     uint64_t refused_of_user; /* of connections_refused: their user had enough  */
     uint64_t calls_of_user;   /* Submits put off because their user had enough  */
     uint64_t calls_held;      /* the same, because their connection had enough  */
+    uint64_t texts_too_large; /* Submits refused for it                         */
     uint64_t pauses;          /* of a connection, until its replies are read    */
     uint64_t queues_full;     /* times that a user, or all, had enough queued   */
     uint64_t closed_full;     /* for that, with a call that is not whole        */

@@ -282,6 +282,7 @@ void method_submit(struct connection *k, const struct varlink_call *call)
         reply_invalid(k, fault.parameter);
         return;
     }
+    k->control->stats.texts_too_large++;
     struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".MessageTooLarge");
     varlink_write_uint(w, "size", fault.size);
     varlink_write_uint(w, "limit", k->control->message_bytes_max);

@@ -192,6 +192,8 @@ static void print_control(struct varlink_writer *w, const struct control_stats *
             "Connections closed for that, with a call that was not whole.");
     counter(w, "control_calls", NULL, s->calls, "Calls.");
     counter(w, "control_errors", NULL, s->errors, "Calls answered by an error.");
+    counter(w, "control_texts_too_large", NULL, s->texts_too_large,
+            "Submits refused for a text over message_bytes_max.");
     counter(w, "control_closed_malformed", NULL, s->closed_malformed, "Connections closed for a malformed call.");
     counter(w, "control_closed_slow", NULL, s->closed_slow, "Connections closed because they did not read.");
 }

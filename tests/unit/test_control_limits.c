@@ -164,6 +164,8 @@ static void test_text_limits(void **state)
     assert_has(client_reply(c), stored);
     submit_sized("text", "\xc3\xa9", TEXT_MAX / 2 + 1, key);
     assert_has(client_reply(c), "\"size\":1002,\"limit\":1000");
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.texts_too_large, 2);
     submit_sized("text", "\\u0001", TEXT_MAX, key);
     assert_has(client_reply(c), stored);
     submit_sized("text", "x", 1, key);
