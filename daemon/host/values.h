@@ -1,6 +1,7 @@
 /* Where values live: on the host's heap, counted. The core counts its own references and hands back what it dropped
  * last (effects.released); everybody else takes one by value_ref() and gives it up by values_unref(). A pool knows all
- * values that were made in it, since a core that ends hands nothing back. The loop's thread only. */
+ * values that were made in it, since a core that ends hands nothing back; and keeps some memory of small ones that are
+ * gone for those to come. The loop's thread only. */
 #ifndef HOST_VALUES_H
 #define HOST_VALUES_H
 
@@ -14,8 +15,15 @@ struct value_link {
     struct value_link *previous, *next;
 };
 
+enum {
+    VALUES_CLASS_BYTES = 64, /* sizes are rounded up to one of VALUES_CLASSES */
+    VALUES_CLASSES = 16,
+};
+
 struct values {
     struct value_link all;
+    struct value_link *kept[VALUES_CLASSES]; /* by .next */
+    size_t kept_bytes;
 };
 
 void values_init(struct values *pool);

@@ -12,6 +12,8 @@ enum { FILES_OPEN_MAX = 8 /* of the journal: its segment, the next one, a checkp
 /* As in host/values.c. */
 struct pooled {
     struct value_link link;
+    struct values *pool;
+    size_t class;
     struct value value;
 };
 

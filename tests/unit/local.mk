@@ -63,6 +63,7 @@ unit_tests = \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
 	tests/unit/test_value \
+	tests/unit/test_values \
 	tests/unit/test_varlink \
 	tests/unit/test_varlink_submit \
 	tests/unit/test_wakeup
