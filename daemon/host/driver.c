@@ -311,8 +311,6 @@ void driver_turn(struct driver *d)
         }
         if (round == 0) {
             more = flushes_work(d->flushes, replica_chosen(d->replica));
-            if (more)
-                flushes_took(d->flushes, driver_now() - now_usec);
             more |= driver_checkpoint_work(d, now_usec);
             more |= driver_install_work(d, now_usec);
             more |= driver_mend_work(d, now_usec);

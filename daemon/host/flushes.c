@@ -246,8 +246,42 @@ static bool find_target(const struct flushes *f, slot_t applied, slot_t *ret)
     return found;
 }
 
+/* What reads the log, and counts. */
+struct slice {
+    const struct flushes_options *options;
+    uint64_t bytes;
+    bool (*each)(void *user, const struct log_message *m);
+    void *each_user;
+};
+
+static bool count_message(void *user, const struct log_message *m)
+{
+    struct slice *s = user;
+    s->bytes += m->author_size + m->text_size;
+    return s->each(s->each_user, m);
+}
+
+static int read_counted(void *user, slot_t from, size_t n_max, size_t bytes_max,
+                        bool (*each)(void *user, const struct log_message *m), void *each_user, slot_t *ret_next)
+{
+    struct slice *s = user;
+    s->each = each;
+    s->each_user = each_user;
+    return s->options->read(s->options->read_user, from, n_max, bytes_max, count_message, s, ret_next);
+}
+
+static void size_next_slice(struct flushes *f, slot_t slots, uint64_t bytes)
+{
+    f->slice_slots = FLUSH_SLICE_BYTES / (bytes / slots + 1);
+    if (f->slice_slots < FLUSH_SLICE_SLOTS_MIN)
+        f->slice_slots = FLUSH_SLICE_SLOTS_MIN;
+    if (f->slice_slots > FLUSH_SLICE_SLOTS_MAX)
+        f->slice_slots = FLUSH_SLICE_SLOTS_MAX;
+}
+
 bool flushes_work(struct flushes *f, slot_t applied)
 {
+    struct slice slice = {.options = &f->options};
     slot_t target, flushed = chatlog_flushed(f->options.chatlog);
     if (!find_target(f, applied, &target))
         return false;
@@ -256,8 +290,10 @@ bool flushes_work(struct flushes *f, slot_t applied)
         upto = flushed + f->slice_slots;
     char error[CONFIG_ERROR_MAX + 1] = "";
     uint64_t messages = 0;
-    int result = chatlog_flush(f->options.chatlog, upto, f->options.read, f->options.read_user, &messages, error);
+    int result = chatlog_flush(f->options.chatlog, upto, read_counted, &slice, &messages, error);
     f->written += messages;
+    if (chatlog_flushed(f->options.chatlog) > flushed)
+        size_next_slice(f, chatlog_flushed(f->options.chatlog) - flushed, slice.bytes);
     if (result < 0 && is_required(f, applied)) {
         f->required_wait = FLUSH_REQUIRE_CALLS;
         memcpy(f->trouble, error, sizeof(f->trouble));
@@ -266,14 +302,6 @@ bool flushes_work(struct flushes *f, slot_t applied)
     }
     finish_all(f, applied, result < 0 ? error : NULL);
     return result == 0 && upto < target;
-}
-
-void flushes_took(struct flushes *f, uint64_t usec)
-{
-    if (usec > FLUSH_SLICE_USEC && f->slice_slots > FLUSH_SLICE_SLOTS_MIN)
-        f->slice_slots /= 2;
-    else if (usec < FLUSH_SLICE_USEC / 2 && f->slice_slots < FLUSH_SLICE_SLOTS_MAX)
-        f->slice_slots *= 2;
 }
 
 static bool is_complete(const struct flushes *f, const struct request *q)

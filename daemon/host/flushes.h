@@ -3,7 +3,7 @@
  *
  * A request to flush is answered once everything up to its slot is applied and stands in the synced file. The work is
  * done in slices, one a turn of the loop, so that a long flush stops no heartbeat: of FLUSH_SLICE_SLOTS at first, then
- * of as many as take about FLUSH_SLICE_USEC. Peers are asked
+ * of as many as have about FLUSH_SLICE_BYTES, by those before. Peers are asked
  * again every FLUSH_REPEAT_USEC until they answer or the time is over; a repeated request joins the one that is open,
  * or gets the same answer again. No libuv; no clock but what is handed in. */
 #ifndef HOST_FLUSHES_H
@@ -15,10 +15,10 @@
 enum {
     FLUSHES_MAX = 64,       /* requests of own clients that are open       */
     FLUSH_REMOTES_MAX = 64, /* requests of peers, open or answered of late; the oldest makes room */
-    FLUSH_SLICE_SLOTS = 256,
-    FLUSH_SLICE_SLOTS_MIN = 64,
-    FLUSH_SLICE_SLOTS_MAX = 8192,
-    FLUSH_SLICE_USEC = 5000,
+    FLUSH_SLICE_SLOTS = 128,
+    FLUSH_SLICE_SLOTS_MIN = 16,
+    FLUSH_SLICE_SLOTS_MAX = 10000,
+    FLUSH_SLICE_BYTES = 2 << 20,
     FLUSH_REPEAT_USEC = 200000,
     FLUSH_REQUIRE_CALLS = 10,
 };
@@ -56,8 +56,6 @@ const char *flushes_trouble(const struct flushes *f);
 
 /* One slice of what is to be flushed up to `applied`. True: there is more to do at once. */
 bool flushes_work(struct flushes *f, slot_t applied);
-/* How long the slice took that was just done: the next one has fewer slots, or more. */
-void flushes_took(struct flushes *f, uint64_t usec);
 /* Repeats, gives up, answers. Calls no `answer` from elsewhere, so that an answer may request the next flush. */
 void flushes_tick(struct flushes *f, uint64_t now_usec);
 /* When flushes_tick() has something to do next; 0: now; UINT64_MAX: nothing. */

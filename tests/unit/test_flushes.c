@@ -26,6 +26,7 @@ struct fixture {
     struct chatlog *chatlog;
     struct flushes *f;
     slot_t chosen;
+    size_t text_size; /* of each message, at least */
     int read_error;
     uint64_t nonce;
     size_t n_sent, n_results, n_answers;
@@ -38,17 +39,20 @@ struct fixture {
 static int read_messages(void *user, slot_t from, size_t n_max, size_t bytes_max,
                          bool (*each)(void *user, const struct log_message *m), void *each_user, slot_t *ret_next)
 {
+    static char text[FLUSH_SLICE_BYTES / 40 + 24];
     struct fixture *x = user;
     size_t n = 0;
     (void)bytes_max;
+    memset(text, 'x', sizeof(text));
     if (x->read_error != 0)
         return x->read_error;
     if (from == 0)
         from = 1;
     while (n < n_max && from <= x->chosen) {
-        char text[24];
         struct log_message m = {.slot = from, .author = "a", .author_size = 1, .text = text};
-        m.text_size = (size_t)snprintf(text, sizeof(text), "%lu", (unsigned long)from++);
+        size_t size = (size_t)snprintf(text, sizeof(text), "%lu", (unsigned long)from++);
+        text[size] = 'x';
+        m.text_size = size < x->text_size ? x->text_size : size;
         n++;
         if (!each(each_user, &m))
             break;
@@ -126,7 +130,7 @@ static struct message flush_request(replica_id_t from, uint64_t nonce, slot_t up
 static void an_own_flush_works_in_slices(void **state)
 {
     struct fixture *x = *state;
-    x->chosen = 2 * FLUSH_SLICE_SLOTS + 5;
+    x->chosen = FLUSH_SLICE_SLOTS + FLUSH_SLICE_SLOTS_MAX + 5;
     assert_int_not_equal(flushes_request(x->f, false, x->chosen, 1000, 0, answer, x), 0);
     assert_true(flushes_work(x->f, x->chosen));
     assert_int_equal(chatlog_flushed(x->chatlog), FLUSH_SLICE_SLOTS);
@@ -147,20 +151,21 @@ static void an_own_flush_works_in_slices(void **state)
     assert_false(flushes_work(x->f, x->chosen)); /* nobody waits */
 }
 
-static void a_slice_is_as_long_as_it_may_take(void **state)
+static void slices_have_about_so_many_bytes(void **state)
 {
     struct fixture *x = *state;
-    x->chosen = 20 * FLUSH_SLICE_SLOTS;
+    x->chosen = 50 * (slot_t)FLUSH_SLICE_SLOTS;
+    x->text_size = FLUSH_SLICE_BYTES / 40;
     assert_int_not_equal(flushes_request(x->f, false, x->chosen, 1000, 0, answer, x), 0);
-    flushes_took(x->f, FLUSH_SLICE_USEC + 1);
     assert_true(flushes_work(x->f, x->chosen));
-    assert_int_equal(chatlog_flushed(x->chatlog), FLUSH_SLICE_SLOTS / 2);
-    for (int i = 0; i < 20; i++)
-        flushes_took(x->f, FLUSH_SLICE_USEC + 1);
+    slot_t flushed = chatlog_flushed(x->chatlog);
+    assert_int_equal(flushed, FLUSH_SLICE_SLOTS);
     assert_true(flushes_work(x->f, x->chosen));
-    assert_int_equal(chatlog_flushed(x->chatlog), FLUSH_SLICE_SLOTS / 2 + FLUSH_SLICE_SLOTS_MIN);
-    for (int i = 0; i < 20; i++)
-        flushes_took(x->f, 1);
+    assert_in_range(chatlog_flushed(x->chatlog) - flushed, 35, 40);
+    flushed = chatlog_flushed(x->chatlog);
+    x->text_size = 1;
+    assert_true(flushes_work(x->f, x->chosen));
+    assert_in_range(chatlog_flushed(x->chatlog) - flushed, 35, 40);
     assert_false(flushes_work(x->f, x->chosen));
     assert_int_equal(chatlog_flushed(x->chatlog), x->chosen);
 }
@@ -275,7 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_own_flush_works_in_slices, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_slice_is_as_long_as_it_may_take, setup, teardown),
+        cmocka_unit_test_setup_teardown(slices_have_about_so_many_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_told_with_its_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(peers_are_asked_until_they_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peers_request_waits_and_is_answered_alike_each_time, setup, teardown),
