@@ -213,7 +213,8 @@ def test_rot_below_a_checkpoint_is_fetched_again(context):
     for r in leader, other:
         r.start()
     wait_until("it is mended", lambda: "rot:" not in warnings(victim), timeout=60)
-    assert metric(victim, "mpaxos_journal_mended_segments_total") == 1 and "is readable" in victim.said()
+    assert metric(victim, "mpaxos_journal_mended_segments_total") == 1
+    wait_until("its log says so", lambda: "is readable" in victim.said())
     cluster.wait_quorum()
     log = cluster.check_identical()
     assert len(log) == 90
