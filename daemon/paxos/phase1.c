@@ -256,7 +256,7 @@ uint64_t phase1_timer(struct replica *r)
 {
     if (r->phase == PHASE_LEADING && r->barrier_slot == 0)
         return r->now_usec + r->config.heartbeat_usec / 2;
-    if (r->phase != PHASE_PREPARING)
+    if (r->phase != PHASE_PREPARING || r->bid_seq > r->durable_seq) /* what a hung disk holds back must not pile up */
         return UINT64_MAX;
     if (r->prepare_at_usec <= r->now_usec) {
         for (uint32_t i = 0; i < config_at(r)->n_members; i++)

@@ -50,6 +50,18 @@ static void trap_07_a_doubled_promise_counts_once(void **state)
     lone_free(l);
 }
 
+/* While its disk hangs, nothing is held back but the first one. */
+static void a_bidder_with_a_hanging_disk_does_not_pile_up_prepares(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 3, 0);
+    lone_run(l, 2 * SECOND);
+    assert_int_equal(lone_count(l, MESSAGE_PREPARE), 0);
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_PREPARE), 2);
+    lone_free(l);
+}
+
 static void trap_13_a_nack_costs_one_promise_and_nothing_else(void **state)
 {
     (void)state;
@@ -279,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trap_06_a_promise_of_an_older_ballot_is_not_counted),
         cmocka_unit_test(trap_07_a_doubled_promise_counts_once),
+        cmocka_unit_test(a_bidder_with_a_hanging_disk_does_not_pile_up_prepares),
         cmocka_unit_test(trap_13_a_nack_costs_one_promise_and_nothing_else),
         cmocka_unit_test(trap_08_the_value_of_the_highest_ballot_in_every_order),
         cmocka_unit_test(a_body_with_another_hash_is_not_proposed),
