@@ -127,7 +127,7 @@ static void refuse_version(struct driver *d, const struct arrival *a)
     if (member < 0 || is_heard(&d->members[member], a->now_usec))
         return;
     snprintf(why, sizeof(why), "datagrams from its address, not authenticated, are of format version %u, not %u",
-             datagram_version(a->bytes), DATAGRAM_VERSION);
+             datagram_version(a->bytes), (unsigned)DATAGRAM_VERSION);
     refuse(&d->members[member], REFUSAL_VERSION, why, a->now_usec);
 }
 
