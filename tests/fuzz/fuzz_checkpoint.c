@@ -164,12 +164,12 @@ static void mend(struct bytes *b)
     struct hash128 sum = config.identity.cluster;
     if (b->size < SUM_SIZE)
         return;
+    const size_t end = b->size - SUM_SIZE;
     for (size_t at = 0, n = CHECKPOINT_BLOCK_BYTES; n == CHECKPOINT_BLOCK_BYTES; at += n) {
-        size_t left = b->size - SUM_SIZE - at;
-        n = left < CHECKPOINT_BLOCK_BYTES ? left : CHECKPOINT_BLOCK_BYTES;
-        sum = hash_bytes(&sum, b->at + at, n);
+        n = end - at < CHECKPOINT_BLOCK_BYTES ? end - at : CHECKPOINT_BLOCK_BYTES;
+        sum = hash_bytes(&sum, &b->at[at], n);
     }
-    memcpy(b->at + b->size - SUM_SIZE, sum.bytes, SUM_SIZE);
+    memcpy(&b->at[end], sum.bytes, SUM_SIZE);
 }
 
 /* --- reading it --- */

@@ -127,7 +127,7 @@ static void what_is_no_members_is_not_taken(void **state)
     struct cluster *c = cluster_start(NULL);
     struct sockaddr_in a = {
         .sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_port = htons(c->config.replicas[2].port)};
-    uint8_t taken[9000], bad[9000];
+    uint8_t taken[9000] = {0}, bad[9000];
     ssize_t size = -1;
     cluster_stop_node(c, 2);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
