@@ -50,7 +50,9 @@ class Installed(harness.Replica):
         return self.box.property(self.unit, "ActiveState") == "active"
 
     def said(self):
-        return self.box.journal("-u", self.unit)
+        """What it logged and what systemd did; who ends at once may be gone before its unit is looked up."""
+        unit = f"{self.unit}.service"
+        return self.box.journal(f"_SYSTEMD_UNIT={unit}", "+", f"UNIT={unit}", "+", f"SYSLOG_IDENTIFIER={self.unit}")
 
 
 class InstalledCluster(harness.Cluster):

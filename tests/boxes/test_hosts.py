@@ -202,7 +202,7 @@ def test_journal_and_catalog(context):
         x.systemctl("stop")
     wait_until("quorum lost is told", lambda: records(r, "MESSAGE_ID=ff2fda8e58b848e69473b6879318c24d"))
     assert "systemctl start mpaxosd@N" in r.box.journal("-x", "MESSAGE_ID=ff2fda8e58b848e69473b6879318c24d")
-    assert r.box.execute("mpaxosctl", "-i", r.number, "status").returncode == 2
+    wait_until("the tool tells it, too", lambda: r.box.execute("mpaxosctl", "-i", r.number, "status").returncode == 2)
     for x in others:
         x.systemctl("start")
     wait_until("quorum regained is told", lambda: records(r, "MESSAGE_ID=fe0474d312c84f5a97ba829bb903c343"))

@@ -86,7 +86,7 @@ def test_replicas_are_kept_apart(context):
     box, cluster = start_script_mode(context)
     for r in cluster:
         others = [x.number for x in cluster if x is not r]
-        inside = ["nsenter", "-t", r.main_pid(), "-m", "-S", box.run("id", "-u", "mpaxosd"), "--"]
+        inside = ["nsenter", "-t", r.main_pid(), "-m", "-r", "-S", box.run("id", "-u", "mpaxosd"), "--"]
         assert box.run(*inside, "ls", "/var/lib/mpaxosd") == str(r.number)
         for other in others:
             assert box.execute(*inside, "ls", f"/var/lib/mpaxosd/{other}").returncode != 0
