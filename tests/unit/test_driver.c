@@ -231,7 +231,7 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
     cluster_run_until(c, cluster_is_quorate);
     submit_many(c, 1000, 2000, 300);
     flush_answered = false;
-    assert_int_not_equal(driver_flush(c->nodes[(leader + 1) % REPLICAS].driver, true, 700, flush_done, c), 0);
+    assert_int_not_equal(driver_flush(c->nodes[(leader + 1) % REPLICAS].driver, true, 3000, flush_done, c), 0);
     cluster_run_until(c, is_flushed);
     struct driver_status s;
     strcpy(c->config.cluster, "renamed"); /* in its file only: the log's word counts */
