@@ -337,6 +337,11 @@ class Context:
                 f"mpaxosctl {' '.join(map(str, arguments))}: exit {result.returncode}, not {expect}\n{result.stdout}{result.stderr}")
         return result
 
+    def wait_quorum(self, directory):
+        """Each of three replicas in script mode sees one."""
+        for i in range(3):
+            self.ctl("--dir", directory, "-i", i, "wait", "--quorum", "--timeout", 60)
+
     def daemon(self, *arguments, timeout=60, **options):
         """Runs a daemon that is expected to end by itself."""
         return subprocess.run([self.mpaxosd, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,

@@ -28,7 +28,7 @@ def test_the_least_configuration_in_script_mode(context):
     config.write_text(LEAST % (port, port + 1, port + 2))
     err = open(context.dir / "err", "wb")
     daemon = context.spawn(context.mpaxosd, "--dir", context.dir, config, stderr=err)
-    context.ctl("--dir", context.dir, "wait", "--quorum", "--timeout", "20")
+    context.wait_quorum(context.dir)
     context.ctl("--dir", context.dir, "load", "8", "20")
     status = json.loads(context.ctl("--dir", context.dir, "-i", "2", "--json", "status").stdout)
     assert any(d["rate"] == 10 and d["direction"] == "out" for d in status["drops"]), status["drops"]
@@ -48,10 +48,10 @@ def test_the_least_configuration_in_script_mode(context):
     wait_until("the supervisor starts replica 1 again", back)
     said = (context.dir / "err").read_text()
     assert "replica 1" in said and str(pid) in said, said
-    context.ctl("--dir", context.dir, "wait", "--quorum", "--timeout", "20")
+    context.wait_quorum(context.dir)
     context.ctl("--dir", context.dir, "load", "8", "20")
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(30) == 0
+    assert daemon.wait(60) == 0
     for i in range(3):
         assert not (context.dir / "run" / str(i) / "control").exists(), f"replica {i} left its socket behind"
 
@@ -62,7 +62,7 @@ def test_children_die_with_the_supervisor(context):
     config = context.dir / "replica_config.json"
     config.write_text(LEAST % (port, port + 1, port + 2))
     daemon = context.spawn(context.mpaxosd, "--dir", context.dir, config, stderr=open(context.dir / "err", "wb"))
-    context.ctl("--dir", context.dir, "wait", "--quorum", "--timeout", "20")
+    context.wait_quorum(context.dir)
     pids = []
     for i in range(3):
         with Connection(context.dir / "run" / str(i) / "control") as c:

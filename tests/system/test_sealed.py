@@ -52,7 +52,7 @@ def test_script_mode_hands_the_key_on(context):
     context.ctl("keygen", cluster.key_path)
     context.spawn(context.mpaxosd, "--dir", cluster.dir, "--key-file", cluster.key_path, cluster.config_path,
                   stderr=subprocess.DEVNULL)
-    cluster.ctl("wait", "--quorum")
+    context.wait_quorum(cluster.dir)
     keys = [cluster.ctl("-i", i, "status").stdout for i in range(3)]
     assert all(re.search(r"^  Key [0-9a-f]{8}$", k, re.M) for k in keys), keys
 
