@@ -16,7 +16,8 @@ struct pair {
      *
      * 1. The peer seals under an offered session; that is held back. 2. It asks again, and forgets that session for
      * another. 3. The two agree upon a third. 4. What was held back comes, and makes a session here that the peer has
-     * not. Hence the peer's word; and once another session is current, `promised` is only for what comes. */
+     * not. Hence the peer's word. But it may have said it, or answered, under a session that ended with its process,
+     * and that may be held back, too: so whatever comes under `before` makes that current again. */
     struct seal_session current, before, promised, offered;
     bool settled; /* there is a current one, and none is promised that may become it */
 
@@ -37,8 +38,9 @@ struct pair {
 
 struct peer {
     replica_id_t id;
-    uint64_t seq;   /* of the last datagram to it */
-    uint32_t heard; /* slot of the key that it used last; SEAL_KEYS_MAX: none */
+    uint64_t seq;         /* of the last datagram to it */
+    uint64_t opened_usec; /* something from it */
+    uint32_t heard;       /* slot of the key that it used last; SEAL_KEYS_MAX: none */
     struct pair pairs[SEAL_KEYS_MAX];
 };
 
@@ -214,6 +216,19 @@ static size_t write_touch(struct seal *s, struct peer *p, uint32_t slot, struct 
     return DATAGRAM_HEADER_SIZE;
 }
 
+/* When a HELLO is due. Of a peer that was not heard of for long, nobody knows whether it still has the current session.
+ */
+static uint64_t hello_usec(const struct seal *s, const struct peer *p, uint32_t slot)
+{
+    const struct pair *q = &p->pairs[slot];
+    const uint64_t silent_usec = p->opened_usec + SEAL_SILENCE_USEC;
+    if (!q->settled)
+        return q->retry_usec;
+    if (slot != s->first)
+        return UINT64_MAX;
+    return silent_usec > q->retry_usec ? silent_usec : q->retry_usec;
+}
+
 /* What ends a handshake goes before what begins one: an initiator that took the answer to a later HELLO first would
  * forget the session that the other datagram confirms. */
 static size_t next_of(struct seal *s, struct peer *p, uint32_t slot, uint64_t now_usec, uint8_t *bytes)
@@ -227,7 +242,7 @@ static size_t next_of(struct seal *s, struct peer *p, uint32_t slot, uint64_t no
         return write_touch(s, p, slot, &q->current, bytes);
     if (q->owes)
         return write_answer(s, p, slot, now_usec, bytes);
-    if (!q->settled && now_usec >= q->retry_usec)
+    if (now_usec >= hello_usec(s, p, slot))
         return write_hello(s, p, slot, now_usec, bytes);
     return 0;
 }
@@ -250,9 +265,9 @@ uint64_t seal_wake_usec(const struct seal *s)
     uint64_t wake_usec = UINT64_MAX;
     for (uint32_t i = 0; i < s->n_peers; i++) {
         for (uint32_t slot = 0; slot < SEAL_KEYS_MAX; slot++) {
-            const struct pair *q = &s->peers[i].pairs[slot];
-            if (s->keys[slot].there && !q->settled && q->retry_usec < wake_usec)
-                wake_usec = q->retry_usec;
+            const uint64_t usec = s->keys[slot].there ? hello_usec(s, &s->peers[i], slot) : UINT64_MAX;
+            if (usec < wake_usec)
+                wake_usec = usec;
         }
     }
     return wake_usec;
@@ -358,14 +373,21 @@ static enum seal_result open_sealed(struct seal *s, struct peer *p, uint32_t slo
         if (session == &q->offered) {
             session->touch = true; /* the word that the peer waits for */
             settle(q, session);
-        } else if (session == &q->promised && !q->settled && (bytes[AT_FLAGS] & FLAG_HEARD) != 0) {
+        } else if (session == &q->promised && (bytes[AT_FLAGS] & FLAG_HEARD) != 0) {
             settle(q, session);
+        } else if (session == &q->before) {
+            struct seal_session newer = q->current;
+            q->current = q->before;
+            q->before = newer;
+            sodium_memzero(&newer, sizeof newer);
         }
     }
     if (result == SEAL_STALE)
         result = try_open_nonce(s, p, slot, bytes, size, now_usec, ret);
-    if (result == SEAL_OPENED)
+    if (result == SEAL_OPENED) {
         p->heard = slot;
+        p->opened_usec = now_usec;
+    }
     return result == SEAL_OPENED && size == DATAGRAM_HEADER_SIZE ? SEAL_EMPTY : result;
 }
 

@@ -186,6 +186,46 @@ static void test_what_was_held_back_takes_nothing_over(void **state)
     ends_stop(&a, &b);
 }
 
+/* It was sealed under a session that a had asked for, and came when b had restarted and begun another. */
+static void test_what_a_dead_process_sealed_holds_nothing_up(void **state)
+{
+    (void)state;
+    struct end a, b;
+    ends_begin(&a, &b);
+    struct bytes d = end_owes(&a, 2);
+    end_opens(&b, 1, &d, NULL);
+    d = end_owes_kind(&b, 1, DATAGRAM_HELLO_ACK);
+    end_opens(&a, 2, &d, NULL);
+    ends_pass(&a, &b, "asked for");
+    struct bytes held = end_seals(&b, 1, "held back");
+    end_stop(&b);
+    end_start(&b, 2, &ends_key);
+    d = end_owes_kind(&b, 1, DATAGRAM_HELLO);
+    end_opens(&a, 2, &d, NULL);
+    d = end_owes_kind(&a, 2, DATAGRAM_HELLO_ACK);
+    end_opens(&b, 1, &d, NULL);
+    ends_exchange(&a, &b);
+    ends_pass(&a, &b, "there");
+    assert_int_equal(end_opens(&a, 2, &held, "held back"), SEAL_OPENED);
+    ends_pass(&b, &a, "alive");
+    ends_pass(&a, &b, "so it is");
+    ends_stop(&a, &b);
+}
+
+/* Who hears nothing asks for another session, should the peer seal under one that is not here. */
+static void test_silence_ends_by_another_session(void **state)
+{
+    (void)state;
+    struct end a, b;
+    ends_start(&a, &b);
+    ends_pass(&b, &a, "heard");
+    ends_now_usec += SEAL_SILENCE_USEC - 1;
+    assert_int_equal(end_owes(&a, 2).size, 0);
+    ends_now_usec++;
+    assert_int_equal(end_owes_kind(&a, 2, DATAGRAM_HELLO).size, SEAL_HELLO_SIZE);
+    ends_stop(&a, &b);
+}
+
 /* An answer that was held back until its HELLO was answered otherwise, and one to a HELLO of an earlier process. */
 static void test_a_late_answer_is_worth_nothing(void **state)
 {
@@ -272,6 +312,8 @@ int main(void)
         cmocka_unit_test(test_a_datagram_opens_once),
         cmocka_unit_test(test_recordings_are_worth_nothing),
         cmocka_unit_test(test_what_was_held_back_takes_nothing_over),
+        cmocka_unit_test(test_what_a_dead_process_sealed_holds_nothing_up),
+        cmocka_unit_test(test_silence_ends_by_another_session),
         cmocka_unit_test(test_a_late_answer_is_worth_nothing),
         cmocka_unit_test(test_another_receiver_and_sender_are_refused),
         cmocka_unit_test(test_a_flood_of_hellos_is_answered_now_and_then),
