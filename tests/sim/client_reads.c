@@ -178,6 +178,10 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
 {
     struct host *h = c->host;
     *ret_messages = 0;
+    if (h->disk.full && h->disk.flushed < upto) {
+        snprintf(ret_error, CONFIG_ERROR_MAX + 1, "disk full");
+        return -ENOSPC;
+    }
     while (h->disk.flushed < upto) {
         struct reading r = {.host = h, .what = "a flush", .next = h->disk.flushed + 1};
         slot_t next = r.next;
