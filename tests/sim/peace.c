@@ -220,6 +220,8 @@ static void check_calm(struct cluster *c)
             return;
     }
     replica_status(leader->replica, &own);
+    if (own.accepted > own.chosen) /* a slot that was skipped waits for another leader */
+        return;
     for (uint32_t j = 0; j < c->options.n_hosts; j++) { /* one that promised above it does not count for it */
         if (j == i || !is_sound(&c->hosts[j]))
             continue;
