@@ -273,8 +273,10 @@ static int read_counted(void *user, slot_t from, size_t n_max, size_t bytes_max,
 static void size_next_slice(struct flushes *f, slot_t slots, uint64_t bytes)
 {
     f->slice_slots = FLUSH_SLICE_BYTES / (bytes / slots + 1);
+    // cppcheck-suppress knownConditionTrueFalse ; count_message() counted the bytes
     if (f->slice_slots < FLUSH_SLICE_SLOTS_MIN)
         f->slice_slots = FLUSH_SLICE_SLOTS_MIN;
+    // cppcheck-suppress knownConditionTrueFalse ; the same
     if (f->slice_slots > FLUSH_SLICE_SLOTS_MAX)
         f->slice_slots = FLUSH_SLICE_SLOTS_MAX;
 }
