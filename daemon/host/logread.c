@@ -380,7 +380,7 @@ static struct stretch find_stretch(const struct logread *l, uint64_t ordinal, sl
     slot_t begin = (l->index_first + low) * LOGREAD_INDEX_SLOTS;
     if (l->n_index > 0 && l->index[low] > ordinal) /* kept here, although the log needs it no longer */
         return (struct stretch){.begin = kept, .end = begin, .after = l->index[low]};
-    bool last = low + 1 >= l->n_index;
+    bool last = low + 1 >= l->n_index || begin + LOGREAD_INDEX_SLOTS > l->first; /* the journal may lack the rest */
     return (struct stretch){.begin = begin < kept ? kept : begin,
                             .end = last ? l->first : begin + LOGREAD_INDEX_SLOTS,
                             .before = l->n_index > 0 ? l->index[low] : 0,

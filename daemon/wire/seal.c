@@ -216,16 +216,14 @@ static size_t write_touch(struct seal *s, struct peer *p, uint32_t slot, struct 
     return DATAGRAM_HEADER_SIZE;
 }
 
-/* When a HELLO is due. Of a peer that was not heard of for long, nobody knows whether it still has the current session.
- */
-static uint64_t hello_usec(const struct seal *s, const struct peer *p, uint32_t slot)
+/* When a HELLO is due. Of a peer that was not heard of for long, nobody knows whether it has the current session, under
+ * whichever key: it may seal under the other one, and a session that it does not have. */
+static uint64_t hello_usec(const struct peer *p, uint32_t slot)
 {
     const struct pair *q = &p->pairs[slot];
     const uint64_t silent_usec = p->opened_usec + SEAL_SILENCE_USEC;
     if (!q->settled)
         return q->retry_usec;
-    if (slot != s->first)
-        return UINT64_MAX;
     return silent_usec > q->retry_usec ? silent_usec : q->retry_usec;
 }
 
@@ -242,7 +240,7 @@ static size_t next_of(struct seal *s, struct peer *p, uint32_t slot, uint64_t no
         return write_touch(s, p, slot, &q->current, bytes);
     if (q->owes)
         return write_answer(s, p, slot, now_usec, bytes);
-    if (now_usec >= hello_usec(s, p, slot))
+    if (now_usec >= hello_usec(p, slot))
         return write_hello(s, p, slot, now_usec, bytes);
     return 0;
 }
@@ -265,7 +263,7 @@ uint64_t seal_wake_usec(const struct seal *s)
     uint64_t wake_usec = UINT64_MAX;
     for (uint32_t i = 0; i < s->n_peers; i++) {
         for (uint32_t slot = 0; slot < SEAL_KEYS_MAX; slot++) {
-            const uint64_t usec = s->keys[slot].there ? hello_usec(s, &s->peers[i], slot) : UINT64_MAX;
+            const uint64_t usec = s->keys[slot].there ? hello_usec(&s->peers[i], slot) : UINT64_MAX;
             if (usec < wake_usec)
                 wake_usec = usec;
         }
