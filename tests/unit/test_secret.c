@@ -17,6 +17,11 @@
 
 #include "host/secret.h"
 
+#ifdef __SANITIZE_ADDRESS__ /* has mlock() succeed and do nothing */
+enum { LOCKS = 0 };
+#else
+enum { LOCKS = 1 };
+#endif
 enum { NOBODY = 65534, SIZE = 100 };
 
 /* Whether the mapping that this address is in has the flag, as /proc/self/smaps says. */
@@ -45,7 +50,7 @@ static void test_locked_and_left_out_of_dumps(void **state)
     assert_non_null(block);
     memset(block, 1, SIZE);
     assert_true(has_flag(block, "dd"));
-    if (secret_lock_error() == 0)
+    if (LOCKS && secret_lock_error() == 0)
         assert_true(has_flag(block, "lo"));
     sodium_free(block);
 }
@@ -68,6 +73,8 @@ static int tell_without_locks(void)
 static void test_what_cannot_be_locked_is_told(void **state)
 {
     (void)state;
+    if (!LOCKS)
+        skip();
     int status;
     pid_t child = fork();
     assert_true(child >= 0);
