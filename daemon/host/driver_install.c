@@ -338,12 +338,13 @@ void driver_skip_flush_to(struct driver *d, slot_t last)
         log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_ERROR, "%s", error);
         return;
     }
-    d->gap_first = flushed + 1;
+    if (d->gap_last == 0 || d->gap_last != flushed) /* else it is the same gap, which grows */
+        d->gap_first = flushed + 1;
     d->gap_last = last;
     notice(NOTICE_LOG_GAP, &(struct notice_about){.slot = &d->gap_last, .path = chatlog_path(d->chatlog)},
            "slots %" PRIu64 " to %" PRIu64
            " are not to be had any more, and will be missing in %s; the other replicas' "
-           "files have them",
+           "files may have them",
            d->gap_first, d->gap_last, chatlog_path(d->chatlog));
 }
 

@@ -108,8 +108,8 @@ struct install; /* driver_install.c */
 struct mending { /* of what rotted in the journal: the page that a peer is asked for */
     slot_t slot; /* 0: none */
     replica_id_t from;
-    uint32_t tried;         /* peers, by index, that do not have it */
-    uint64_t total, offset; /* of the page; of the chunk that is asked for */
+    uint32_t tried, lacking; /* peers, by index: that were asked in vain, that do not have it */
+    uint64_t total, offset;  /* of the page; of the chunk that is asked for */
     uint64_t missing[CHECKPOINT_WORDS];
     uint64_t ask_usec, heard_usec;
     uint8_t *page;

@@ -65,13 +65,9 @@ static size_t page_bytes_max(const struct driver *d)
     return (size_t)HISTORY_PAGE_BYTES + PAGE_HEAD_BYTES + PAGE_HASH_BYTES + PAGE_ENTRY_BYTES + d->value_bytes_max;
 }
 
-/* False: the slot cannot be read here, or there is no memory. */
+/* False: the slot cannot be read here. */
 static bool fill_page(struct driver *d, slot_t slot, struct page *ret)
 {
-    *ret = (struct page){.room = page_bytes_max(d), .size = PAGE_HEAD_BYTES, .next = slot};
-    ret->bytes = malloc(ret->room);
-    if (ret->bytes == NULL)
-        return false;
     put_u64(ret->bytes, slot);
     journal_read(d->journal, slot, logread_committed_slot(d->logread), PAGE_SLOTS_MAX, HISTORY_PAGE_BYTES, add_entry,
                  ret);
@@ -85,12 +81,16 @@ void driver_serve_history(struct driver *d, replica_id_t from, const struct chec
 {
     static const uint8_t none[PAGE_NONE_BYTES];
     const struct checkpoint_fetch first = {.slot = q->slot, .missing = {1}};
+    const slot_t slot = q->slot & ~CHECKPOINT_HISTORY;
     uint64_t now_usec = driver_now();
-    struct page page;
+    struct page page = {.room = page_bytes_max(d), .size = PAGE_HEAD_BYTES, .next = slot};
     if (now_usec < d->served.next_usec) /* it asks again */
         return;
     d->served.next_usec = now_usec + SERVE_USEC;
-    if (!fill_page(d, q->slot & ~CHECKPOINT_HISTORY, &page)) {
+    page.bytes = malloc(page.room);
+    if (page.bytes == NULL) /* the same */
+        return;
+    if (!fill_page(d, slot, &page)) {
         driver_send_pieces(d, from, &first, PAGE_NONE_BYTES, none, PAGE_NONE_BYTES);
     } else if (q->offset < page.size) {
         uint64_t left = page.size - q->offset;
@@ -132,13 +132,15 @@ static bool is_chunk_whole(const struct mending *m)
     return any == 0;
 }
 
-/* The peer that is asked does not have it, or is silent. */
-static void refuse(struct driver *d)
+/* Another is to be asked: the peer that was `lacks` it, or is silent. */
+static void turn_away(struct driver *d, bool lacks)
 {
     struct mending *m = &d->mending;
     int member = driver_find_member(d, m->from);
-    if (member >= 0)
+    if (member >= 0) {
         m->tried |= UINT32_C(1) << member;
+        m->lacking |= (uint32_t)lacks << member;
+    }
     forget_page(m);
     d->dirty = true;
 }
@@ -168,7 +170,7 @@ static void ask(struct driver *d, uint64_t now_usec)
     m->ask_usec = now_usec + ASK_USEC;
 }
 
-/* Whether every member was asked for what the segment that is mended lost, and none has it. */
+/* Whether every member said of what the segment that is mended lost that it does not have it. */
 static void note_gone(struct driver *d)
 {
     struct mending *m = &d->mending;
@@ -176,7 +178,7 @@ static void note_gone(struct driver *d)
     size_t n = journal_rot(d->journal, rot), k = 0;
     while (k < n && rot[k].state != JOURNAL_ROT_MENDING)
         k++;
-    if (k == n || m->tried != (UINT32_C(1) << d->n_members) - 1)
+    if (k == n || m->lacking != (UINT32_C(1) << d->n_members) - 1)
         return;
     for (size_t i = 0; i < m->n_gone; i++)
         if (m->gone[i] == rot[k].segment)
@@ -193,7 +195,7 @@ static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
     forget_page(m);
     if (!choose_peer(d, slot)) {
         note_gone(d);
-        m->tried = 0;
+        m->tried = m->lacking = 0;
         journal_mend_put_off(d->journal);
         return;
     }
@@ -212,14 +214,14 @@ void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpo
     if (m->slot == 0 || from != m->from || p->slot != (m->slot | CHECKPOINT_HISTORY) || p->total > page_bytes_max(d))
         return;
     if (p->total == PAGE_NONE_BYTES) {
-        refuse(d);
+        turn_away(d, true);
         return;
     }
     if (p->total != m->total) { /* the first piece, or the peer's journal changed */
         free(m->page);
         m->page = malloc((size_t)p->total);
         if (m->page == NULL) {
-            refuse(d);
+            turn_away(d, false);
             return;
         }
         m->total = p->total;
@@ -284,7 +286,7 @@ bool driver_mend_work(struct driver *d, uint64_t now_usec)
     d->appended |= more; /* perhaps the journal got something to do */
     if (!journal_mend_slots(d->journal, &first, &last)) {
         forget_page(m);
-        m->tried = 0;
+        m->tried = m->lacking = 0;
         return more;
     }
     if (m->slot != first) {
@@ -295,16 +297,16 @@ bool driver_mend_work(struct driver *d, uint64_t now_usec)
     } else if (is_chunk_whole(m)) {
         if (take_page(d)) {
             forget_page(m);
-            m->tried = 0;
+            m->tried = m->lacking = 0;
         } else {
             log_limited(LOG_KIND_MEND, LOG_LEVEL_ERROR,
                         "journal: replica %u's slots from %" PRIu64 " on are not what stands here, or make no sense",
                         m->from, first);
-            refuse(d);
+            turn_away(d, true);
         }
         return true;
     } else if (now_usec - m->heard_usec >= SILENCE_USEC) {
-        refuse(d);
+        turn_away(d, false);
     } else if (now_usec >= m->ask_usec) {
         ask(d, now_usec);
     }

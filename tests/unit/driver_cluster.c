@@ -183,3 +183,110 @@ void cluster_stop_node(struct cluster *c, size_t i)
         uv_run(&c->loop, UV_RUN_ONCE);
     cluster_free_node(&c->nodes[i]);
 }
+
+/* --- what its clients do --- */
+
+static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
+{
+    struct cluster *c = user;
+    assert_true(tag < CLUSTER_SLOTS_MAX);
+    c->n_settled++;
+    c->results[tag] = result;
+    c->slots[tag] = slot;
+}
+
+static bool all_settled(struct cluster *c)
+{
+    return c->n_settled >= c->n_wanted;
+}
+
+static void submit(struct session *s, uint64_t tag, size_t text_size)
+{
+    char text[4096], keytext[24];
+    assert_true(text_size < sizeof(text));
+    memset(text, 'a' + (int)(tag % 26), sizeof(text));
+    snprintf(text, sizeof(text), "%08lu", (unsigned long)tag);
+    text[8] = ' ';
+    struct submit_request q = {
+        .author = "ann", .author_size = 3, .key = keytext, .text = text, .text_size = text_size, .tag = tag};
+    q.key_size = (size_t)snprintf(keytext, sizeof(keytext), "k%lu", (unsigned long)tag);
+    driver_submit(s, &q);
+}
+
+struct reading {
+    struct cluster *c;
+    uint64_t n;
+    slot_t last;
+};
+
+static bool check_message(void *user, const struct log_message *m)
+{
+    struct reading *r = user;
+    char tag[9] = {0};
+    assert_true(m->slot > r->last);
+    memcpy(tag, m->text, 8);
+    assert_int_equal(r->c->slots[strtoul(tag, NULL, 10)], m->slot); /* where its submitter was told that it stands */
+    r->last = m->slot;
+    r->n++;
+    return true;
+}
+
+uint64_t cluster_read_all(struct cluster *c, size_t i)
+{
+    struct reading r = {.c = c};
+    slot_t next = 0, before;
+    do {
+        before = next;
+        int n = driver_read(c->nodes[i].driver, before, 100, 1 << 16, check_message, &r, &next);
+        if (n < 0)
+            fail_msg("from slot %lu: error %d", (unsigned long)before, n);
+        if (n == 0)
+            break;
+    } while (next != before);
+    return r.n;
+}
+
+bool cluster_is_at_goal(struct cluster *c)
+{
+    static struct driver_status s;
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver == NULL)
+            continue;
+        driver_status(c->nodes[i].driver, &s);
+        if (s.replica.chosen < c->goal)
+            return false;
+    }
+    return true;
+}
+
+void cluster_submit(struct cluster *c, uint64_t from, uint64_t until, size_t text_size)
+{
+    struct session *sessions[REPLICAS] = {NULL};
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (c->nodes[i].driver != NULL)
+            sessions[i] = driver_session_open(c->nodes[i].driver, settled, c);
+    }
+    c->n_wanted = c->n_settled;
+    for (uint64_t tag = from; tag < until; tag++) {
+        size_t i = tag % REPLICAS;
+        if (sessions[i] == NULL)
+            i = (i + 1) % REPLICAS;
+        submit(sessions[i], tag, text_size);
+        c->n_wanted++;
+        if (tag % 50 == 0)
+            uv_run(&c->loop, UV_RUN_NOWAIT);
+    }
+    cluster_run_until(c, all_settled);
+    for (size_t i = 0; i < REPLICAS; i++) {
+        if (sessions[i] != NULL)
+            driver_session_close(sessions[i]);
+    }
+    for (uint64_t tag = from; tag < until; tag++) {
+        assert_int_equal(c->results[tag], SUBMIT_CHOSEN);
+        if (c->slots[tag] > c->goal)
+            c->goal = c->slots[tag];
+        if (tag >= from + REPLICAS && sessions[tag % REPLICAS] != NULL)
+            assert_true(c->slots[tag] > c->slots[tag - REPLICAS]); /* each connection's order */
+    }
+    cluster_run_until(c, cluster_is_at_goal);
+}

@@ -20,9 +20,10 @@ struct cluster {
     struct config config;
     const struct seal_keys *keys; /* NULL: plain */
     struct node nodes[REPLICAS];
-    size_t n_settled;
+    size_t n_wanted, n_settled;
     enum submit_result results[CLUSTER_SLOTS_MAX];
     slot_t slots[CLUSTER_SLOTS_MAX]; /* by tag */
+    slot_t goal;                     /* the highest of them */
 };
 
 /* A port that is free now: the kernel's choice for a socket that is closed again. */
@@ -41,5 +42,12 @@ void cluster_free_node(struct node *n); /* that has stopped */
 
 void cluster_run_until(struct cluster *c, bool (*done)(struct cluster *c));
 bool cluster_is_quorate(struct cluster *c);
+
+/* Submits messages tagged `from` to `until` - 1 to all that run in turn, until they stand in the log of all, each
+ * connection's in its order. */
+void cluster_submit(struct cluster *c, uint64_t from, uint64_t until, size_t text_size);
+bool cluster_is_at_goal(struct cluster *c);
+/* How many messages can be read there; each where its submitter was told that it stands. */
+uint64_t cluster_read_all(struct cluster *c, size_t i);
 
 #endif

@@ -32,6 +32,7 @@ unit_tests = \
 	tests/unit/test_datagram_hostile \
 	tests/unit/test_dedup \
 	tests/unit/test_driver \
+	tests/unit/test_driver_mend \
 	tests/unit/test_driver_refuse \
 	tests/unit/test_faults \
 	tests/unit/test_flushes \

@@ -39,115 +39,6 @@ static uint64_t count_dropped(const struct driver_status *s)
     return n;
 }
 
-static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
-{
-    struct cluster *c = user;
-    assert_true(tag < CLUSTER_SLOTS_MAX);
-    c->n_settled++;
-    c->results[tag] = result;
-    c->slots[tag] = slot;
-}
-
-static size_t wanted;
-
-static bool all_settled(struct cluster *c)
-{
-    return c->n_settled >= wanted;
-}
-
-static void submit(struct session *s, uint64_t tag, size_t text_size)
-{
-    char text[4096], keytext[24];
-    assert_true(text_size < sizeof(text));
-    memset(text, 'a' + (int)(tag % 26), sizeof(text));
-    snprintf(text, sizeof(text), "%08lu", (unsigned long)tag);
-    text[8] = ' ';
-    struct submit_request q = {
-        .author = "ann", .author_size = 3, .key = keytext, .text = text, .text_size = text_size, .tag = tag};
-    q.key_size = (size_t)snprintf(keytext, sizeof(keytext), "k%lu", (unsigned long)tag);
-    driver_submit(s, &q);
-}
-
-struct reading {
-    struct cluster *c;
-    uint64_t n;
-    slot_t last;
-};
-
-static bool check_message(void *user, const struct log_message *m)
-{
-    struct reading *r = user;
-    char tag[9] = {0};
-    assert_true(m->slot > r->last);
-    memcpy(tag, m->text, 8);
-    assert_int_equal(r->c->slots[strtoul(tag, NULL, 10)], m->slot); /* where its submitter was told that it stands */
-    r->last = m->slot;
-    r->n++;
-    return true;
-}
-
-static uint64_t read_all(struct cluster *c, size_t i)
-{
-    struct reading r = {.c = c};
-    slot_t next = 0, before;
-    do {
-        before = next;
-        int n = driver_read(c->nodes[i].driver, before, 100, 1 << 16, check_message, &r, &next);
-        if (n < 0)
-            fail_msg("from slot %lu: error %d", (unsigned long)before, n);
-        if (n == 0)
-            break;
-    } while (next != before);
-    return r.n;
-}
-
-static slot_t goal;
-
-static bool all_at_goal(struct cluster *c)
-{
-    static struct driver_status s;
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (c->nodes[i].driver == NULL)
-            continue;
-        driver_status(c->nodes[i].driver, &s);
-        if (s.replica.chosen < goal)
-            return false;
-    }
-    return true;
-}
-
-static void submit_many(struct cluster *c, uint64_t from, uint64_t until, size_t text_size)
-{
-    struct session *sessions[REPLICAS] = {NULL};
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (c->nodes[i].driver != NULL)
-            sessions[i] = driver_session_open(c->nodes[i].driver, settled, c);
-    }
-    wanted = c->n_settled;
-    for (uint64_t tag = from; tag < until; tag++) {
-        size_t i = tag % REPLICAS;
-        if (sessions[i] == NULL)
-            i = (i + 1) % REPLICAS;
-        submit(sessions[i], tag, text_size);
-        wanted++;
-        if (tag % 50 == 0)
-            uv_run(&c->loop, UV_RUN_NOWAIT);
-    }
-    cluster_run_until(c, all_settled);
-    for (size_t i = 0; i < REPLICAS; i++) {
-        if (sessions[i] != NULL)
-            driver_session_close(sessions[i]);
-    }
-    for (uint64_t tag = from; tag < until; tag++) {
-        assert_int_equal(c->results[tag], SUBMIT_CHOSEN);
-        if (c->slots[tag] > goal)
-            goal = c->slots[tag];
-        if (tag >= from + REPLICAS && sessions[tag % REPLICAS] != NULL)
-            assert_true(c->slots[tag] > c->slots[tag - REPLICAS]); /* each connection's order */
-    }
-    cluster_run_until(c, all_at_goal);
-}
-
 static bool flush_answered;
 
 static void flush_done(void *user, const struct flush_result *results, size_t n)
@@ -191,10 +82,10 @@ static void three_drivers_agree(void **state)
     (void)state;
     struct cluster *c = cluster_start(NULL);
     struct driver_status s;
-    submit_many(c, 0, 3000, 100);
+    cluster_submit(c, 0, 3000, 100);
     for (size_t i = 0; i < REPLICAS; i++)
-        assert_int_equal(read_all(c, i), 3000);
-    submit_many(c, 3000, 3030, 4000); /* and large ones */
+        assert_int_equal(cluster_read_all(c, i), 3000);
+    cluster_submit(c, 3000, 3030, 4000); /* and large ones */
     flush_answered = false;
     assert_int_not_equal(driver_flush(c->nodes[1].driver, true, 5000, flush_done, c), 0);
     cluster_run_until(c, is_flushed);
@@ -210,8 +101,8 @@ static void three_drivers_agree(void **state)
     driver_status(c->nodes[0].driver, &s);
     assert_int_equal(s.messages, 3030);
     assert_int_equal(count_dropped(&s), 0);
-    assert_true(s.flushed >= goal);
-    assert_int_equal(driver_tail(c->nodes[0].driver, 1), goal);
+    assert_true(s.flushed >= c->goal);
+    assert_int_equal(driver_tail(c->nodes[0].driver, 1), c->goal);
     assert_int_equal(driver_tail(c->nodes[0].driver, 100000), driver_first_kept(c->nodes[0].driver));
     cluster_free(c);
 }
@@ -220,8 +111,7 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
 {
     (void)state;
     struct cluster *c = cluster_start(NULL);
-    goal = 0;
-    submit_many(c, 0, 1000, 300);
+    cluster_submit(c, 0, 1000, 300);
     size_t leader = leader_of(c);
     assert_true(leader < REPLICAS);
     driver_stop(c->nodes[leader].driver);
@@ -229,25 +119,25 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
         uv_run(&c->loop, UV_RUN_ONCE);
     cluster_free_node(&c->nodes[leader]);
     cluster_run_until(c, cluster_is_quorate);
-    submit_many(c, 1000, 2000, 300);
+    cluster_submit(c, 1000, 2000, 300);
     flush_answered = false;
     assert_int_not_equal(driver_flush(c->nodes[(leader + 1) % REPLICAS].driver, true, 3000, flush_done, c), 0);
     cluster_run_until(c, is_flushed);
     struct driver_status s;
     strcpy(c->config.cluster, "renamed"); /* in its file only: the log's word counts */
     assert_int_equal(cluster_start_node(c, leader), 0);
-    cluster_run_until(c, all_at_goal); /* it catches up */
+    cluster_run_until(c, cluster_is_at_goal); /* it catches up */
     driver_status(c->nodes[leader].driver, &s);
     assert_non_null(strstr(s.config_warning, "cluster"));
     for (size_t i = 0; i < REPLICAS; i++)
-        assert_int_equal(read_all(c, i), 2000);
+        assert_int_equal(cluster_read_all(c, i), 2000);
     cluster_stop_all(c);
     for (size_t i = 0; i < REPLICAS; i++) /* and all at once, from their disks */
         assert_int_equal(cluster_start_node(c, i), 0);
-    cluster_run_until(c, all_at_goal); /* what the disks know to be chosen may lag behind */
+    cluster_run_until(c, cluster_is_at_goal); /* what the disks know to be chosen may lag behind */
     for (size_t i = 0; i < REPLICAS; i++) {
-        assert_int_equal(read_all(c, i), 2000);
-        assert_int_equal(driver_tail(c->nodes[i].driver, 1), goal);
+        assert_int_equal(cluster_read_all(c, i), 2000);
+        assert_int_equal(driver_tail(c->nodes[i].driver, 1), c->goal);
     }
     cluster_free(c);
 }
@@ -270,8 +160,7 @@ static void a_stop_leaves_a_checkpoint(void **state)
 {
     (void)state;
     struct cluster *c = cluster_start(NULL);
-    goal = 0;
-    submit_many(c, 0, 1500, 1000);
+    cluster_submit(c, 0, 1500, 1000);
     for (size_t i = 0; i < REPLICAS; i++)
         assert_false(has_checkpoint(c, i));
     cluster_stop_all(c);
@@ -279,9 +168,9 @@ static void a_stop_leaves_a_checkpoint(void **state)
         assert_true(has_checkpoint(c, i));
     for (size_t i = 0; i < REPLICAS; i++)
         assert_int_equal(cluster_start_node(c, i), 0);
-    cluster_run_until(c, all_at_goal);
+    cluster_run_until(c, cluster_is_at_goal);
     for (size_t i = 0; i < REPLICAS; i++)
-        assert_int_equal(read_all(c, i), 1500);
+        assert_int_equal(cluster_read_all(c, i), 1500);
     cluster_free(c);
 }
 
@@ -330,8 +219,7 @@ static void garbage_is_counted(void **state)
         uv_run(&c->loop, UV_RUN_NOWAIT);
     }
     close(fd);
-    goal = 0;
-    submit_many(c, 0, 100, 50);
+    cluster_submit(c, 0, 100, 50);
     driver_status(c->nodes[0].driver, &after);
     assert_int_equal(count_dropped(&after) - count_dropped(&before), 50);
     cluster_free(c);
@@ -372,22 +260,21 @@ static void sealed_drivers_agree(void **state)
 {
     (void)state;
     struct cluster *c = cluster_start(&one_key);
-    goal = 0;
-    submit_many(c, 0, 1000, 100);
+    cluster_submit(c, 0, 1000, 100);
     restart_node(c, 2, &other_key);
     cluster_run_until(c, each_refuses_the_other);
     restart_node(c, 2, &one_key);
     cluster_run_until(c, cluster_is_quorate);
-    submit_many(c, 1000, 1500, 100);
+    cluster_submit(c, 1000, 1500, 100);
     for (size_t i = 0; i < REPLICAS; i++)
         driver_set_keys(c->nodes[i].driver, &both_keys);
-    submit_many(c, 1500, 2000, 100);
+    cluster_submit(c, 1500, 2000, 100);
     cluster_run_until(c, all_seal_anew);
     for (size_t i = 0; i < REPLICAS; i++)
         driver_set_keys(c->nodes[i].driver, &other_key);
-    submit_many(c, 2000, 2500, 100);
+    cluster_submit(c, 2000, 2500, 100);
     for (size_t i = 0; i < REPLICAS; i++)
-        assert_int_equal(read_all(c, i), 2500);
+        assert_int_equal(cluster_read_all(c, i), 2500);
     cluster_free(c);
 }
 

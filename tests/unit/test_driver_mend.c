@@ -1,0 +1,157 @@
+/* What rots in the journal of a driver is fetched again from the others: real files, real datagrams. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "host/driver_internal.h"
+#include "tests/unit/driver_cluster.h"
+
+enum { MESSAGES = 1500, TEXT_BYTES = 1000, ROT_FROM = 64 << 10, ROT_UNTIL = 128 << 10, ROT_STEP = 4 << 10 };
+
+static struct driver_status status;
+
+/* Several full segments, below a checkpoint that the stop leaves; none of them runs. */
+static struct cluster *with_history(void)
+{
+    struct cluster *c = cluster_start(NULL);
+    cluster_submit(c, 0, MESSAGES, TEXT_BYTES);
+    cluster_stop_all(c);
+    return c;
+}
+
+static void damage(const struct cluster *c, size_t i)
+{
+    char path[sizeof(c->nodes[i].state) + 32];
+    uint8_t byte;
+    snprintf(path, sizeof(path), "%s/segment-0000000000000001", c->nodes[i].state);
+    int fd = open(path, O_RDWR);
+    assert_return_code(fd, errno);
+    for (off_t at = ROT_FROM; at < ROT_UNTIL; at += ROT_STEP) {
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        byte ^= 1;
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    }
+    close(fd);
+}
+
+/* As each saw it on its last tick. */
+static bool all_know_all(struct cluster *c)
+{
+    for (size_t i = 0; i < REPLICAS; i++) {
+        const struct replica_status *s = &c->nodes[i].driver->status;
+        for (uint32_t k = 0; k < s->n_peers; k++)
+            if (!s->peers[k].linked || s->peers[k].chosen < c->goal)
+                return false;
+        if (s->n_peers != REPLICAS - 1)
+            return false;
+    }
+    return true;
+}
+
+static void start_all(struct cluster *c)
+{
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(cluster_start_node(c, i), 0);
+    cluster_run_until(c, all_know_all);
+}
+
+static bool pass(void *user, const struct log_message *m)
+{
+    (void)user, (void)m;
+    return true;
+}
+
+static void read_until_rot(struct cluster *c, size_t i)
+{
+    slot_t next = 0;
+    int n;
+    do {
+        n = driver_read(c->nodes[i].driver, next, 100, 1 << 16, pass, NULL, &next);
+    } while (n > 0);
+    assert_int_equal(n, -EBADMSG);
+}
+
+static bool is_mended(struct cluster *c)
+{
+    size_t n_rot = 0;
+    for (size_t i = 0; i < REPLICAS; i++) {
+        driver_status(c->nodes[i].driver, &status);
+        n_rot += status.n_rot;
+    }
+    return n_rot == 0;
+}
+
+static void what_rots_is_fetched_again(void **state)
+{
+    (void)state;
+    struct cluster *c = with_history();
+    damage(c, 1);
+    start_all(c);
+    read_until_rot(c, 1);
+    cluster_run_until(c, is_mended);
+    driver_status(c->nodes[1].driver, &status);
+    assert_int_equal(status.journal.segments_mended, 1);
+    assert_int_equal(cluster_read_all(c, 1), MESSAGES);
+    cluster_stop_all(c);
+    start_all(c);
+    assert_int_equal(cluster_read_all(c, 1), MESSAGES);
+    cluster_free(c);
+}
+
+static bool has_nobody_to_ask(struct cluster *c)
+{
+    driver_status(c->nodes[2].driver, &status);
+    return status.n_rot == 1 && status.rot[0].state == JOURNAL_ROT_UNSERVED;
+}
+
+/* One has lost it, too, and the other says nothing, although it was linked when it was asked. */
+static void who_is_silent_may_have_it(void **state)
+{
+    (void)state;
+    struct cluster *c = with_history();
+    damage(c, 1);
+    damage(c, 2);
+    start_all(c);
+    faults_set(c->nodes[0].faults, 100, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
+    read_until_rot(c, 2);
+    cluster_run_until(c, has_nobody_to_ask);
+    assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
+    faults_set(c->nodes[0].faults, 0, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
+    cluster_run_until(c, is_mended);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(cluster_read_all(c, i), MESSAGES);
+    cluster_free(c);
+}
+
+/* Then the chat log file may go on without it. */
+static void what_nobody_has_is_gone(void **state)
+{
+    (void)state;
+    struct cluster *c = with_history();
+    for (size_t i = 0; i < REPLICAS; i++)
+        damage(c, i);
+    start_all(c);
+    read_until_rot(c, 2);
+    cluster_run_until(c, has_nobody_to_ask);
+    assert_int_equal(c->nodes[2].driver->mending.n_gone, 1);
+    cluster_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_rots_is_fetched_again),
+        cmocka_unit_test(who_is_silent_may_have_it),
+        cmocka_unit_test(what_nobody_has_is_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
