@@ -22,7 +22,6 @@ enum {
     TRIM_REPEAT_USEC = 1000000, /* the leader's: the one before was lost with a leadership, perhaps */
     TRIM_PATIENCE_PART = 4,     /* a linked follower that lags may make us keep such a part more    */
     STOP_PART = 48,             /* so much of the interval is worth a checkpoint at the end         */
-    STOP_USEC = 2000000,        /* which has so long                                                */
 };
 
 /* --- writing one --- */
@@ -144,7 +143,7 @@ bool driver_checkpoint_is_last(struct driver *d, uint64_t now_usec)
 {
     struct own_checkpoint *c = &d->checkpoint;
     if (c->stop_usec == 0) {
-        c->stop_usec = now_usec + STOP_USEC;
+        c->stop_usec = now_usec + CHECKPOINT_STOP_USEC;
         c->is_wanted = c->is_wanted || c->bytes >= interval_bytes(d) / STOP_PART;
         d->dirty = true;
     }

@@ -34,7 +34,8 @@ enum {
     CHECKPOINT_INTERVAL_BYTES = 48 << 20, /* of records                                                     */
     SERVE_USEC = 5000,                    /* between two chunks of a checkpoint or the log, to whichever peer */
     CHECKPOINT_SLICE_BYTES = JOURNAL_CHECKPOINT_PART_BYTES,
-    FETCHES_QUEUED_MAX = 32, /* of all late peers                                                        */
+    CHECKPOINT_STOP_USEC = 2000000, /* an orderly stop waits for one no longer */
+    FETCHES_QUEUED_MAX = 32,        /* of all late peers                                                        */
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
 };

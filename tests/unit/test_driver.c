@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "host/faults.h"
+#include "host/driver_internal.h"
 #include "tests/unit/driver_cluster.h"
 
 static size_t leader_of(struct cluster *c)
@@ -155,7 +155,8 @@ static bool has_checkpoint(const struct cluster *c, size_t i)
     return access(path, F_OK) == 0;
 }
 
-/* It has a MiB and more of records, less than what makes one otherwise. */
+/* It has a MiB and more of records, less than what makes one otherwise. A machine so busy that it takes too long goes
+ * without. */
 static void a_stop_leaves_a_checkpoint(void **state)
 {
     (void)state;
@@ -163,9 +164,10 @@ static void a_stop_leaves_a_checkpoint(void **state)
     cluster_submit(c, 0, 1500, 1000);
     for (size_t i = 0; i < REPLICAS; i++)
         assert_false(has_checkpoint(c, i));
+    const uint64_t began_usec = driver_now();
     cluster_stop_all(c);
     for (size_t i = 0; i < REPLICAS; i++)
-        assert_true(has_checkpoint(c, i));
+        assert_true(has_checkpoint(c, i) || driver_now() - began_usec >= CHECKPOINT_STOP_USEC);
     for (size_t i = 0; i < REPLICAS; i++)
         assert_int_equal(cluster_start_node(c, i), 0);
     cluster_run_until(c, cluster_is_at_goal);
