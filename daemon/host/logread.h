@@ -10,7 +10,7 @@
 
 enum {
     LOGREAD_TAIL_SLOTS = 8192, /* a power of two */
-    LOGREAD_TAIL_BYTES = 8 << 20,
+    LOGREAD_TAIL_BYTES = 4 << 20,
     LOGREAD_INDEX_SLOTS = 4096,
     LOGREAD_PAGE_SLOTS = 1024, /* read from the journal at once */
     LOGREAD_CHECKPOINT_HEAD = 16,

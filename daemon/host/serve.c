@@ -1,6 +1,7 @@
 #include "host/serve.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ enum {
     HAND_OVER_HEARTBEATS = 12,
     STOP_PATIENCE_USEC = 10000000, /* for the journal to finish, after the hand-over */
     DRAIN_TURNS_MAX = 1000,
+    LARGE_BLOCK_BYTES = 512 << 10,
 };
 
 struct server {
@@ -368,6 +370,14 @@ static void tell_start(const struct server *s, const struct paths *paths, const 
                s->key_path ? " in " : "", s->key_path ? s->key_path : "");
 }
 
+/* Where glibc raises these two by itself, as it does after the first large block that is given back, buffers of
+ * megabytes move to the heap, where growing copies them, and holes of up to 64 MiB stay. */
+static void keep_heap_small(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES);
+}
+
 int serve_replica(const struct serve_options *o)
 {
     struct server *s = calloc(1, sizeof *s);
@@ -375,6 +385,7 @@ int serve_replica(const struct serve_options *o)
     uint64_t seed = 0;
     int status = EXIT_FAILURE;
 
+    keep_heap_small();
     log_start(o->id);
     if (s && paths) {
         s->config = o->config;
