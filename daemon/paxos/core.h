@@ -121,6 +121,7 @@ struct replica {
     uint32_t me; /* own index in the configuration */
     bool member; /* of a cluster that runs */
     bool space, diverged;
+    uint64_t no_space_since_usec; /* where there is none */
     struct prng prng;
     struct replica_counters counters;
 

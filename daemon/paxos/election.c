@@ -33,9 +33,16 @@ uint32_t linked_voters(const struct replica *r)
     return set;
 }
 
+/* A load that outruns the journal's allocation ahead leaves no room for a moment, which is no full disk: a leader that
+ * called itself unable then would lose the leadership to whoever looks just then, again and again. */
+static bool lacks_space(const struct replica *r)
+{
+    return !r->space && r->now_usec - r->no_space_since_usec > r->election_usec;
+}
+
 static bool is_able(const struct replica *r)
 {
-    return acceptor_may_vote(r) && configuration_is_majority(config_at(r), linked_voters(r)) &&
+    return !acceptor_is_silent(r) && !lacks_space(r) && configuration_is_majority(config_at(r), linked_voters(r)) &&
            r->now_usec >= r->muted_until_usec && r->now_usec >= r->unable_until_usec &&
            (r->undurable_since_usec == 0 ||
             r->now_usec - r->undurable_since_usec <= DISK_STALL_ELECTIONS * r->election_usec);
@@ -173,7 +180,7 @@ static void bid(struct replica *r)
     for (uint32_t i = 0; i < config_at(r)->n_members; i++)
         round = round_max(round_max(round, r->peers[i].bid), r->peers[i].followed);
     r->bid_at_usec = UINT64_MAX;
-    if (round == UINT64_MAX || !records_have_room(r, 2))
+    if (round == UINT64_MAX || !r->space || !records_have_room(r, 2))
         return;
     struct ballot b = {.round = round + 1, .id = r->identity.id, .gen = config_at(r)->members[r->me].gen};
     acceptor_promise(r, b); /* stops an older leadership of its own */

@@ -231,6 +231,8 @@ void replica_step(struct replica *r, const struct event *e, struct effects *ret)
         election_hand_over(r, e->target);
         break;
     case EVENT_SPACE:
+        if (r->space && !e->space)
+            r->no_space_since_usec = r->now_usec;
         r->space = e->space;
         break;
     case EVENT_TRIM:

@@ -17,6 +17,7 @@ unit_tests = \
 	tests/unit/test_core_limits \
 	tests/unit/test_core_phase1 \
 	tests/unit/test_core_proposer \
+	tests/unit/test_core_room \
 	tests/unit/test_core_route \
 	tests/unit/test_core_silent \
 	tests/unit/test_crc32c \
@@ -130,6 +131,7 @@ tests_unit_test_core_learner_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_limits_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_phase1_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_proposer_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_room_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_route_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_silent_LDADD = tests/unit/liblone.a $(unit_libraries)
 
