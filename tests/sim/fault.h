@@ -31,6 +31,9 @@ enum fault_kind {
     FAULT_KINDS,
 };
 
+/* Which of partial connectivity's scenarios comes after the trouble. */
+enum partial { PARTIAL_NONE, PARTIAL_CHAIN, PARTIAL_QUORUM_LOSS, PARTIAL_CONSTRAINED };
+
 /* A cluster, its clients and its faults, drawn from the seed. */
 struct scenario {
     struct cluster_options cluster;
@@ -43,8 +46,8 @@ struct scenario {
     uint32_t leader_permille;   /* of faults: they strike the leader                */
     uint32_t at_write_permille; /* of power cuts: in the middle of the disk's next write */
     uint32_t kinds;             /* set of enum fault_kind */
+    enum partial partial;
     bool core_first;            /* heals a majority around one member first, and demands that it works */
-    bool chained;     /* first of all, they are linked through one only, and started together, again and again */
     bool lines;       /* FAULT_BRIDGE is a line instead, with a triangle at its end */
     bool differs;     /* one host's bootstrap file differs until the peace */
     bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */
@@ -82,6 +85,9 @@ bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 /* --- sealed.c --- */
 void sealed_keys(const struct host *h, struct seal_keys *ret); /* that it has now */
 void sealed_begin(struct cluster *c, struct trouble *t);       /* from now on they are changed now and then */
+
+/* --- partial.c --- */
+void partial_check(struct cluster *c, enum partial partial); /* several times over */
 
 /* --- peace.c --- */
 void cluster_heal(struct cluster *c); /* every link, disk and host */

@@ -26,6 +26,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/observer_log.c \
 	tests/sim/observer_private.h \
 	tests/sim/observer_sent.c \
+	tests/sim/partial.c \
 	tests/sim/peace.c \
 	tests/sim/rot.c \
 	tests/sim/scenario.c \

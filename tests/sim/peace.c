@@ -182,28 +182,6 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
     return usec;
 }
 
-/* Rivals that hear each other through a third only may bid at once; but they do not depose each other for ever. */
-static void check_chained(struct cluster *c)
-{
-    uint32_t hub = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
-    network_heal(c);
-    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        for (uint32_t j = 0; j < c->options.n_hosts; j++)
-            c->network.cut[i][j] = i != hub && j != hub;
-    }
-    for (int again = 0; again < 4; again++) {
-        for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-            host_kill(&c->hosts[i]);
-            host_start(&c->hosts[i]);
-        }
-        cluster_run(c, 30 * c->options.heartbeat_usec);
-        uint64_t before = observer_leaderships(c);
-        cluster_run(c, 60 * c->options.heartbeat_usec);
-        if (observer_leaderships(c) > before + 2)
-            cluster_fail(c, "the leader changed %lu times in a chain (trap 13)", observer_leaderships(c) - before);
-    }
-}
-
 /* In calm nobody deposes the leader, not even a replica that comes back (traps 13, 27). */
 static void check_calm(struct cluster *c)
 {
@@ -408,8 +386,7 @@ struct scenario_result scenario_run(const struct scenario *s)
     sealed_begin(c, &trouble);
     cluster_run(c, s->duration_usec);
     trouble.over = true;
-    if (s->chained)
-        check_chained(c);
+    partial_check(c, s->partial);
     clients_stop(c);
     if (s->core_first)
         r.core_usec = make_core_work(c, s->hung_leader);

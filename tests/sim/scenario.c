@@ -149,13 +149,38 @@ static void direct_late_promises(struct scenario *s)
 static void direct_chained(struct scenario *s)
 {
     s->kinds = 1U << FAULT_BRIDGE | 1U << FAULT_TRANSFER;
-    s->chained = true;
+    s->partial = PARTIAL_CHAIN;
     s->cluster.heartbeat_usec = 10 * MSEC;
     s->core_first = false;
     s->clients.n_clients = 4;
     s->clients.operations_max = 4000;
     s->clients.pause_max_usec = 20 * MSEC;
     s->duration_usec = 1 * SECOND;
+}
+
+/* Nothing but cut links, under load. */
+static void direct_hub(struct scenario *s)
+{
+    s->cluster.n_hosts = 5;
+    s->kinds = 0;
+    s->loss_max_permille = s->corrupt_permille = 0;
+    s->core_first = false;
+    s->clients.n_clients = 5;
+    s->clients.operations_max = 4000;
+    s->clients.pause_max_usec = 100 * MSEC;
+    s->duration_usec = 1 * SECOND;
+}
+
+static void direct_quorum_loss(struct scenario *s)
+{
+    direct_hub(s);
+    s->partial = PARTIAL_QUORUM_LOSS;
+}
+
+static void direct_constrained(struct scenario *s)
+{
+    direct_hub(s);
+    s->partial = PARTIAL_CONSTRAINED;
 }
 
 /* Skipped slots alone: holes are filled long before a leader gives way because its commit stands still. */
@@ -217,6 +242,7 @@ bool scenario_direct(struct scenario *s, const char *name)
         void (*direct)(struct scenario *s);
     } all[] = {
         {"chained", direct_chained},
+        {"constrained", direct_constrained},
         {"first-start", direct_first_start},
         {"full-disk", direct_full_disk},
         {"hung-leader", direct_hung_leader},
@@ -224,6 +250,7 @@ bool scenario_direct(struct scenario *s, const char *name)
         {"late-promises", direct_late_promises},
         {"late-reads", direct_late_reads},
         {"line", direct_line},
+        {"quorum-loss", direct_quorum_loss},
         {"rot", direct_rot},
         {"skips", direct_skips},
     };
