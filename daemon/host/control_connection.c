@@ -291,7 +291,8 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     struct connection *k = handle->data;
     (void)suggested;
     k->control->read_nsec = uv_hrtime();
-    *ret = uv_buf_init(k->control->input, sizeof(k->control->input));
+    /* 0: too much waits since it was decided to read here; received() gets UV_ENOBUFS */
+    *ret = uv_buf_init(k->control->input, account_is_full(k, QUEUE_IN) ? 0 : sizeof(k->control->input));
 }
 
 /* Reads on unless enough whole calls wait already, or the user had enough of this turn. */
@@ -357,6 +358,10 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
     struct connection *k = stream->data;
     if (size == UV_EOF) {
         end_input(k);
+        return;
+    }
+    if (size == UV_ENOBUFS) {
+        update_reading(k);
         return;
     }
     if (size < 0) {

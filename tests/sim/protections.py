@@ -115,6 +115,8 @@ LOCAL = [
     ("U6", "all users together have it", "host/control_account.c",
      "add(c, &c->queued, queue, before, bytes, c->queued_bytes_max);",
      "add(c, &c->queued, queue, before, bytes, c->queued_bytes_max + 1);", USERS),
+    ("U6a", "each of their connections gets one read more", "host/control_connection.c",
+     "account_is_full(k, QUEUE_IN) ? 0 : sizeof", "k->closing ? 0 : sizeof", USERS),
     ("U7", "what is not whole stays for ever", "host/control_connection.c",
      "if (is_cut(k) && account_is_full(k, QUEUE_IN))", "if (is_cut(k) && k->closing)", USERS),
     ("U8", "one call too many in flight on a connection", "host/control_submit.c", "if (n >= CONTROL_CALLS_MAX) {",

@@ -43,14 +43,20 @@ static int set_up(void **state)
     return chmod(f->dir, 0755);
 }
 
+static void close_all(void)
+{
+    for (unsigned i = 0; i < n_clients; i++)
+        client_close(clients[i]);
+    n_clients = 0;
+    fixture_turns(f, 3);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
     if (geteuid() != 0)
         return 0;
-    for (unsigned i = 0; i < n_clients; i++)
-        client_close(clients[i]);
-    n_clients = 0;
+    close_all();
     fixture_stop(f);
     return 0;
 }
@@ -232,8 +238,9 @@ static void test_calls_of_one_user_that_are_not_whole(void **state)
     fixture_turns(f, 2);
     control_stats(f->control, &stats);
     assert_int_equal(stats.queues_full, 1);
-    assert_false(newest()->reading); /* so one more is not even read */
+    assert_false(newest()->reading); /* so one more is not even read, here or on another connection */
     assert_true(client_send(last, " ", 1));
+    assert_true(client_send(clients[1], " ", 1));
     fixture_turns(f, 2);
     control_stats(f->control, &stats);
     assert_int_equal(stats.queued_bytes[QUEUE_IN], OF_USER_BYTES);
@@ -305,24 +312,59 @@ static void test_replies_that_one_user_does_not_read(void **state)
     client_expect(held, POSITION_0);
 }
 
+/* So much of all together, by users of whom none has enough: then it takes what comes over the limit. */
+static void test_calls_of_all_that_are_not_whole(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    f->control->queued_bytes_max = OF_ALL_BYTES;
+    for (size_t over = 0; over <= 1; over++) {
+        struct client *first = begin_call(ADA, OF_USER_BYTES - 1);
+        for (unsigned i = 1; i < CONTROL_USER_PART; i++)
+            begin_call(ADA + i, OF_USER_BYTES - 1);
+        struct client *last = begin_call(ADA + CONTROL_USER_PART, CONTROL_USER_PART - 1);
+        is_served(connect_as(ADA + 20));
+        assert_true(client_send(last, "  ", 1 + over));
+        fixture_turns(f, 2);
+        control_stats(f->control, &stats);
+        assert_int_equal(stats.queued_bytes[QUEUE_IN], OF_ALL_BYTES + over);
+        assert_int_equal(stats.queues_full, 1 + over);
+        struct client *held = connect_as(ADA + 20);
+        assert_false(newest()->reading);
+        assert_true(client_send(first, " ", 1));
+        fixture_turns(f, 2);
+        control_stats(f->control, &stats);
+        assert_int_equal(stats.queued_bytes[QUEUE_IN], OF_ALL_BYTES + over);
+        is_served(connect_as(0));
+        client_ask(held, POSITION, POSITION_0); /* once the sweep has made room */
+        close_all();
+    }
+}
+
 static void test_replies_that_nobody_reads(void **state)
 {
     (void)state;
     if (geteuid() != 0)
         skip();
     f->control->queued_bytes_max = OF_ALL_BYTES;
-    for (unsigned i = 0; i < CONTROL_USER_PART; i++)
-        owe(ADA + i, OF_USER_BYTES - 1);
-    owe(ADA + CONTROL_USER_PART, CONTROL_USER_PART - 1);
-    is_served(connect_as(ADA + 20));
-    owe(ADA + CONTROL_USER_PART, 1);
-    struct client *held = connect_as(ADA + 20);
-    client_call(held, POSITION);
-    client_expect_quiet(held);
-    is_served(connect_as(0));
-    for (unsigned i = 0; i < 2; i++) /* a quarter, and what was over */
-        connection_close(TAILQ_FIRST(&f->control->connections));
-    client_expect(held, POSITION_0);
+    for (size_t over = 0; over <= 1; over++) {
+        for (unsigned i = 0; i < CONTROL_USER_PART; i++)
+            owe(ADA + i, OF_USER_BYTES - 1);
+        owe(ADA + CONTROL_USER_PART, CONTROL_USER_PART - 1);
+        is_served(connect_as(ADA + 20));
+        owe(ADA + CONTROL_USER_PART, 1 + over);
+        struct client *held = connect_as(ADA + 20);
+        client_call(held, POSITION);
+        client_expect_quiet(held);
+        control_stats(f->control, &stats);
+        assert_int_equal(stats.queued_bytes[QUEUE_OUT], OF_ALL_BYTES + over);
+        is_served(connect_as(0));
+        for (unsigned i = 0; i < 2; i++) /* a quarter, and what was over */
+            connection_close(TAILQ_FIRST(&f->control->connections));
+        client_expect(held, POSITION_0);
+        close_all();
+    }
 }
 
 int main(void)
@@ -334,6 +376,7 @@ int main(void)
         TEST(test_calls_of_one_user),
         TEST(test_bytes_of_one_user),
         TEST(test_calls_of_one_user_that_are_not_whole),
+        TEST(test_calls_of_all_that_are_not_whole),
         TEST(test_replies_that_one_user_does_not_read),
         TEST(test_replies_that_nobody_reads),
     };

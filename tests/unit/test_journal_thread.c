@@ -122,17 +122,23 @@ static void open_on(struct host *h, const struct vfs *vfs)
         fail_msg("%s", h->error);
 }
 
-static void append(struct host *h, slot_t slot)
+static struct value *value_of(slot_t slot)
 {
     static uint8_t block[sizeof(struct value) + VALUE_BYTES] __attribute__((aligned(16)));
     struct value *v = (struct value *)block;
-    struct record records[2] = {
-        {.type = RECORD_ACCEPT, .slot = slot, .ballot = {.round = 1, .gen = 1, .id = 1}, .value = v},
-        {.type = RECORD_COMMIT, .slot = slot}};
 
     v->size = VALUE_BYTES;
     for (uint32_t i = 0; i < VALUE_BYTES; i++)
         v->bytes[i] = (uint8_t)(slot + i);
+    return v;
+}
+
+static void append(struct host *h, slot_t slot)
+{
+    struct record records[2] = {
+        {.type = RECORD_ACCEPT, .slot = slot, .ballot = {.round = 1, .gen = 1, .id = 1}, .value = value_of(slot)},
+        {.type = RECORD_COMMIT, .slot = slot}};
+
     journal_append(h->journal, records, 2, 2 * slot + 2);
 }
 
@@ -243,6 +249,72 @@ static void test_history_goes_while_the_thread_writes(void **state)
     assert_true(h->n_checkpoint_bytes == CHECKPOINT_BYTES);
     assert_int_equal(journal_first_kept(h->journal), kept);
     assert_int_equal(journal_read(h->journal, kept, SLOTS, SIZE_MAX, SIZE_MAX, read_slot, h), SLOTS - kept);
+}
+
+static void append_and_wait(struct host *h, struct journal_thread *t, slot_t slot)
+{
+    append(h, slot);
+    journal_thread_kick(t);
+    while (2 * slot + 2 - journal_durable_seq(h->journal) > 2 * IN_FLIGHT || !journal_has_space(h->journal))
+        nap();
+}
+
+static void write_checkpoint(struct host *h, struct journal_thread *t, slot_t slot)
+{
+    struct journal_checkpoint newest;
+
+    assert_int_equal(journal_checkpoint_begin(h->journal, slot, CHECKPOINT_OWN), 0);
+    assert_int_equal(journal_checkpoint_append(h->journal, "state", 5), 5);
+    journal_checkpoint_finish(h->journal);
+    journal_thread_kick(t);
+    while (!journal_checkpoint_newest(h->journal, &newest))
+        nap();
+}
+
+static void damage_first_segment(const struct host *h)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/segment-0000000000000001", h->dir);
+    fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "rot", 3, JOURNAL_SEGMENT_BYTES_MIN / 2), 3);
+    close(fd);
+}
+
+/* A segment is looked through, and written anew, while it appends, reads and scrubs. */
+static void test_mending_goes_while_the_thread_writes(void **state)
+{
+    struct host *h = *state;
+    struct journal_thread *t;
+    struct journal_stats stats = {0};
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    slot_t slot, first, last;
+
+    open_on(h, h->vfs);
+    assert_int_equal(journal_thread_start(h->journal, &t), 0);
+    for (slot = 0; slot < SLOTS; slot++)
+        append_and_wait(h, t, slot);
+    write_checkpoint(h, t, SLOTS - 1);
+    damage_first_segment(h);
+    for (; slot < 10 * SLOTS && (stats.segments_mended == 0 || journal_rot(h->journal, rot) > 0); slot++) {
+        append_and_wait(h, t, slot);
+        journal_scrub(h->journal);
+        journal_read(h->journal, slot % SLOTS, slot, 3, SIZE_MAX, read_slot, h);
+        journal_rot_work(h->journal);
+        if (journal_mend_slots(h->journal, &first, &last))
+            assert_int_equal(journal_mend_add(h->journal, first, &(struct note){.slot = first}, value_of(first)), 0);
+        journal_thread_kick(t);
+        journal_stats(h->journal, &stats);
+    }
+    assert_int_equal(stats.segments_mended, 1);
+    journal_thread_stop(t);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(journal_read(h->journal, 0, slot, SIZE_MAX, SIZE_MAX, read_slot, h), slot);
+        journal_close(h->journal);
+        open_on(h, h->vfs);
+    }
 }
 
 /* Trap 40: a full disk is tried again about once a second, and work goes on without a restart. */
@@ -427,15 +499,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_append_and_read_while_the_thread_writes),
-        TEST(test_the_thread_finds_space_again),
-        TEST(test_history_goes_while_the_thread_writes),
-        TEST(test_the_thread_ends_with_the_first_failure),
-        TEST(test_a_second_opener_is_locked_out),
-        TEST(test_the_directory_is_made_private),
-        TEST(test_calls_on_a_real_file),
-        TEST(test_what_is_appended_stands_behind_what_was),
-        TEST(test_appending_in_memory),
+        TEST(test_append_and_read_while_the_thread_writes), TEST(test_the_thread_finds_space_again),
+        TEST(test_history_goes_while_the_thread_writes),    TEST(test_mending_goes_while_the_thread_writes),
+        TEST(test_the_thread_ends_with_the_first_failure),  TEST(test_a_second_opener_is_locked_out),
+        TEST(test_the_directory_is_made_private),           TEST(test_calls_on_a_real_file),
+        TEST(test_what_is_appended_stands_behind_what_was), TEST(test_appending_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
