@@ -106,6 +106,10 @@ struct served { /* to a peer */
 
 struct install; /* driver_install.c */
 
+struct slot_range {
+    slot_t first, last;
+};
+
 struct mending { /* of what rotted in the journal: the page that a peer is asked for */
     slot_t slot; /* 0: none */
     replica_id_t from;
@@ -120,7 +124,7 @@ struct mending { /* of what rotted in the journal: the page that a peer is asked
     uint64_t scrub_bytes, mended; /* of a pass; segments that were told */
     size_t n_rot;
     struct journal_rot rot[JOURNAL_ROT_MAX]; /* as they were told                  */
-    uint64_t gone[JOURNAL_ROT_MAX];          /* segments of which no member has it */
+    struct slot_range gone[JOURNAL_ROT_MAX]; /* that no member has                 */
     size_t n_gone;
 };
 

@@ -170,22 +170,19 @@ static void ask(struct driver *d, uint64_t now_usec)
     m->ask_usec = now_usec + ASK_USEC;
 }
 
-/* Whether every member said of what the segment that is mended lost that it does not have it. */
+/* Whether every member said of what is wanted that it does not have it. */
 static void note_gone(struct driver *d)
 {
     struct mending *m = &d->mending;
-    struct journal_rot rot[JOURNAL_ROT_MAX];
-    size_t n = journal_rot(d->journal, rot), k = 0;
-    while (k < n && rot[k].state != JOURNAL_ROT_MENDING)
-        k++;
-    if (k == n || m->lacking != (UINT32_C(1) << d->n_members) - 1)
+    struct slot_range r;
+    if (m->lacking != (UINT32_C(1) << d->n_members) - 1 || !journal_mend_slots(d->journal, &r.first, &r.last))
         return;
     for (size_t i = 0; i < m->n_gone; i++)
-        if (m->gone[i] == rot[k].segment)
+        if (m->gone[i].first <= r.first && r.last <= m->gone[i].last)
             return;
     if (m->n_gone == JOURNAL_ROT_MAX)
         m->n_gone = 0;
-    m->gone[m->n_gone++] = rot[k].segment;
+    m->gone[m->n_gone++] = r;
 }
 
 /* The page from `slot` on. The size is told by the first piece. */
@@ -197,6 +194,7 @@ static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
         note_gone(d);
         m->tried = m->lacking = 0;
         journal_mend_put_off(d->journal);
+        d->dirty = true;
         return;
     }
     m->slot = slot;
@@ -325,14 +323,6 @@ void driver_mend_free(struct driver *d)
 
 /* --- what is lost --- */
 
-static bool is_given_up(const struct mending *m, const struct journal_rot *k, slot_t slot)
-{
-    bool gone = k->state == JOURNAL_ROT_STUCK;
-    for (size_t i = 0; i < m->n_gone; i++)
-        gone |= m->gone[i] == k->segment;
-    return gone && slot >= k->first && slot <= k->last;
-}
-
 static bool take_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
 {
     (void)user, (void)record, (void)bytes, (void)size;
@@ -341,12 +331,15 @@ static bool take_record(void *user, struct record *record, const uint8_t *bytes,
 
 static bool is_lost(struct driver *d, slot_t slot)
 {
+    const struct mending *m = &d->mending;
     struct journal_rot rot[JOURNAL_ROT_MAX];
     size_t n = journal_rot(d->journal, rot);
+    bool given_up = false;
     for (size_t i = 0; i < n; i++)
-        if (is_given_up(&d->mending, &rot[i], slot))
-            return journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
-    return false;
+        given_up |= rot[i].state == JOURNAL_ROT_STUCK && slot >= rot[i].first && slot <= rot[i].last;
+    for (size_t i = 0; i < m->n_gone; i++)
+        given_up |= slot >= m->gone[i].first && slot <= m->gone[i].last;
+    return given_up && journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
 }
 
 void driver_mend_skip(struct driver *d, slot_t until)

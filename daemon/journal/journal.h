@@ -197,7 +197,7 @@ enum journal_rot_state {
     JOURNAL_ROT_FOUND,    /* to be looked through                                                        */
     JOURNAL_ROT_OPEN,     /* no checkpoint covers it yet, or it is the open segment                       */
     JOURNAL_ROT_MENDING,  /* what was there is asked for, or written                                      */
-    JOURNAL_ROT_UNSERVED, /* journal_mend_put_off()                                                       */
+    JOURNAL_ROT_UNSERVED, /* journal_mend_put_off(), and the rest of the segment was looked at            */
     JOURNAL_ROT_FULL,     /* the disk has no room for the segment written anew                            */
     JOURNAL_ROT_STUCK,    /* the footer is damaged, too, or too much is missing, or it cannot be read now */
 };
@@ -206,6 +206,7 @@ struct journal_rot {
     uint64_t segment, offset; /* of the first damaged stretch       */
     slot_t first, last;       /* what cannot be read is among these */
     slot_t covered_by;        /* OPEN: a checkpoint of this slot or a later one; UINT64_MAX: of none yet */
+    uint64_t put_off;         /* nobody had what stands before this offset: the rest is looked at first  */
     enum journal_rot_state state;
 };
 
@@ -226,7 +227,7 @@ bool journal_mend_slots(struct journal *j, slot_t *ret_first, slot_t *ret_last);
 /* What stands at `slot`, the next one that is wanted; a note of type 0: none. 0; -EINVAL where it is not wanted, or not
  * what can still be read here: it is another log's; -EFBIG, -ENOMEM: it was given up. */
 int journal_mend_add(struct journal *j, slot_t slot, const struct note *note, struct value *value);
-/* Nobody has what is wanted. */
+/* Nobody has what is wanted: the next damaged run of the segment comes first. */
 void journal_mend_put_off(struct journal *j);
 
 struct journal_stats {

@@ -47,6 +47,13 @@ void rot_note(struct journal *j, const struct stretch_place *place)
                                                   .last = s.extent.max};
 }
 
+/* Another run of it may still be mended once somebody has it. */
+static void give_up(struct journal_rot *known)
+{
+    known->state = known->put_off > 0 ? JOURNAL_ROT_UNSERVED : JOURNAL_ROT_STUCK;
+    known->put_off = 0;
+}
+
 size_t journal_rot(struct journal *j, struct journal_rot *ret)
 {
     memcpy(ret, j->rot.known, j->rot.n_known * sizeof *ret);
@@ -176,8 +183,9 @@ static bool run_end(struct journal *j, const struct walk *w, struct mend_run *ru
     return after == 0 || (after > run->before + 1 && run->n_batches <= w->segment.limit / BATCH_ALIGN / 2);
 }
 
-/* One more stretch. True: the run is whole, or there is none; *ret_after as for run_end(). */
-static bool survey_step(struct journal *j, uint64_t *ret_after, int *ret_error)
+/* One more stretch. True: the run is whole, or there is none; *ret_after as for run_end(). Which batch goes before a
+ * run is known only of one that follows a stretch that is whole. */
+static bool survey_step(struct journal *j, const struct journal_rot *k, uint64_t *ret_after, int *ret_error)
 {
     struct walk *w = &j->rot.survey;
     struct mend_run *run = &j->rot.run;
@@ -190,6 +198,10 @@ static bool survey_step(struct journal *j, uint64_t *ret_after, int *ret_error)
         return true;
     }
     place = place_of(w, w->at);
+    if (place.offset < k->put_off) {
+        w->at++;
+        return false;
+    }
     *ret_error = reader_check(j->reader, &place, &first, &last);
     if (*ret_error < 0 && !is_rot(*ret_error))
         return true;
@@ -199,7 +211,8 @@ static bool survey_step(struct journal *j, uint64_t *ret_after, int *ret_error)
     }
     if (*ret_error == 0) {
         run->before = last;
-    } else {
+        j->rot.is_passing = false;
+    } else if (!j->rot.is_passing) {
         if (run->n == RUN_STRETCHES_MAX)
             return true;
         if (run->n++ == 0)
@@ -216,18 +229,22 @@ static void survey_done(struct journal *j, struct journal_rot *k, uint64_t after
     struct mend_run *run = &j->rot.run;
     struct journal_checkpoint newest;
 
-    if (error == 0 && run->n == 0) {
+    if (error == 0 && run->n == 0 && k->put_off == 0) {
         forget(&j->rot, k);
-    } else if (error < 0 || !run_end(j, w, run, after)) {
-        k->state = JOURNAL_ROT_STUCK;
+    } else if (error < 0 || run->n == 0 || !run_end(j, w, run, after)) {
+        give_up(k);
     } else {
-        k->offset = w->segment.points[run->at].offset;
-        k->first = mend_first(run);
-        k->last = mend_last(run);
+        if (k->put_off == 0) {
+            k->offset = w->segment.points[run->at].offset;
+            k->first = mend_first(run);
+            k->last = mend_last(run);
+        }
         k->state = JOURNAL_ROT_OPEN;
         k->covered_by = covered_by(j, k->segment);
         if (journal_checkpoint_newest(j, &newest) && newest.slot >= k->covered_by)
-            k->state = mend_begin(j, &w->segment, run) == 0 ? JOURNAL_ROT_MENDING : JOURNAL_ROT_STUCK;
+            k->state = JOURNAL_ROT_MENDING;
+        if (k->state == JOURNAL_ROT_MENDING && mend_begin(j, &w->segment, run) < 0)
+            give_up(k);
     }
     walk_end(w);
 }
@@ -249,9 +266,10 @@ static bool survey_work(struct journal *j)
     if (x->survey.segment.number != k->segment) {
         error = walk_begin(j, &x->survey, k->segment);
         x->run = (struct mend_run){.before = x->survey.segment.first - 1};
+        x->is_passing = k->put_off > 0;
     }
     for (int i = 0; i < SURVEY_STRETCHES && error == 0 && !done; i++)
-        done = survey_step(j, &after, &error);
+        done = survey_step(j, k, &after, &error);
     if (error == -ENOENT) { /* trimmed */
         walk_end(&x->survey);
         forget(x, k);
@@ -288,17 +306,23 @@ bool journal_rot_work(struct journal *j)
     mend_clear(j);
     if (k != NULL && (state == MEND_DONE || state == MEND_TRIMMED))
         k->state = JOURNAL_ROT_FOUND; /* perhaps there is more */
+    else if (k != NULL && state == MEND_FULL)
+        k->state = JOURNAL_ROT_FULL;
     else if (k != NULL)
-        k->state = state == MEND_FULL ? JOURNAL_ROT_FULL : JOURNAL_ROT_STUCK;
+        give_up(k);
     j->rot.mended += state == MEND_DONE;
     return true;
 }
 
 void journal_rot_again(struct journal *j)
 {
-    for (size_t i = 0; i < j->rot.n_known; i++)
-        if (j->rot.known[i].state != JOURNAL_ROT_MENDING)
-            j->rot.known[i].state = JOURNAL_ROT_FOUND;
+    for (struct journal_rot *k = j->rot.known; k < j->rot.known + j->rot.n_known; k++) {
+        if (k->state == JOURNAL_ROT_MENDING)
+            continue;
+        if (k->state != JOURNAL_ROT_FOUND)
+            k->put_off = 0;
+        k->state = JOURNAL_ROT_FOUND;
+    }
     walk_end(&j->rot.survey);
 }
 
@@ -309,15 +333,6 @@ bool journal_mend_slots(struct journal *j, slot_t *ret_first, slot_t *ret_last)
     *ret_first = j->mend.next;
     *ret_last = mend_last(&j->mend.run);
     return true;
-}
-
-static void set_aside(struct journal *j, enum journal_rot_state state)
-{
-    struct journal_rot *k = find_known(&j->rot, j->mend.segment.number);
-
-    mend_clear(j);
-    if (k != NULL)
-        k->state = state;
 }
 
 struct comparing {
@@ -338,6 +353,7 @@ static bool compare(void *user, struct record *record, const uint8_t *bytes, uin
 
 int journal_mend_add(struct journal *j, slot_t slot, const struct note *note, struct value *value)
 {
+    struct journal_rot *known = find_known(&j->rot, j->mend.segment.number);
     struct comparing k = {.note = note, .value = value};
     int r;
 
@@ -348,15 +364,23 @@ int journal_mend_add(struct journal *j, slot_t slot, const struct note *note, st
     if (k.differs)
         return -EINVAL;
     r = mend_add(j, slot, note, value);
-    if (r < 0)
-        set_aside(j, JOURNAL_ROT_STUCK);
+    if (r < 0) {
+        mend_clear(j);
+        give_up(known);
+    }
     return r;
 }
 
 void journal_mend_put_off(struct journal *j)
 {
-    if (mend_state(j) == MEND_FILLING)
-        set_aside(j, JOURNAL_ROT_UNSERVED);
+    struct journal_rot *known = find_known(&j->rot, j->mend.segment.number);
+    const struct mend_run *run = &j->mend.run;
+
+    if (mend_state(j) != MEND_FILLING)
+        return;
+    known->put_off = j->mend.segment.points[run->at + run->n - 1].offset + 1;
+    known->state = JOURNAL_ROT_FOUND;
+    mend_clear(j);
 }
 
 void rot_done(struct journal *j)

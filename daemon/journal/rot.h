@@ -20,6 +20,7 @@ struct rot {
     struct walk pass;    /* over all that is kept                     */
     struct walk survey;  /* of the known one that is being looked at   */
     struct mend_run run; /* that the survey found: .n 0: none so far */
+    bool is_passing;     /* the stretches before are not known to be whole */
     uint64_t mended, scrubbed_bytes;
 };
 

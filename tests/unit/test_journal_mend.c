@@ -22,7 +22,8 @@ struct pair {
     struct fixture own;
     struct vfs_memory *disk;
     struct journal *peer;
-    unsigned n_asked; /* slots */
+    unsigned n_asked;                /* slots                      */
+    slot_t lacks_first, lacks_until; /* slots that the peer has not */
 };
 
 static void not_told(void *user, int error)
@@ -136,6 +137,10 @@ static bool work(struct pair *p)
         bool more = journal_rot_work(j);
         if (journal_mend_slots(j, &first, &last)) {
             assert_true(first <= last);
+            if (first >= p->lacks_first && first < p->lacks_until) {
+                journal_mend_put_off(j);
+                continue;
+            }
             assert_int_equal(journal_read(p->peer, first, first, 1, 1, give, &t), 1);
             assert_int_equal(t.error, 0);
             p->n_asked++;
@@ -434,8 +439,42 @@ static void test_what_no_checkpoint_covers_waits(void **state)
     for (slot_t first, last; !journal_mend_slots(f->journal, &first, &last);)
         assert_true(journal_rot_work(f->journal));
     journal_mend_put_off(f->journal);
+    assert_true(work(&p));
     assert_int_equal(journal_rot(f->journal, rot), 1);
     assert_int_equal(rot[0].state, JOURNAL_ROT_UNSERVED);
+    pair_teardown(&p);
+}
+
+static void test_a_run_that_nobody_has_keeps_no_other_waiting(void **state)
+{
+    struct pair p;
+    struct journal *j;
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    slot_t last;
+
+    (void)state;
+    pair_setup(&p, 9);
+    j = p.own.journal;
+    damage(&p, 2, 5000, 1);
+    damage(&p, 2, 45000, 1);
+    scrub(j);
+    while (journal_rot_work(j))
+        ;
+    assert_true(journal_mend_slots(j, &p.lacks_first, &last));
+    p.lacks_until = last + 1;
+    assert_true(work(&p));
+    assert_int_equal(journal_rot(j, rot), 1);
+    assert_int_equal(rot[0].state, JOURNAL_ROT_UNSERVED);
+    assert_int_equal(rot[0].first, p.lacks_first);
+    assert_int_equal(rot[0].last, last);
+    for (slot_t slot = 1; slot < p.own.n_committed; slot++)
+        assert_true((slot >= p.lacks_first && slot <= last) ||
+                    journal_read(j, slot, slot, 1, 1, take_record, NULL) == 1);
+    p.lacks_until = 0; /* somebody came back */
+    journal_rot_again(j);
+    assert_true(work(&p));
+    assert_whole(&p);
+    assert_whole_after_restarts(&p);
     pair_teardown(&p);
 }
 
@@ -490,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_leaves_it_for_later),
         cmocka_unit_test(test_a_segment_that_is_trimmed_meanwhile),
         cmocka_unit_test(test_what_no_checkpoint_covers_waits),
+        cmocka_unit_test(test_a_run_that_nobody_has_keeps_no_other_waiting),
         cmocka_unit_test(test_another_logs_slots_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
