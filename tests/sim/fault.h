@@ -47,7 +47,7 @@ struct scenario {
     uint32_t at_write_permille; /* of power cuts: in the middle of the disk's next write */
     uint32_t kinds;             /* set of enum fault_kind */
     enum partial partial;
-    bool core_first;            /* heals a majority around one member first, and demands that it works */
+    bool core_first;  /* heals a majority around one member first, and demands that it works */
     bool lines;       /* FAULT_BRIDGE is a line instead, with a triangle at its end */
     bool differs;     /* one host's bootstrap file differs until the peace */
     bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */

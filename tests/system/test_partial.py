@@ -20,11 +20,11 @@ CALL_MS = 10000  # longer than AGAIN_S: a call that was under way at the cut is 
 class Replicas:
     """A cluster on a LAN, as the scenarios see it."""
 
-    def __init__(self, context, n):
+    def __init__(self, context, n, heartbeat_ms=HEARTBEAT_MS):
         self.lan = lan.Lan(n)
         members = {i: {"ip": self.lan.address(i), "port": 7000} for i in range(n)}
         self.cluster = Cluster(context, f=n // 2, name=f"cluster{len(context.clusters)}", replicas=members,
-                               heartbeat_ms=HEARTBEAT_MS)
+                               heartbeat_ms=heartbeat_ms)
         for r in self.cluster:
             self.start(r.number)
         self.cluster.wait_quorum()
