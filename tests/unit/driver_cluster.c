@@ -10,27 +10,14 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/faults.h"
+#include "tests/unit/loopback.h"
 
 enum { PATIENCE_USEC = 20000000, SEGMENT_BYTES = 256 << 10 };
-
-uint16_t cluster_free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(a);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_return_code(bind(fd, (struct sockaddr *)&a, size), errno);
-    assert_return_code(getsockname(fd, (struct sockaddr *)&a, &size), errno);
-    close(fd);
-    return ntohs(a.sin_port);
-}
 
 static void tick(uv_timer_t *timer)
 {
@@ -82,7 +69,7 @@ void cluster_make(struct cluster *c)
              "{\"id\": 0, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0},"
              "{\"id\": 1, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0},"
              "{\"id\": 2, \"ip\": \"localhost\", \"port\": %u, \"skip_slot\": [], \"drop_rate\": 0}]}",
-             cluster_free_port(), cluster_free_port(), cluster_free_port());
+             loopback_free_port(), loopback_free_port(), loopback_free_port());
     if (config_parse("test", text, strlen(text), &c->config, error) < 0)
         fail_msg("%s", error);
 }

@@ -26,9 +26,6 @@ struct cluster {
     slot_t goal;                     /* the highest of them */
 };
 
-/* A port that is free now: the kernel's choice for a socket that is closed again. */
-uint16_t cluster_free_port(void);
-
 /* None of them runs yet. */
 void cluster_make(struct cluster *c);
 /* All run, and are a quorum; to be ended by cluster_free(). */

@@ -71,6 +71,20 @@ void fixture_teardown(struct fixture *f)
     free(f->notes);
 }
 
+int fixture_make(void **state, uint64_t seed)
+{
+    *state = calloc(1, sizeof(struct fixture));
+    fixture_setup(*state, seed);
+    return 0;
+}
+
+int fixture_free(void **state)
+{
+    fixture_teardown(*state);
+    free(*state);
+    return 0;
+}
+
 static void written(void *user, int error)
 {
     struct fixture *f = user;

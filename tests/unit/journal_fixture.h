@@ -70,6 +70,9 @@ struct fixture {
 
 void fixture_setup(struct fixture *f, uint64_t seed);
 void fixture_teardown(struct fixture *f);
+/* The same for cmocka, which keeps it in *state. */
+int fixture_make(void **state, uint64_t seed);
+int fixture_free(void **state);
 
 /* Opens with what journal_read_identity() answers, or a fresh identity. */
 enum journal_result journal_fixture_open(struct fixture *f);

@@ -81,6 +81,8 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/journal_fixture.h \
 	tests/unit/journal_fixture_checkpoint.c \
 	tests/unit/journal_told.c \
+	tests/unit/loopback.c \
+	tests/unit/loopback.h \
 	tests/unit/messages.c \
 	tests/unit/messages.h \
 	tests/unit/messages_compare.c \

@@ -151,6 +151,7 @@ const struct body *lone_proposed(const struct lone *l, slot_t slot);
 slot_t lone_proposed_max(const struct lone *l);
 bool lone_acked(const struct lone *l, struct ballot b, slot_t slot);
 const struct outcome *lone_outcome(const struct lone *l, uint64_t cookie); /* NULL: open */
+struct replica_status lone_status(const struct lone *l);
 bool lone_is_leader(const struct lone *l);
 slot_t lone_chosen(const struct lone *l);
 

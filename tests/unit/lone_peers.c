@@ -239,11 +239,16 @@ const struct outcome *lone_outcome(const struct lone *l, uint64_t cookie)
     return NULL;
 }
 
-bool lone_is_leader(const struct lone *l)
+struct replica_status lone_status(const struct lone *l)
 {
     struct replica_status s;
     replica_status(l->replica, &s);
-    return s.role == ROLE_LEADER;
+    return s;
+}
+
+bool lone_is_leader(const struct lone *l)
+{
+    return lone_status(l).role == ROLE_LEADER;
 }
 
 slot_t lone_chosen(const struct lone *l)

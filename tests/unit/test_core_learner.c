@@ -250,9 +250,7 @@ static void late_peers_are_served_at_a_rate(void **state)
         n += lone_count(l, MESSAGE_CHOSEN);
         assert_int_equal(n, i < most ? i + 1 : most);
     }
-    struct replica_status s;
-    replica_status(l->replica, &s);
-    assert_int_equal(s.counters.fetches_put_off, 2);
+    assert_int_equal(lone_status(l).counters.fetches_put_off, 2);
     lone_forget(l);
     lone_run(l, 10 * MSEC); /* which brings far more than one answer */
     lone_receive(l, 2, &m);
@@ -391,9 +389,7 @@ static void a_log_that_differs_stops_the_votes(void **state)
     l->peers[1].commit = 1;
     l->peers[1].chain.bytes[0] = 0x5a;
     lone_beat(l);
-    struct replica_status s;
-    replica_status(l->replica, &s);
-    assert_true(s.diverged);
+    assert_true(lone_status(l).diverged);
     lone_forget(l);
     lone_accept(l, 1, BALLOT(5, 1), 1, 2, lone_noop(l));
     lone_prepare(l, 2, BALLOT(6, 2), 2, 0);

@@ -392,7 +392,6 @@ static void an_idle_leader_is_not_a_stalled_one(void **state)
 {
     (void)state;
     struct lone *l = make_leader(3);
-    struct replica_status s;
     for (int i = 0; i < 10; i++) {
         lone_run(l, 1 * SECOND);
         lone_durable(l);
@@ -401,12 +400,10 @@ static void an_idle_leader_is_not_a_stalled_one(void **state)
     lone_durable(l);
     for (int i = 0; i < 29; i++) {
         lone_run(l, 100 * MSEC);
-        replica_status(l->replica, &s);
-        assert_true(s.quorum);
+        assert_true(lone_status(l).quorum);
     }
     lone_run(l, 300 * MSEC); /* over 10 E */
-    replica_status(l->replica, &s);
-    assert_false(s.quorum);
+    assert_false(lone_status(l).quorum);
     lone_free(l);
 }
 
@@ -415,17 +412,14 @@ static void a_leader_that_nobody_confirms_gives_way(void **state)
 {
     (void)state;
     struct lone *l = make_leader(3);
-    struct replica_status s;
     lone_event(l, (struct event){.type = EVENT_CANCEL, .cookie = lone_position(l)});
     lone_run(l, 5 * SECOND);
     lone_durable(l);
     lone_position(l);
     lone_run(l, 2900 * MSEC);
-    replica_status(l->replica, &s);
-    assert_true(s.quorum);
+    assert_true(lone_status(l).quorum);
     lone_run(l, 300 * MSEC); /* over 10 E */
-    replica_status(l->replica, &s);
-    assert_false(s.quorum);
+    assert_false(lone_status(l).quorum);
     lone_free(l);
 }
 

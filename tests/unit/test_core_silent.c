@@ -98,23 +98,20 @@ static void one_that_lost_a_part_votes_once_it_has_learned_all_it_voted_on(void 
 {
     (void)state;
     struct lone *l = make(IDENTITY_VOTER, 3);
-    struct replica_status s;
     lead_by_peer(l);
     for (slot_t slot = 1; slot <= 3; slot++) {
         ask_for_votes(l, BALLOT(5, 1));
         assert_int_equal(votes(l), 0);
-        replica_status(l->replica, &s);
-        assert_int_equal(s.silent_until, 3);
-        assert_int_equal(s.role, ROLE_LEARNER);
+        assert_int_equal(lone_status(l).silent_until, 3);
+        assert_int_equal(lone_status(l).role, ROLE_LEARNER);
         tell_chosen(l, slot);
     }
     ask_for_votes(l, BALLOT(5, 1));
     assert_int_equal(lone_count(l, MESSAGE_PROMISE), 1);
     assert_true(lone_acked(l, BALLOT(5, 1), 4));
     assert_int_equal(lone_count(l, MESSAGE_CONFIRMED), 1);
-    replica_status(l->replica, &s);
-    assert_int_equal(s.silent_until, 0);
-    assert_int_equal(s.role, ROLE_FOLLOWER);
+    assert_int_equal(lone_status(l).silent_until, 0);
+    assert_int_equal(lone_status(l).role, ROLE_FOLLOWER);
     lone_run(l, E_USEC);
     assert_false(lone_last(l, MESSAGE_HEARTBEAT, REPLICA_ID_NONE)->message.heartbeat.silent);
     lone_free(l);
@@ -126,12 +123,10 @@ static void a_silent_peer_makes_no_majority(void **state)
     (void)state;
     for (int votes_not = 0; votes_not < 2; votes_not++) {
         struct lone *l = lone_make(NULL, 3, 0);
-        struct replica_status s;
         l->peers[1].votes_not = votes_not;
         l->peers[2].silent = true;
         lone_run(l, 10 * E_USEC);
-        replica_status(l->replica, &s);
-        assert_int_equal(s.n_linked, votes_not ? 1 : 2);
+        assert_int_equal(lone_status(l).n_linked, votes_not ? 1 : 2);
         lone_durable(l);
         lone_run(l, E_USEC);
         assert_int_equal(lone_count(l, MESSAGE_PREPARE) > 0, !votes_not);

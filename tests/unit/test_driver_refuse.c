@@ -18,6 +18,7 @@
 #include "paxos/bytes.h"
 #include "paxos/crc32c.h"
 #include "tests/unit/driver_cluster.h"
+#include "tests/unit/loopback.h"
 #include "wire/datagram_format.h"
 
 /* Sends it to replica 0, from this port. */
@@ -44,7 +45,7 @@ static void what_cannot_be_read_is_told_by_its_address(void **state)
 {
     (void)state;
     struct cluster *c = cluster_start(NULL);
-    const uint16_t stranger = cluster_free_port();
+    const uint16_t stranger = loopback_free_port();
     char port[16];
     cluster_run_until(c, cluster_is_quorate);
     cluster_stop_node(c, 2);

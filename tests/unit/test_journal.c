@@ -17,18 +17,7 @@
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-
-    fixture_setup(f, 1);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_teardown(*state);
-    free(*state);
-    return 0;
+    return fixture_make(state, 1);
 }
 
 static void reopen(struct fixture *f)
@@ -426,7 +415,7 @@ static void test_statistics_add_up(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_free)
     const struct CMUnitTest tests[] = {
         TEST(test_every_type_of_record_comes_back),
         TEST(test_a_full_commit_record_comes_back),

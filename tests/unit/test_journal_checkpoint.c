@@ -18,18 +18,7 @@ enum { PAYLOAD = CHECKPOINT_PAYLOAD_BYTES, SLOTS = 200 };
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-
-    fixture_setup(f, 31);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_teardown(*state);
-    free(*state);
-    return 0;
+    return fixture_make(state, 31);
 }
 
 /* Slots from n_slots on, committed, over several segments; with notes. */
@@ -544,7 +533,7 @@ static void test_rot_in_segments_leaves_the_checkpoint(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_free)
     const struct CMUnitTest tests[] = {
         TEST(test_every_size_comes_back),
         TEST(test_calls_out_of_turn_are_told),

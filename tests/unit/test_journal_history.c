@@ -22,19 +22,8 @@ enum { SEGMENT = FIXTURE_SEGMENT_BYTES, VALUE = 3000 };
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-
-    fixture_setup(f, 41);
-    *state = f;
-    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_teardown(*state);
-    free(*state);
-    return 0;
+    fixture_make(state, 41);
+    return journal_fixture_open(*state);
 }
 
 static void fill(struct fixture *f, slot_t until)
@@ -440,7 +429,7 @@ static void test_damage_above_a_checkpoint_takes_nothing_before_it(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_free)
     const struct CMUnitTest tests[] = {
         TEST(test_only_the_open_segment_takes_memory),
         TEST(test_the_footer_fits_whatever_the_batches_are),

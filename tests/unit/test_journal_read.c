@@ -14,19 +14,8 @@
 
 static int setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-
-    fixture_setup(f, 31);
-    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_teardown(*state);
-    free(*state);
-    return 0;
+    fixture_make(state, 31);
+    return journal_fixture_open(*state);
 }
 
 struct counted {
@@ -204,7 +193,7 @@ static void test_overlapping_stretches(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_free)
     const struct CMUnitTest tests[] = {
         TEST(test_the_last_record_of_a_slot_counts),   TEST(test_what_is_not_durable_is_read_too),
         TEST(test_a_note_in_a_later_segment_is_found), TEST(test_limits_are_kept),

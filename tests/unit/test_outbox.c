@@ -8,47 +8,18 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/driver_outbox.h"
-
-/* A port that is free now: the kernel's choice for a socket that is closed again. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(a);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_return_code(bind(fd, (struct sockaddr *)&a, size), errno);
-    assert_return_code(getsockname(fd, (struct sockaddr *)&a, &size), errno);
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
-struct receiver {
-    int fd;
-    uint16_t port;
-};
-
-static struct receiver open_receiver(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(a);
-    struct receiver r = {.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0)};
-    assert_return_code(bind(r.fd, (struct sockaddr *)&a, size), errno);
-    assert_return_code(getsockname(r.fd, (struct sockaddr *)&a, &size), errno);
-    r.port = ntohs(a.sin_port);
-    return r;
-}
+#include "tests/unit/loopback.h"
 
 struct outbox_fixture {
     uv_loop_t loop;
     struct peers *peers;
     struct outbox outbox;
-    struct receiver receivers[2];
+    int receivers[2];
     struct datagram_message *decoded;
     size_t n_datagrams;
 };
@@ -66,11 +37,11 @@ static void open_outbox(struct outbox_fixture *f)
     memset(f, 0, sizeof(*f));
     uv_loop_init(&f->loop);
     for (size_t i = 0; i < 2; i++) {
-        f->receivers[i] = open_receiver();
-        others[i] = (struct peer_address){.id = ids[i], .port = f->receivers[i].port, .host = "127.0.0.1"};
+        others[i] = (struct peer_address){.id = ids[i], .host = "127.0.0.1"};
+        f->receivers[i] = loopback_open(&others[i].port);
     }
     struct peers_options o = {.loop = &f->loop,
-                              .self = {.id = 0, .port = free_port(), .host = "127.0.0.1"},
+                              .self = {.id = 0, .port = loopback_free_port(), .host = "127.0.0.1"},
                               .others = others,
                               .n_others = 2,
                               .received = nothing_received};
@@ -86,8 +57,8 @@ static void close_outbox(struct outbox_fixture *f)
     outbox_done(&f->outbox);
     peers_free(f->peers);
     free(f->decoded);
-    close(f->receivers[0].fd);
-    close(f->receivers[1].fd);
+    close(f->receivers[0]);
+    close(f->receivers[1]);
     assert_int_equal(uv_loop_close(&f->loop), 0);
 }
 
@@ -103,7 +74,7 @@ static size_t read_nonces(struct outbox_fixture *f, size_t receiver, uint64_t *r
     size_t n = 0;
     ssize_t size;
     f->n_datagrams = 0;
-    while ((size = recv(f->receivers[receiver].fd, bytes, sizeof(bytes), 0)) > 0) {
+    while ((size = recv(f->receivers[receiver], bytes, sizeof(bytes), 0)) > 0) {
         struct datagram_reader r;
         struct datagram_header h;
         f->n_datagrams++;

@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 
 #include "host/faults.h"
 #include "host/peers.h"
+#include "tests/unit/loopback.h"
 
 enum { RECEIVED_MAX = 1024, BODY_MAX = DATAGRAM_BYTES_MAX - DATAGRAM_HEADER_SIZE };
 
@@ -28,23 +28,16 @@ struct fixture {
     uint8_t first[RECEIVED_MAX], last[RECEIVED_MAX]; /* byte */
 };
 
-/* A port that is free now: the kernel's choice for a socket that is closed again. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof(a);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_return_code(bind(fd, (struct sockaddr *)&a, size), errno);
-    assert_return_code(getsockname(fd, (struct sockaddr *)&a, &size), errno);
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
-static struct peer_address address(replica_id_t id, const char *host, uint16_t port)
+static struct peer_address address_at(replica_id_t id, const char *host, uint16_t port)
 {
     struct peer_address a = {.id = id, .port = port};
     strcpy(a.host, host);
     return a;
+}
+
+static struct peer_address address(replica_id_t id, const char *host)
+{
+    return address_at(id, host, loopback_free_port());
 }
 
 static bool received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size)
@@ -117,7 +110,7 @@ static void batches_arrive_whole_and_in_order(void **state)
     (void)state;
     struct fixture f = {0};
     uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, bodies[200][50];
-    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "localhost", free_port());
+    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "localhost");
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, &y, 1, NULL);
     f.b = open_peers(&f, y, &x, 1, NULL);
@@ -146,7 +139,7 @@ static void the_largest_datagram_passes(void **state)
     (void)state;
     struct fixture f = {0};
     static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
-    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, &y, 1, NULL);
     f.b = open_peers(&f, y, &x, 1, NULL);
@@ -172,7 +165,7 @@ static void ipv6_works(void **state)
         close(fd);
     if (!has_ipv6)
         skip();
-    struct peer_address x = address(0, "::1", free_port()), y = address(1, "::1", free_port());
+    struct peer_address x = address(0, "::1"), y = address(1, "::1");
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, &y, 1, NULL);
     f.b = open_peers(&f, y, &x, 1, NULL);
@@ -189,7 +182,7 @@ static void injected_drops_are_counted(void **state)
     struct fixture f = {0};
     uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {1};
     struct faults *faults = faults_new(100, 1);
-    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, &y, 1, faults);
     for (int i = 0; i < 5; i++)
@@ -207,9 +200,9 @@ static void one_bad_peer_stops_no_other(void **state)
     (void)state;
     struct fixture f = {0};
     uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {1};
-    struct peer_address x = address(0, "127.0.0.1", free_port());
-    struct peer_address others[] = {address(1, "240.0.0.1", 1), address(2, "127.0.0.1", free_port()),
-                                    address(3, "::1", 7000), address(4, "no..such..name", 7000)};
+    struct peer_address x = address(0, "127.0.0.1");
+    struct peer_address others[] = {address_at(1, "240.0.0.1", 1), address(2, "127.0.0.1"), address_at(3, "::1", 7000),
+                                    address_at(4, "no..such..name", 7000)};
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, others, 4, NULL);
     f.b = open_peers(&f, others[1], &x, 1, NULL);
@@ -246,7 +239,7 @@ static void a_turn_is_limited_and_what_is_refused_counts_less(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, &y, 1, NULL);
     f.b = open_peers(&f, y, &x, 1, NULL);
@@ -261,7 +254,7 @@ static void what_the_buffer_has_no_room_for_is_counted(void **state)
     (void)state;
     struct fixture f = {0};
     static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
-    struct peer_address x = address(0, "127.0.0.1", free_port()), y = address(1, "127.0.0.1", free_port());
+    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
     uv_loop_init(&f.loop);
     f.a = open_peers(&f, x, &y, 1, NULL);
     f.b = open_peers(&f, y, &x, 1, NULL);
@@ -281,7 +274,7 @@ static void a_port_in_use_is_refused(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    struct peer_address x = address(0, "127.0.0.1", free_port());
+    struct peer_address x = address(0, "127.0.0.1");
     struct peers_options o = {.loop = &f.loop, .self = x, .received = received, .user = &f};
     struct peers *p = NULL;
     uv_loop_init(&f.loop);
