@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "host/driver_internal.h"
@@ -13,7 +14,7 @@
 #include "host/secret.h"
 #include "host/service.h"
 
-enum { REPLAY_PATIENCE_USEC = 30000000 };
+enum { REPLAY_PATIENCE_USEC = 30000000, HUGE_PAGE_BYTES = 2 << 20 };
 
 /* --- the identity --- */
 
@@ -168,6 +169,17 @@ static uint32_t value_bytes_max(const struct config *c)
     return message > configuration ? message : configuration;
 }
 
+/* What each message looks up is spread over all of it: in pages of 4 KiB the processor would look up most of their
+ * addresses, too. */
+static void *allocate_block(size_t size)
+{
+    size_t whole = (size + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    void *block = aligned_alloc(HUGE_PAGE_BYTES, whole);
+    if (block != NULL)
+        madvise(block, whole, MADV_HUGEPAGE); /* where the kernel has none, it stays as it is */
+    return block;
+}
+
 static int make_core(struct driver *d, const struct identity *own)
 {
     size_t n = d->n_members > 0 ? d->n_members : 1;
@@ -184,7 +196,7 @@ static int make_core(struct driver *d, const struct identity *own)
     };
     d->value_bytes_max = value_bytes_max(d->config);
     d->checkpoint.block_size = checkpoint_writer_size(&c);
-    d->block = malloc(replica_size(&c));
+    d->block = allocate_block(replica_size(&c));
     d->assembly_block = malloc(assembly_size((uint32_t)n, d->value_bytes_max));
     d->incoming = malloc(sizeof(*d->incoming));
     d->logread = logread_new(&d->values);
