@@ -295,14 +295,16 @@ static void lend_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
     *ret = uv_buf_init(k->control->input, account_is_full(k, QUEUE_IN) ? 0 : sizeof(k->control->input));
 }
 
-/* Reads on unless enough whole calls wait already, or the user had enough of this turn. */
+/* Reads on unless enough whole calls wait already, or the user had enough of this turn and this connection was read
+ * twice in it. Not at the first time: a client that waits for its answer has sent no more, and to stop and begin again
+ * takes more than to read. */
 static void update_reading(struct connection *k)
 {
     if (k->closing)
         return;
     account_count(k, QUEUE_IN, k->in.size);
     bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES && !account_is_full(k, QUEUE_IN);
-    if (wanted && !account_has_turn(k)) {
+    if (wanted && k->read_again && k->read_turn == k->control->n_turns && !account_has_turn(k)) {
         connection_wake(k);
         wanted = false;
     }
@@ -356,6 +358,8 @@ static void end_input(struct connection *k)
 static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct connection *k = stream->data;
+    k->read_again = k->read_turn == k->control->n_turns;
+    k->read_turn = k->control->n_turns;
     if (size == UV_EOF) {
         end_input(k);
         return;

@@ -112,6 +112,8 @@ struct connection {
     bool paused; /* calls wait until replies are read */
     bool ended;  /* the client will send no more      */
     uint8_t n_handles;
+    bool read_again;    /* in that turn               */
+    uint64_t read_turn; /* of the loop: the last read */
 
     uid_t uid;
     struct account *account; /* NULL: it is being refused */

@@ -117,6 +117,44 @@ static void test_bytes_of_calls_that_wait_at_the_limit(void **state)
     }
 }
 
+/* The user has had enough of the loop's next turn. */
+static void spend_turn(const struct connection *k)
+{
+    k->account->turn = f->control->n_turns + 1;
+    k->account->spent_nsec = CONTROL_USER_TURN_USEC * UINT64_C(1000);
+}
+
+/* Then no call begins in it, and the connection is read once, but not twice. */
+static void test_reading_out_of_turn(void **state)
+{
+    (void)state;
+    enum { EACH = 4096, SIZE = sizeof(f->control->input) + 1 };
+    static char calls[SIZE]; /* the last one is not whole */
+    fixture_turns(f, 2);
+    struct connection *k = only_connection();
+    client_call(c, POSITION);
+    spend_turn(k);
+    fixture_turn(f);
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.calls, 0);
+    assert_int_equal(k->in.size, sizeof(POSITION));
+    assert_true(k->reading);
+    client_expect(c, POSITION_0);
+    fixture_turns(f, 3);
+    memset(calls, ' ', SIZE);
+    for (size_t at = EACH; at < SIZE - 1; at += EACH) {
+        memcpy(calls + at - EACH, POSITION, strlen(POSITION));
+        calls[at - 1] = 0;
+    }
+    assert_true(client_send(c, calls, SIZE));
+    spend_turn(k);
+    fixture_turn(f);
+    assert_int_equal(k->in.size, SIZE);
+    assert_false(k->reading);
+    fixture_turns(f, 2);
+    assert_true(k->reading);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
@@ -124,6 +162,7 @@ int main(void)
         TEST(test_calls_in_flight_at_the_limit),
         TEST(test_bytes_queued_at_the_limit),
         TEST(test_bytes_of_calls_that_wait_at_the_limit),
+        TEST(test_reading_out_of_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
