@@ -41,6 +41,7 @@ struct writer {
     struct line_buffer buffer;
     char *reason;
     int error;
+    int unread; /* what a read failed with; what came before it is written */
 };
 
 static int complain(char *ret_error, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -202,7 +203,18 @@ static bool write_message(void *user, const struct log_message *m)
     return true;
 }
 
-/* Writes everything, or only what was cut off, from the mark on. */
+static int complain_unread(const struct writer *w, int error, slot_t slot)
+{
+    if (error == -ERANGE)
+        return complain(w->reason, error,
+                        "slot %llu and some after it are no longer kept, and were never flushed to %.200s; take the "
+                        "log file of another replica",
+                        (unsigned long long)slot, w->target->path);
+    return complain(w->reason, error, "slots from %llu on cannot be read from the journal: %s; see the daemon's log",
+                    (unsigned long long)slot, strerror(-error));
+}
+
+/* Writes everything, or only what was cut off, from the mark on; or up to what cannot be read. */
 static int write_messages(struct writer *w, slot_t from, chatlog_read read, void *user)
 {
     while (from <= w->upto && !w->stopped && !w->completed) {
@@ -210,16 +222,12 @@ static int write_messages(struct writer *w, slot_t from, chatlog_read read, void
         int n = read(user, from, PIECE_MESSAGES, PIECE_BYTES, write_message, w, &next);
         if (w->error < 0)
             return w->error;
-        if (n == -ERANGE)
-            return complain(
-                w->reason, n,
-                "slot %llu and some after it are no longer kept, and were never flushed to %.200s; take the log "
-                "file of another replica",
-                (unsigned long long)from, w->target->path);
-        if (n < 0)
-            return complain(w->reason, n,
-                            "slots from %llu on cannot be read from the journal: %s; see the daemon's log",
-                            (unsigned long long)from, strerror(-n));
+        if (n < 0) {
+            slot_t before = next - 1 < w->upto ? next - 1 : w->upto;
+            w->last = before > w->last ? before : w->last;
+            w->unread = w->last < w->upto ? complain_unread(w, n, next) : 0;
+            break;
+        }
         if (w->stopped)
             w->last = w->upto;
         if (w->stopped || w->completed || next <= from)
@@ -258,7 +266,7 @@ static int append(struct chatlog *c, const struct target *t, bool only_cut_off, 
         return complain(ret_error, -EBADMSG,
                         "%.300s was truncated while it was flushed; rotate it between flushes only", t->path);
     if (w.last == mark.slot && w.at == mark.length)
-        return 0;
+        return w.unread;
     mark.slot = w.last;
     mark.length = w.at;
     error = chatlog_mark_tail(t->fd, mark.length, &mark.tail);
@@ -269,7 +277,7 @@ static int append(struct chatlog *c, const struct target *t, bool only_cut_off, 
         return error;
     c->mark = mark;
     *ret_messages += w.messages;
-    return 0;
+    return w.unread;
 }
 
 /* --- which file, from where on --- */
@@ -411,8 +419,6 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
             result = append(c, &t, false, upto, read, user, &messages, ret_error);
         close(t.fd);
     }
-    if (result < 0)
-        return result;
     *ret_messages = messages;
-    return 0;
+    return result < 0 ? result : 0;
 }

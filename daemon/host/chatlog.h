@@ -42,9 +42,9 @@ slot_t chatlog_flushed(const struct chatlog *c); /* 0: nothing yet (slot 0 holds
 const char *chatlog_path(const struct chatlog *c);
 
 /* One flush of everything chosen up to `upto`. `read` is driver_read() or a test's stand-in. Bounded memory: works in
- * pieces. 0, and how many messages were newly written; or a negative errno with a reason: what, where, what to do. On
- * failure nothing counts as flushed that was not synced. Where less than `upto` is chosen here, what there is is
- * flushed: chatlog_flushed(). */
+ * pieces. 0, or a negative errno with a reason: what, where, what to do; and how many messages were newly written. On
+ * failure nothing counts as flushed that was not synced; what stands before a slot that cannot be read is. Where less
+ * than `upto` is chosen here, what there is is flushed: chatlog_flushed(). */
 typedef int (*chatlog_read)(void *user, slot_t from, size_t n_max, size_t bytes_max,
                             bool (*each)(void *user, const struct log_message *m), void *each_user, slot_t *ret_next);
 int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,

@@ -57,6 +57,8 @@ int fixture_read(void *user, slot_t from, size_t n_max, size_t bytes_max,
     *ret_next = from;
     for (slot_t s = from; s <= h->chosen && n < n_max && bytes < bytes_max && (h->piece == 0 || n < h->piece); s++) {
         struct log_message m = message_of(s);
+        if (s == h->rotten)
+            return n > 0 ? (int)n : -EBADMSG;
         if (fixture_is_visible(s)) {
             if (!each(each_user, &m))
                 return (int)n;

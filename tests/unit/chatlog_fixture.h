@@ -10,8 +10,9 @@ enum { FIXTURE_SLOTS = 40, FIXTURE_TEXT_MAX = 64, FIXTURE_FILE_MAX = 1 << 20 };
 struct history {
     slot_t chosen;
     slot_t first_kept;
-    size_t piece; /* messages a read, 0: as asked */
-    int fail;     /* answered instead             */
+    slot_t rotten; /* cannot be read; 0: none      */
+    size_t piece;  /* messages a read, 0: as asked */
+    int fail;      /* answered instead             */
 };
 
 struct fixture {

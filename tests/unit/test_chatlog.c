@@ -279,6 +279,33 @@ static void test_what_cannot_be_opened_or_read(void **state)
     fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
 }
 
+/* So that whoever gives it up can go on behind it. */
+static void test_what_stands_before_rot_is_flushed(void **state)
+{
+    char expected[128];
+    slot_t flushed;
+    uint64_t messages;
+
+    for (slot_t rotten = 1; rotten <= FIXTURE_SLOTS; rotten++) {
+        fixture_empty(state);
+        fixture.history.piece = rotten % 2;
+        fixture.history.rotten = rotten;
+        assert_int_equal(fixture_flush(LOG_FORMAT_FULL, FIXTURE_SLOTS, &flushed, &messages), -EBADMSG);
+        snprintf(expected, sizeof expected,
+                 "slots from %d on cannot be read from the journal: Bad message; see the "
+                 "daemon's log",
+                 (int)rotten);
+        assert_string_equal(fixture.error, expected);
+        assert_int_equal(flushed, rotten - 1);
+        assert_int_equal(messages, fixture_count(1, rotten - 1));
+        fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, rotten - 1);
+        fixture_flush_ok(LOG_FORMAT_FULL, rotten - 1);
+        fixture.history.rotten = 0;
+        fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+        fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
+    }
+}
+
 /* More than one piece of the bounded memory. */
 static void test_large(void **state)
 {
@@ -314,6 +341,7 @@ int main(void)
         cmocka_unit_test_setup(test_full_disk, fixture_empty),
         cmocka_unit_test_setup(test_mark_cannot_be_written, fixture_empty),
         cmocka_unit_test_setup(test_what_cannot_be_opened_or_read, fixture_empty),
+        cmocka_unit_test_setup(test_what_stands_before_rot_is_flushed, fixture_empty),
         cmocka_unit_test_setup(test_large, fixture_empty),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);

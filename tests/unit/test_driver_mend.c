@@ -15,7 +15,14 @@
 #include "host/driver_internal.h"
 #include "tests/unit/driver_cluster.h"
 
-enum { MESSAGES = 1500, TEXT_BYTES = 1000, ROT_FROM = 64 << 10, ROT_UNTIL = 128 << 10, ROT_STEP = 4 << 10 };
+enum {
+    MESSAGES = 1500,
+    TEXT_BYTES = 1000,
+    ROT_FROM = 64 << 10,
+    ROT_UNTIL = 128 << 10,
+    ROT_STEP = 4 << 10,
+    RETAIN_BYTES = 64 << 10
+};
 
 static struct driver_status status;
 
@@ -132,7 +139,12 @@ static void who_is_silent_may_have_it(void **state)
     cluster_free(c);
 }
 
-/* Then the chat log file may go on without it. */
+static bool has_trimmed(struct cluster *c)
+{
+    return driver_first_kept(c->nodes[2].driver) > 1;
+}
+
+/* Then the chat log file goes on without it, where it would hold up a trim, or a peer's checkpoint. */
 static void what_nobody_has_is_gone(void **state)
 {
     (void)state;
@@ -143,6 +155,12 @@ static void what_nobody_has_is_gone(void **state)
     read_until_rot(c, 2);
     cluster_run_until(c, has_nobody_to_ask);
     assert_int_equal(c->nodes[2].driver->mending.n_gone, 1);
+    for (size_t i = 0; i < REPLICAS; i++)
+        c->nodes[i].driver->options.retain_bytes = RETAIN_BYTES;
+    cluster_run_until(c, has_trimmed);
+    driver_status(c->nodes[2].driver, &status);
+    assert_in_range(status.gap_first, 2, status.gap_last);
+    assert_in_range(status.gap_last, status.gap_first, status.flushed);
     cluster_free(c);
 }
 
