@@ -251,7 +251,7 @@ void journal_stats(struct journal *j, struct journal_stats *ret);
 struct journal_thread;
 int journal_thread_start(struct journal *j, struct journal_thread **ret);
 void journal_thread_kick(struct journal_thread *t);
-/* When the sync that runs now began (monotonic), 0 if none runs. */
+/* When the write or sync of records, or of room for them, that runs now began (monotonic); 0: none runs. */
 uint64_t journal_thread_sync_since_usec(struct journal_thread *t);
 /* Lets it write what was appended, then joins. */
 void journal_thread_stop(struct journal_thread *t);

@@ -64,7 +64,7 @@ struct journal {
     struct checkpoint_file checkpoint_read; /* that a peer is sent */
     struct rot rot;
 
-    /* Monotonic, 0: no sync runs. Atomic. */
+    /* Monotonic, 0: no write and no sync runs. Atomic. */
     uint64_t sync_since_usec;
 
     size_t writing_next; /* entries of `writing` before it are durable; the writer's alone */

@@ -320,5 +320,28 @@ def test_a_followers_full_disk(context):
         subprocess.run(["umount", "-l", mount])
 
 
+def test_a_frozen_disk_is_told(context):
+    """As for a snapshot: whatever waits for it, the leader answers, and messages go on by the others' disks."""
+    mount = small_disk(context, 64)
+    try:
+        cluster = context.cluster()
+        (cluster.dir / "state").mkdir()
+        (cluster.dir / "state" / "2").symlink_to(mount)
+        cluster.start()
+        cluster.ctl("transfer", "2")
+        victim = wait_until("it leads", lambda: cluster.leader() if cluster.leader().number == 2 else None)
+        subprocess.run(["fsfreeze", "-f", mount], check=True)
+        try:
+            cluster[0].call("Submit", text="meanwhile", timeout_ms=20000)
+            wait_until("it tells that its disk is slow", lambda: any("slow disk" in w for w in victim.status()["warnings"]))
+        finally:
+            subprocess.run(["fsfreeze", "-u", mount], check=True)
+        wait_until("the disk answers again", lambda: not warnings(victim))
+        cluster.check_identical()
+    finally:
+        context.close()
+        subprocess.run(["umount", "-l", mount])
+
+
 def disk_is_told(replica):
     return any("free space on the file system of" in r for r in replica.status()["remedies"])

@@ -367,6 +367,45 @@ static void test_the_thread_ends_with_the_first_failure(void **state)
     vfs_memory_free(disk);
 }
 
+/* A disk that hangs in the write, as it does by O_DIRECT, until that was seen. */
+static const struct vfs *below;
+static bool is_seen; /* atomic */
+
+static int append_when_seen(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size)
+{
+    for (int naps = 0; naps < 50000 && !__atomic_load_n(&is_seen, __ATOMIC_RELAXED); naps++)
+        nap();
+    return below->file_append(context, f, offset, data, size);
+}
+
+static void test_a_write_that_hangs_is_seen(void **state)
+{
+    struct host *h = *state;
+    struct vfs_memory *disk = vfs_memory_new(1);
+    struct vfs hanging = *vfs_memory_vfs(disk);
+    struct journal_thread *t;
+    uint64_t since = 0;
+
+    below = vfs_memory_vfs(disk);
+    hanging.file_append = append_when_seen;
+    open_on(h, &hanging);
+    append(h, 0);
+    assert_int_equal(journal_thread_start(h->journal, &t), 0);
+    journal_thread_kick(t);
+    for (int naps = 0; naps < 20000 && since == 0; naps++) {
+        nap();
+        since = journal_thread_sync_since_usec(t);
+    }
+    assert_true(since > 0);
+    assert_int_equal(journal_durable_seq(h->journal), 0);
+    __atomic_store_n(&is_seen, true, __ATOMIC_RELAXED);
+    journal_thread_stop(t);
+    assert_int_equal(journal_durable_seq(h->journal), 2);
+    journal_close(h->journal);
+    h->journal = NULL;
+    vfs_memory_free(disk);
+}
+
 static void test_a_second_opener_is_locked_out(void **state)
 {
     struct host *h = *state;
@@ -499,11 +538,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_append_and_read_while_the_thread_writes), TEST(test_the_thread_finds_space_again),
-        TEST(test_history_goes_while_the_thread_writes),    TEST(test_mending_goes_while_the_thread_writes),
-        TEST(test_the_thread_ends_with_the_first_failure),  TEST(test_a_second_opener_is_locked_out),
-        TEST(test_the_directory_is_made_private),           TEST(test_calls_on_a_real_file),
-        TEST(test_what_is_appended_stands_behind_what_was), TEST(test_appending_in_memory),
+        TEST(test_append_and_read_while_the_thread_writes),
+        TEST(test_the_thread_finds_space_again),
+        TEST(test_history_goes_while_the_thread_writes),
+        TEST(test_mending_goes_while_the_thread_writes),
+        TEST(test_the_thread_ends_with_the_first_failure),
+        TEST(test_a_write_that_hangs_is_seen),
+        TEST(test_a_second_opener_is_locked_out),
+        TEST(test_the_directory_is_made_private),
+        TEST(test_calls_on_a_real_file),
+        TEST(test_what_is_appended_stands_behind_what_was),
+        TEST(test_appending_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
