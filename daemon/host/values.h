@@ -17,7 +17,7 @@ struct value_link {
 
 enum {
     VALUES_CLASS_BYTES = 64, /* sizes are rounded up to one of VALUES_CLASSES */
-    VALUES_CLASSES = 16,
+    VALUES_CLASSES = 32,
 };
 
 struct values {
