@@ -17,7 +17,7 @@
 #include "host/faults.h"
 #include "tests/unit/loopback.h"
 
-enum { PATIENCE_USEC = 20000000, SEGMENT_BYTES = 256 << 10 };
+enum { PATIENCE_USEC = 60000000, SEGMENT_BYTES = 256 << 10 };
 
 static void tick(uv_timer_t *timer)
 {
