@@ -68,6 +68,14 @@ static struct peers *open_peers(struct fixture *f, struct peer_address self, con
     return p;
 }
 
+static void open_pair(struct fixture *f, const char *host_a, const char *host_b)
+{
+    struct peer_address a = address(0, host_a), b = address(1, host_b);
+    uv_loop_init(&f->loop);
+    f->a = open_peers(f, a, &b, 1, NULL);
+    f->b = open_peers(f, b, &a, 1, NULL);
+}
+
 static void closed(void *user)
 {
     struct fixture *f = user;
@@ -110,10 +118,7 @@ static void batches_arrive_whole_and_in_order(void **state)
     (void)state;
     struct fixture f = {0};
     uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, bodies[200][50];
-    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "localhost");
-    uv_loop_init(&f.loop);
-    f.a = open_peers(&f, x, &y, 1, NULL);
-    f.b = open_peers(&f, y, &x, 1, NULL);
+    open_pair(&f, "127.0.0.1", "localhost");
     for (size_t i = 0; i < 200; i++) { /* more than one system call takes; the header's memory is the same each time */
         memset(bodies[i], (int)i, sizeof(bodies[i]));
         header[0] = (uint8_t)(i + 1);
@@ -139,10 +144,7 @@ static void the_largest_datagram_passes(void **state)
     (void)state;
     struct fixture f = {0};
     static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
-    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
-    uv_loop_init(&f.loop);
-    f.a = open_peers(&f, x, &y, 1, NULL);
-    f.b = open_peers(&f, y, &x, 1, NULL);
+    open_pair(&f, "127.0.0.1", "127.0.0.1");
     body[BODY_MAX - 1] = 77;
     peers_queue(f.a, 0, header, body, BODY_MAX, 0);
     peers_flush(f.a);
@@ -165,10 +167,7 @@ static void ipv6_works(void **state)
         close(fd);
     if (!has_ipv6)
         skip();
-    struct peer_address x = address(0, "::1"), y = address(1, "::1");
-    uv_loop_init(&f.loop);
-    f.a = open_peers(&f, x, &y, 1, NULL);
-    f.b = open_peers(&f, y, &x, 1, NULL);
+    open_pair(&f, "::1", "::1");
     peers_queue(f.a, 0, header, body, 1, 0);
     peers_flush(f.a);
     wait_for(&f, 1);
@@ -239,10 +238,7 @@ static void a_turn_is_limited_and_what_is_refused_counts_less(void **state)
 {
     (void)state;
     struct fixture f = {0};
-    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
-    uv_loop_init(&f.loop);
-    f.a = open_peers(&f, x, &y, 1, NULL);
-    f.b = open_peers(&f, y, &x, 1, NULL);
+    open_pair(&f, "127.0.0.1", "127.0.0.1");
     assert_int_equal(read_at_once(&f), PEERS_RECEIVE_TAKEN);
     f.refuses = true;
     assert_int_equal(read_at_once(&f), PEERS_RECEIVE_ROUNDS * PEERS_RECEIVE_BATCH);
@@ -254,10 +250,7 @@ static void what_the_buffer_has_no_room_for_is_counted(void **state)
     (void)state;
     struct fixture f = {0};
     static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
-    struct peer_address x = address(0, "127.0.0.1"), y = address(1, "127.0.0.1");
-    uv_loop_init(&f.loop);
-    f.a = open_peers(&f, x, &y, 1, NULL);
-    f.b = open_peers(&f, y, &x, 1, NULL);
+    open_pair(&f, "127.0.0.1", "127.0.0.1");
     assert_int_equal(peers_overrun(f.b), 0);
     for (size_t i = 0; i < 1000; i++) { /* far more than its buffer takes */
         peers_queue(f.a, 0, header, body, BODY_MAX, 0);
