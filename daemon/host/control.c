@@ -175,13 +175,14 @@ static void incoming(uv_stream_t *listener, int status)
 
 static void run_busy(struct control *c)
 {
+    uint64_t since_nsec = uv_hrtime();
     /* Those that are busy now, not those that get busy meanwhile: the loop looks at its sockets in between. */
     for (uint32_t n = c->n_busy; n > 0 && c->n_busy > 0; n--) {
         struct connection *k = TAILQ_FIRST(&c->busy);
         TAILQ_REMOVE(&c->busy, k, busy);
         c->n_busy--;
         k->is_busy = false;
-        connection_turn(k);
+        connection_turn(k, &since_nsec);
     }
     if (c->n_busy == 0 && !c->accept_waits)
         uv_idle_stop(&c->turn);

@@ -323,17 +323,16 @@ static bool is_settled(const struct connection *k)
            k->in.size == k->in.rest && connection_queued(k) == 0;
 }
 
-void connection_turn(struct connection *k)
+void connection_turn(struct connection *k, uint64_t *since_nsec)
 {
-    uint64_t since_nsec = uv_hrtime();
     if (k->active == ACTIVE_READ && account_has_turn(k))
         read_pump(k);
     else if (k->active == ACTIVE_READ)
         connection_wake(k);
-    run_calls(k, &since_nsec);
+    run_calls(k, since_nsec);
     connection_flush(k);
     account_count(k, QUEUE_OUT, connection_queued(k));
-    account_spend(k, &since_nsec);
+    account_spend(k, since_nsec);
     if (k->paused && !has_to_read_first(k))
         connection_wake(k);
     update_reading(k);

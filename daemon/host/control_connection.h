@@ -151,8 +151,9 @@ struct connection {
 /* Takes over a pipe that was accepted; consumes it where it fails too. */
 void connection_open(struct control *c, struct connection *k);
 void connection_close(struct connection *k);
-/* What callbacks left to do; called once a turn of the loop after connection_wake(). */
-void connection_turn(struct connection *k);
+/* What callbacks left to do; called once a turn of the loop after connection_wake(). What it takes since then is the
+ * user's, as account_spend() has it. */
+void connection_turn(struct connection *k, uint64_t *since_nsec);
 /* Closes it where the client has not read for too long. */
 void connection_check_stall(struct connection *k, uint64_t now_ms);
 /* Bytes of replies that the client has not taken. */
