@@ -172,7 +172,7 @@ struct driver_peer {
 struct driver_status {
     struct replica_status replica;
     struct journal_stats journal;
-    uint64_t sync_since_usec; /* when the journal's sync that runs now began (monotonic); 0: none runs */
+    uint64_t busy_since_usec; /* when the journal's write or sync that runs now began (monotonic); 0: none runs */
     const struct config *config;
     const char *config_warning; /* where the log says otherwise than the file: "" if nowhere */
     const char *reload_warning; /* where only a restart takes up what the file says now: "" if nowhere */

@@ -171,7 +171,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->noops = logread_noops(d->logread);
     ret->messages = logread_messages(d->logread);
     ret->has_space = !d->disk_full;
-    ret->sync_since_usec = d->thread != NULL ? journal_thread_sync_since_usec(d->thread) : 0;
+    ret->busy_since_usec = d->thread != NULL ? journal_thread_busy_since_usec(d->thread) : 0;
     for (uint32_t i = 0; i < ret->replica.n_peers; i++) {
         int member = driver_find_member(d, ret->replica.peers[i].id);
         if (member >= 0)

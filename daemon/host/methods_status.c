@@ -244,10 +244,11 @@ static void advise_host(const struct advice *a)
         say(a, false, "disk full: there is no room for the journal in %s, so this replica records no votes", dir);
         say(a, true, "free space on the file system of %s; it goes on by itself", dir);
     }
-    uint64_t syncing = a->s->sync_since_usec != 0 ? now_usec() - a->s->sync_since_usec : 0;
-    if (syncing > SLOW_SYNC_USEC) {
+    uint64_t busy = a->s->busy_since_usec != 0 ? now_usec() - a->s->busy_since_usec : 0;
+    if (busy > SLOW_SYNC_USEC) {
         char text[32];
-        say(a, false, "slow disk: one sync of the journal in %s has been running for %s", dir, duration(syncing, text));
+        say(a, false, "slow disk: one write or sync of the journal in %s has been running for %s", dir,
+            duration(busy, text));
         say(a, true, "look at the disk of %s: iostat -x 1, dmesg", dir);
     }
     if (a->s->flush_trouble != NULL && a->s->flush_trouble[0] != 0) {

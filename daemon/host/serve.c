@@ -140,12 +140,13 @@ static bool is_healthy(void *user)
     bool slow;
 
     driver_status(s->driver, &s->status);
-    slow = s->status.sync_since_usec != 0 && now_usec >= s->status.sync_since_usec + overdue_usec;
+    slow = s->status.busy_since_usec != 0 && now_usec >= s->status.busy_since_usec + overdue_usec;
     if (slow && !s->slow)
         notice(NOTICE_DISK_SLOW, NULL,
-               "one sync of the journal has been running for %llu ms: the watchdog is not answered until it ends; look "
+               "one write or sync of the journal has been running for %llu ms: the watchdog is not answered until it "
+               "ends; look "
                "at the disk",
-               (unsigned long long)(now_usec - s->status.sync_since_usec) / 1000);
+               (unsigned long long)(now_usec - s->status.busy_since_usec) / 1000);
     s->slow = slow;
     return !slow;
 }

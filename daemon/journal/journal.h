@@ -251,8 +251,8 @@ void journal_stats(struct journal *j, struct journal_stats *ret);
 struct journal_thread;
 int journal_thread_start(struct journal *j, struct journal_thread **ret);
 void journal_thread_kick(struct journal_thread *t);
-/* When the write or sync of records, or of room for them, that runs now began (monotonic); 0: none runs. */
-uint64_t journal_thread_sync_since_usec(struct journal_thread *t);
+/* When what it does with the disk now began, a group or a piece of what can wait (monotonic); 0: nothing. */
+uint64_t journal_thread_busy_since_usec(struct journal_thread *t);
 /* Lets it write what was appended, then joins. */
 void journal_thread_stop(struct journal_thread *t);
 

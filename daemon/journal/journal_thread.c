@@ -109,9 +109,9 @@ void journal_thread_kick(struct journal_thread *t)
     pthread_mutex_unlock(&t->mutex);
 }
 
-uint64_t journal_thread_sync_since_usec(struct journal_thread *t)
+uint64_t journal_thread_busy_since_usec(struct journal_thread *t)
 {
-    return __atomic_load_n(&t->journal->sync_since_usec, __ATOMIC_RELAXED);
+    return __atomic_load_n(&t->journal->busy_since_usec, __ATOMIC_RELAXED);
 }
 
 void journal_thread_stop(struct journal_thread *t)

@@ -21,28 +21,11 @@ uint64_t segment_capacity(uint64_t size)
     return footer_limit(size) - SEGMENT_HEADER_BYTES - batch_size(PROMISE_RECORD_BYTES);
 }
 
-/* So that the host can see what hangs: the write as well, which waits for the disk by O_DIRECT, and where the file
- * system is frozen. */
-static uint64_t watch_begin(struct journal *j)
+static int timed_sync(struct journal *j, struct vfs_file *f, uint64_t *ret_usec)
 {
     uint64_t since = monotonic_usec();
+    int r = j->vfs->file_sync(j->vfs->context, f);
 
-    __atomic_store_n(&j->sync_since_usec, since, __ATOMIC_RELAXED);
-    return since;
-}
-
-static void watch_end(struct journal *j)
-{
-    __atomic_store_n(&j->sync_since_usec, 0, __ATOMIC_RELAXED);
-}
-
-static int watched_sync(struct journal *j, struct vfs_file *f, uint64_t *ret_usec)
-{
-    uint64_t since = watch_begin(j);
-    int r;
-
-    r = j->vfs->file_sync(j->vfs->context, f);
-    watch_end(j);
     *ret_usec = monotonic_usec() - since;
     return r;
 }
@@ -77,7 +60,6 @@ bool reserve_fits(const struct vfs *vfs, struct vfs_file *f, uint64_t size)
 static int reserve_grow(struct journal *j, uint64_t bytes)
 {
     struct reserve *v = &j->reserve;
-    uint64_t usec;
     int r;
 
     if (v->file == NULL) {
@@ -95,13 +77,11 @@ static int reserve_grow(struct journal *j, uint64_t bytes)
         return 0;
     if (!reserve_fits(j->vfs, v->file, v->size))
         return -ENOSPC;
-    watch_begin(j);
     r = j->vfs->file_allocate(j->vfs->context, v->file, v->done, bytes);
-    watch_end(j);
     if (r < 0)
         return r;
     /* Synced slice by slice: one sync of it all would hold up the batches that come meanwhile. */
-    r = watched_sync(j, v->file, &usec);
+    r = j->vfs->file_sync(j->vfs->context, v->file);
     if (r < 0)
         return r == -ENOSPC ? -EIO : r;
     v->done += bytes;
@@ -227,10 +207,8 @@ int segment_write(struct journal *j, struct group *g, size_t first, size_t n)
     bool is_new = !s->is_named;
     uint64_t from = s->offset, usec = 0;
     uint8_t *bytes = g->bytes + g->entries[first].start;
-    int r;
+    int r = is_new ? opening_write(j, n) : 0;
 
-    watch_begin(j);
-    r = is_new ? opening_write(j, n) : 0;
     for (size_t i = first; i < first + n; i++) {
         const struct group_entry *e = &g->entries[i];
         struct batch_header h = {.number = ++j->batch,
@@ -246,9 +224,8 @@ int segment_write(struct journal *j, struct group *g, size_t first, size_t n)
     }
     if (r == 0)
         r = j->vfs->file_append(j->vfs->context, s->file, from, bytes, (size_t)(s->offset - from));
-    watch_end(j);
     if (r == 0)
-        r = watched_sync(j, s->file, &usec);
+        r = timed_sync(j, s->file, &usec);
     if (r == 0 && is_new)
         r = segment_publish(j);
     if (r < 0)

@@ -64,8 +64,8 @@ struct journal {
     struct checkpoint_file checkpoint_read; /* that a peer is sent */
     struct rot rot;
 
-    /* Monotonic, 0: no write and no sync runs. Atomic. */
-    uint64_t sync_since_usec;
+    /* When the writer began what it does with the disk now, monotonic; 0: nothing. Atomic. */
+    uint64_t busy_since_usec;
 
     size_t writing_next; /* entries of `writing` before it are durable; the writer's alone */
 

@@ -153,16 +153,19 @@ static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
     return 0;
 }
 
-int journal_write(struct journal *j)
+/* So that the host can see what hangs: writes, which wait for the disk by O_DIRECT and where the file system is frozen,
+ * syncs, and all that chores do. */
+static void watch(struct journal *j, uint64_t since)
+{
+    __atomic_store_n(&j->busy_since_usec, since, __ATOMIC_RELAXED);
+}
+
+static int write_and_work(struct journal *j)
 {
     uint64_t bytes;
     bool is_stuck = false;
-    int r;
+    int r = group_take(j);
 
-    /* Only this thread sets it. Nothing is tried again: the disk may have lost what it says is there (trap 37). */
-    if (j->error < 0)
-        return j->error;
-    r = group_take(j);
     if (r < 0)
         return fail(j, r);
     bytes = j->writing.framed_bytes;
@@ -173,10 +176,24 @@ int journal_write(struct journal *j)
             return fail(j, r);
         if (!is_stuck) /* else it stays, not durable, readable, and is tried again */
             group_finish(j);
+        watch(j, monotonic_usec());
     }
     r = do_chore(j, bytes, is_stuck); /* after the answers went out */
     if (r < 0)
         return fail(j, r);
     refresh_free_bytes(j);
     return 0;
+}
+
+int journal_write(struct journal *j)
+{
+    int r;
+
+    /* Only this thread sets it. Nothing is tried again: the disk may have lost what it says is there (trap 37). */
+    if (j->error < 0)
+        return j->error;
+    watch(j, monotonic_usec());
+    r = write_and_work(j);
+    watch(j, 0);
+    return r;
 }

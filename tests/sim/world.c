@@ -207,7 +207,7 @@ void journal_thread_kick(struct journal_thread *t)
     disk_kick((struct host *)t);
 }
 
-uint64_t journal_thread_sync_since_usec(struct journal_thread *t)
+uint64_t journal_thread_busy_since_usec(struct journal_thread *t)
 {
     (void)t;
     return 0;

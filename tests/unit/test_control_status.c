@@ -259,8 +259,8 @@ static void test_advice(void **state)
     advises("learns and does not vote", "mpaxosctl -i 0 status");
     s->config_warning = "alpha: the log says 1, the file 2";
     advises("alpha: the log says 1, the file 2", "configuration file");
-    s->sync_since_usec = uv_hrtime() / 1000 - 7000000;
-    advises("slow disk: one sync of the journal in /state/1 has been running for 7 s", "iostat");
+    s->busy_since_usec = uv_hrtime() / 1000 - 7000000;
+    advises("slow disk: one write or sync of the journal in /state/1 has been running for 7 s", "iostat");
     s->unlocked_error = ENOMEM;
     advises("keys may be swapped to the disk: their memory could not be locked: Cannot allocate memory",
             "LimitMEMLOCK=8M");

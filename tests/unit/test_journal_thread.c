@@ -164,7 +164,7 @@ static void test_append_and_read_while_the_thread_writes(void **state)
                          slot - from + 1 < 3 ? slot - from + 1 : 3);
         while (2 * slot + 2 - journal_durable_seq(h->journal) > 2 * IN_FLIGHT || !journal_has_space(h->journal))
             nap();
-        journal_thread_sync_since_usec(t);
+        journal_thread_busy_since_usec(t);
     }
     journal_thread_stop(t); /* writes the rest */
     assert_int_equal(journal_durable_seq(h->journal), 2 * SLOTS);
@@ -367,42 +367,81 @@ static void test_the_thread_ends_with_the_first_failure(void **state)
     vfs_memory_free(disk);
 }
 
-/* A disk that hangs in the write, as it does by O_DIRECT, until that was seen. */
+/* A disk that hangs, in the write too, as it does by O_DIRECT, until that was seen. */
 static const struct vfs *below;
-static bool is_seen; /* atomic */
+static bool is_hanging, is_seen; /* atomic */
 
-static int append_when_seen(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size)
+static void hang(void)
 {
+    __atomic_store_n(&is_hanging, true, __ATOMIC_RELAXED);
     for (int naps = 0; naps < 50000 && !__atomic_load_n(&is_seen, __ATOMIC_RELAXED); naps++)
         nap();
+}
+
+static int hang_in_append(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size)
+{
+    hang();
     return below->file_append(context, f, offset, data, size);
 }
 
-static void test_a_write_that_hangs_is_seen(void **state)
+static int hang_in_rename_of_checkpoint(void *context, const char *from, const char *to)
 {
-    struct host *h = *state;
-    struct vfs_memory *disk = vfs_memory_new(1);
-    struct vfs hanging = *vfs_memory_vfs(disk);
-    struct journal_thread *t;
-    uint64_t since = 0;
+    if (strcmp(to, "checkpoint") == 0)
+        hang();
+    return below->rename(context, from, to);
+}
 
-    below = vfs_memory_vfs(disk);
-    hanging.file_append = append_when_seen;
+static void see_it_hang(struct journal_thread *t)
+{
+    for (int naps = 0; naps < 20000 && !__atomic_load_n(&is_hanging, __ATOMIC_RELAXED); naps++)
+        nap();
+    assert_true(__atomic_load_n(&is_hanging, __ATOMIC_RELAXED));
+    assert_true(journal_thread_busy_since_usec(t) > 0);
+    __atomic_store_n(&is_seen, true, __ATOMIC_RELAXED);
+}
+
+static void hang_and_see(struct host *h, struct vfs hanging, bool with_checkpoint)
+{
+    struct journal_thread *t;
+    struct journal_checkpoint newest;
+
+    is_hanging = is_seen = false;
     open_on(h, &hanging);
     append(h, 0);
     assert_int_equal(journal_thread_start(h->journal, &t), 0);
-    journal_thread_kick(t);
-    for (int naps = 0; naps < 20000 && since == 0; naps++) {
-        nap();
-        since = journal_thread_sync_since_usec(t);
+    if (with_checkpoint) {
+        assert_int_equal(journal_checkpoint_begin(h->journal, 0, CHECKPOINT_OWN), 0);
+        assert_int_equal(journal_checkpoint_append(h->journal, "state", 5), 5);
+        journal_checkpoint_finish(h->journal);
     }
-    assert_true(since > 0);
-    assert_int_equal(journal_durable_seq(h->journal), 0);
-    __atomic_store_n(&is_seen, true, __ATOMIC_RELAXED);
+    journal_thread_kick(t);
+    see_it_hang(t);
     journal_thread_stop(t);
     assert_int_equal(journal_durable_seq(h->journal), 2);
+    assert_int_equal(journal_checkpoint_newest(h->journal, &newest), with_checkpoint);
     journal_close(h->journal);
     h->journal = NULL;
+}
+
+static void test_what_hangs_is_seen(void **state)
+{
+    struct vfs_memory *disk = vfs_memory_new(1);
+    struct vfs hanging = *vfs_memory_vfs(disk);
+
+    below = vfs_memory_vfs(disk);
+    hanging.file_append = hang_in_append;
+    hang_and_see(*state, hanging, false);
+    vfs_memory_free(disk);
+}
+
+static void test_what_can_wait_and_hangs_is_seen(void **state)
+{
+    struct vfs_memory *disk = vfs_memory_new(1);
+    struct vfs hanging = *vfs_memory_vfs(disk);
+
+    below = vfs_memory_vfs(disk);
+    hanging.rename = hang_in_rename_of_checkpoint;
+    hang_and_see(*state, hanging, true);
     vfs_memory_free(disk);
 }
 
@@ -538,17 +577,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_append_and_read_while_the_thread_writes),
-        TEST(test_the_thread_finds_space_again),
-        TEST(test_history_goes_while_the_thread_writes),
-        TEST(test_mending_goes_while_the_thread_writes),
-        TEST(test_the_thread_ends_with_the_first_failure),
-        TEST(test_a_write_that_hangs_is_seen),
-        TEST(test_a_second_opener_is_locked_out),
-        TEST(test_the_directory_is_made_private),
-        TEST(test_calls_on_a_real_file),
-        TEST(test_what_is_appended_stands_behind_what_was),
-        TEST(test_appending_in_memory),
+        TEST(test_append_and_read_while_the_thread_writes), TEST(test_the_thread_finds_space_again),
+        TEST(test_history_goes_while_the_thread_writes),    TEST(test_mending_goes_while_the_thread_writes),
+        TEST(test_the_thread_ends_with_the_first_failure),  TEST(test_what_hangs_is_seen),
+        TEST(test_what_can_wait_and_hangs_is_seen),         TEST(test_a_second_opener_is_locked_out),
+        TEST(test_the_directory_is_made_private),           TEST(test_calls_on_a_real_file),
+        TEST(test_what_is_appended_stands_behind_what_was), TEST(test_appending_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
