@@ -149,11 +149,12 @@ static void act(struct cluster *c, void *user, uint64_t argument)
         return;
     cluster_call_at(c, c->now_usec + cluster_random(c, 100, k->options.pause_max_usec), act, l, 0);
     int host = pick_host(c);
+    /* Each call may be the host's last: power goes while it writes. */
     if (host >= 0 && cluster_chance(c, k->options.position_permille))
         clients_position(c, (uint32_t)host);
-    if (host >= 0 && cluster_chance(c, k->options.read_permille))
+    if (host >= 0 && cluster_chance(c, k->options.read_permille) && host_is_usable(&c->hosts[host]))
         clients_read(c, (uint32_t)host);
-    if (host >= 0 && cluster_chance(c, k->options.flush_permille))
+    if (host >= 0 && cluster_chance(c, k->options.flush_permille) && host_is_usable(&c->hosts[host]))
         clients_flush(c, (uint32_t)host, cluster_chance(c, 500));
     if (host >= 0 && !host_is_usable(&c->hosts[host]))
         host = -1;
