@@ -60,10 +60,13 @@ static bool was_asked_for(const struct disk *d, struct ballot b)
     return false;
 }
 
-/* Below a checkpoint that is lost by now, what rotted was replaced: values known to be chosen, each with its COMMIT. */
+/* Below a checkpoint, what rotted was replaced: values known to be chosen, each with its COMMIT. That is read where the
+ * checkpoint is lost by now; or where the segment's footer is, and then counts for nothing but the ballots. */
 static bool is_of_mend(const struct disk *d, const struct finding *g, const struct record *r, const uint8_t *bytes,
                        uint32_t size)
 {
+    if (d->n_rot > 0 && g->restored > 0 && r->type != RECORD_PROMISE && r->slot <= g->restored)
+        return ballot_is_none(r->ballot) || was_asked_for(d, r->ballot);
     if (d->n_rot == 0 || g->restored > 0 || r->slot > d->commit)
         return g->is_mended && r->type == RECORD_PROMISE && was_asked_for(d, r->ballot);
     if (r->type == RECORD_COMMIT)
@@ -87,7 +90,7 @@ static void pass_replaced(const struct disk *d, struct finding *g, const struct 
 /* A segment opens with the highest promise before it; identities stand elsewhere. */
 bool found_record(const struct disk *d, struct finding *g, const struct record *r, const uint8_t *bytes, uint32_t size)
 {
-    bool opens = g->restored > 0 && !g->has_begun;
+    bool opens = g->restored > 0 && (!g->has_begun || g->is_mended);
     while (g->n < d->n_records && is_elsewhere(&d->records[g->n]))
         g->n++;
     if (g->votes_no_more && g->n < d->n_records && d->records[g->n].type == RECORD_PROMISE &&
@@ -97,7 +100,7 @@ bool found_record(const struct disk *d, struct finding *g, const struct record *
         g->promised = r->ballot;
         return was_asked_for(d, r->ballot);
     }
-    if (g->is_mended)
+    if (g->is_mended && g->restored == 0)
         pass_replaced(d, g, r, bytes, size);
     if ((!opens || begins(d, g, r, bytes, size)) && g->n < d->n_records &&
         is_same(g, &d->records[g->n], r, bytes, size)) {
