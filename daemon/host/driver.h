@@ -87,8 +87,8 @@ void driver_position_cancel(struct driver *d, uint64_t cookie);
 
 /* Reads visible messages from slot `from` on, at most n_max and about bytes_max (at least one). Answers how many, or a
  * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. -EBADMSG: it
- * is damaged on the disk. -ERANGE:
- * `from` is below what is kept (driver_first_kept). The message's strings are borrowed for the call of `each`. */
+ * is damaged on the disk, and nothing visible stands before *ret_next, the slot that cannot be read. -ERANGE: `from` is
+ * below what is kept (driver_first_kept). The message's strings are borrowed for the call of `each`. */
 struct log_message {
     slot_t slot;
     uint64_t time_usec;

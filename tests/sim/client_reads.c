@@ -190,15 +190,15 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
         int n = read(user, r.next, 1000, 1 << 20, read_message, &r, &next);
         if (n == -ERANGE)
             cluster_fail(h->cluster, "host %u: slot %lu is trimmed before it was flushed", h->index, r.next);
-        if (n < 0) {
+        check_gap(&r, next);
+        if (n >= 0 && next == h->disk.flushed + 1)
+            break;
+        h->disk.flushed = next - 1;
+        if (n < 0 && h->disk.flushed < upto) { /* behind slots without a message, perhaps */
             snprintf(ret_error, CONFIG_ERROR_MAX + 1, "error %d", n);
             return n;
         }
-        check_gap(&r, next);
-        if (next == h->disk.flushed + 1)
-            break;
-        *ret_messages += (uint64_t)n;
-        h->disk.flushed = next - 1;
+        *ret_messages += n > 0 ? (uint64_t)n : 0;
     }
     return 0;
 }

@@ -10,13 +10,20 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "host/logread.h"
 #include "host/values.h"
 #include "paxos/prng.h"
 
-enum { SLOTS = 3 * LOGREAD_TAIL_SLOTS + 77, STEP = 100, FIRST = 1 };
+enum {
+    SLOTS = 3 * LOGREAD_TAIL_SLOTS + 77,
+    STEP = 100,
+    FIRST = 1,
+    SEGMENT_BYTES = 1 << 20,
+    ROT_STEP = 64 << 10,
+};
 
 struct expected {
     bool visible;
@@ -118,7 +125,7 @@ static int setup(void **state)
                                                       .n_members = 1,
                                                       .members = {{.id = 1, .gen = 1, .life = 2}}}};
     assert_int_equal(vfs_posix_open(x->dir, &x->vfs), 0);
-    struct journal_options o = {.vfs = x->vfs, .segment_bytes = 1 << 20, .written = written};
+    struct journal_options o = {.vfs = x->vfs, .segment_bytes = SEGMENT_BYTES, .written = written};
     assert_int_equal(journal_open(&o, &x->identity, &(struct journal_replay){.each = no_record}, &x->journal, error),
                      JOURNAL_OK);
     x->l = logread_new(&x->values);
@@ -247,6 +254,44 @@ static void a_peer_gets_consecutive_slots(void **state)
     assert_int_equal(logread_fetch(x->l, SLOTS, SLOTS + 5, 64, 2000, entries), 0);
 }
 
+static void rot(const struct fixture *x)
+{
+    char path[64];
+    uint8_t byte;
+    snprintf(path, sizeof(path), "%s/segment-0000000000000001", x->dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    for (off_t at = ROT_STEP / 2; at < SEGMENT_BYTES; at += ROT_STEP) {
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        byte ^= 1;
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    }
+    close(fd);
+}
+
+/* So that a flush gets as far as the first slot that is lost, which then may be given up. */
+static void an_error_tells_the_slot_that_cannot_be_read(void **state)
+{
+    struct fixture *x = *state;
+    slot_t rotten = 0, next;
+    size_t n_passed = 0;
+    rot(x);
+    for (slot_t s = SLOTS - LOGREAD_TAIL_SLOTS; --s >= FIRST;) {
+        bool is_readable = journal_read(x->journal, s, s, 1, 1, no_record, NULL) > 0;
+        if (!is_readable)
+            rotten = s;
+        else if (x->slots[s].visible)
+            rotten = 0;
+        if (rotten == 0)
+            continue;
+        struct reading r = {.x = x, .expected = s};
+        assert_int_equal(logread_read(x->l, s, 1000, 1 << 20, check, &r, &next), -EBADMSG);
+        assert_int_equal(next, rotten);
+        n_passed += s < rotten;
+    }
+    assert_true(n_passed > 0);
+}
+
 /* More is applied in one step than is kept, and the core lets go of it in the same step: who frees what released it
  * still finds it there. */
 static void test_a_step_that_is_larger_than_what_is_kept(void **state)
@@ -296,6 +341,7 @@ int main(void)
         cmocka_unit_test(the_whole_log_reads_in_pieces),
         cmocka_unit_test(the_tail_is_found_in_memory_and_on_disk),
         cmocka_unit_test(a_peer_gets_consecutive_slots),
+        cmocka_unit_test_setup_teardown(an_error_tells_the_slot_that_cannot_be_read, setup, teardown),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
