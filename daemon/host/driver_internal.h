@@ -120,8 +120,9 @@ struct mending { /* of what rotted in the journal: the page that a peer is asked
     uint8_t *page;
     uint64_t again_usec, scrub_usec; /* the next ones */
     uint64_t again_wait_usec;
-    uint32_t n_linked;            /* when it was last looked at */
-    uint64_t scrub_bytes, mended; /* of a pass; segments that were told */
+    uint32_t n_linked;                  /* when it was last looked at */
+    uint64_t linked_usec[REPLICAS_MAX]; /* by member: last, or since when it is looked at */
+    uint64_t scrub_bytes, mended;       /* of a pass; segments that were told */
     size_t n_rot;
     struct journal_rot rot[JOURNAL_ROT_MAX]; /* as they were told                  */
     struct slot_range gone[JOURNAL_ROT_MAX]; /* that no member has                 */

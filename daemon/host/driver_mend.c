@@ -28,6 +28,7 @@ enum {
     SILENCE_USEC = 1000000, /* then another peer is asked                    */
     AGAIN_USEC = 10000000,  /* what could not be mended; then twice as late  */
     AGAIN_MOST_USEC = 640000000,
+    AWAY_USEC = 30000000,
     SKIP_SLOTS_MAX = 1024,       /* of the chat log file, in a tick */
     SCRUB_STRETCHES_MAX = 8,     /* in a tick: a very large log takes longer       */
     SCRUB_PAUSE_USEC = 60000000, /* between two passes, and where there is nothing */
@@ -170,12 +171,29 @@ static void ask(struct driver *d, uint64_t now_usec)
     m->ask_usec = now_usec + ASK_USEC;
 }
 
+/* Members that have not been linked for long, or are behind themselves, count as if they did not have it, but only
+ * where a checkpoint waits to be installed: else one that is down would keep this replica behind for ever. */
+static uint32_t find_away(const struct driver *d, slot_t slot, uint64_t now_usec)
+{
+    uint32_t set = 0;
+    if (driver_install_obsoletes(d) == 0 || !d->status.quorum)
+        return 0;
+    for (uint32_t i = 0; i < d->status.n_peers; i++) {
+        const struct peer_status *p = &d->status.peers[i];
+        int member = driver_find_member(d, p->id);
+        if (member >= 0 && (p->linked ? p->chosen < slot : now_usec - d->mending.linked_usec[member] >= AWAY_USEC))
+            set |= UINT32_C(1) << member;
+    }
+    return set;
+}
+
 /* Whether every member said of what is wanted that it does not have it. */
-static void note_gone(struct driver *d)
+static void note_gone(struct driver *d, slot_t slot, uint64_t now_usec)
 {
     struct mending *m = &d->mending;
     struct slot_range r;
-    if (m->lacking != (UINT32_C(1) << d->n_members) - 1 || !journal_mend_slots(d->journal, &r.first, &r.last))
+    if ((m->lacking | find_away(d, slot, now_usec)) != (UINT32_C(1) << d->n_members) - 1 ||
+        !journal_mend_slots(d->journal, &r.first, &r.last))
         return;
     for (size_t i = 0; i < m->n_gone; i++)
         if (m->gone[i].first <= r.first && r.last <= m->gone[i].last)
@@ -191,7 +209,7 @@ static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
     struct mending *m = &d->mending;
     forget_page(m);
     if (!choose_peer(d, slot)) {
-        note_gone(d);
+        note_gone(d, slot, now_usec);
         m->tried = m->lacking = 0;
         journal_mend_put_off(d->journal);
         d->dirty = true;
@@ -329,6 +347,13 @@ static bool take_record(void *user, struct record *record, const uint8_t *bytes,
     return true;
 }
 
+/* Nothing comes of it: what no checkpoint will cover either, since this replica cannot go on but from a peer's. */
+static bool is_given_up(const struct driver *d, const struct journal_rot *k)
+{
+    return k->state == JOURNAL_ROT_STUCK || (k->state == JOURNAL_ROT_OPEN && driver_install_obsoletes(d) != 0 &&
+                                             k->covered_by > replica_chosen(d->replica));
+}
+
 static bool is_lost(struct driver *d, slot_t slot)
 {
     const struct mending *m = &d->mending;
@@ -336,7 +361,7 @@ static bool is_lost(struct driver *d, slot_t slot)
     size_t n = journal_rot(d->journal, rot);
     bool given_up = false;
     for (size_t i = 0; i < n; i++)
-        given_up |= rot[i].state == JOURNAL_ROT_STUCK && slot >= rot[i].first && slot <= rot[i].last;
+        given_up |= is_given_up(d, &rot[i]) && slot >= rot[i].first && slot <= rot[i].last;
     for (size_t i = 0; i < m->n_gone; i++)
         given_up |= slot >= m->gone[i].first && slot <= m->gone[i].last;
     return given_up && journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
@@ -429,6 +454,11 @@ void driver_mend_tick(struct driver *d, uint64_t now_usec)
     struct mending *m = &d->mending;
     scrub(d, now_usec);
     tell(d);
+    for (uint32_t i = 0; i < d->status.n_peers; i++) {
+        int member = driver_find_member(d, d->status.peers[i].id);
+        if (member >= 0 && (d->status.peers[i].linked || m->linked_usec[member] == 0))
+            m->linked_usec[member] = now_usec;
+    }
     if (m->n_linked < d->status.n_linked) { /* who comes back may have it */
         m->again_wait_usec = AGAIN_USEC;
         m->again_usec = 0;
