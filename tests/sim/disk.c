@@ -103,6 +103,13 @@ void disk_append(struct host *h, const struct record *records, size_t n, uint64_
     }
 }
 
+static void note_promise(struct disk *d, struct ballot promised)
+{
+    d->promised_durable = promised;
+    if (ballot_compare(promised, d->promised_ever) > 0)
+        d->promised_ever = promised;
+}
+
 static void make_durable(struct host *h, size_t until)
 {
     struct disk *d = &h->disk;
@@ -110,9 +117,7 @@ static void make_durable(struct host *h, size_t until)
         const struct disk_record *r = &d->records[d->n_durable];
         if ((r->type == RECORD_PROMISE || r->type == RECORD_ACCEPT) &&
             ballot_compare(r->ballot, d->promised_durable) > 0)
-            d->promised_durable = r->ballot;
-        if (ballot_compare(d->promised_durable, d->promised_ever) > 0)
-            d->promised_ever = d->promised_durable;
+            note_promise(d, r->ballot);
         if (r->type == RECORD_ACCEPT) {
             struct disk_slot *s = disk_slot(d, r->slot);
             if (ballot_compare(r->ballot, s->durable_ballot) >= 0) {
@@ -259,7 +264,8 @@ static void check_cut(struct host *h, size_t first)
             cluster_fail(h->cluster, "host %u: rot took its vote for slot %lu, and it is silent until %lu only (I4)",
                          h->index, d->records[i].slot, own->silent_until);
     }
-    d->promised_durable = d->saved = s.promised; /* perhaps of a record that was not known to be durable */
+    d->saved = s.promised; /* perhaps of a record that was not known to be durable */
+    note_promise(d, d->saved);
 }
 
 void disk_recovered_all(struct host *h)
