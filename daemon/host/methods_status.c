@@ -185,8 +185,9 @@ static void advise_peer(const struct advice *a, uint32_t i)
         say(a, true, "see that replica %u runs: systemctl status mpaxosd@%u", p->id, p->id);
     }
     if (p->silent && p->linked) {
-        say(a, false, "replica %u (%s) learns and does not vote: its journal was damaged, or its log differs", p->id,
-            d->address);
+        say(a, false,
+            "replica %u (%s) does not vote: its disk hangs or is full, its journal was damaged, or its log differs",
+            p->id, d->address);
         say(a, true, "ask it why, on its host: mpaxosctl -i %u status", p->id);
     }
     if (!d->refused && d->note[0] != 0)

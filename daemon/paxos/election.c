@@ -35,17 +35,22 @@ uint32_t linked_voters(const struct replica *r)
 
 /* A load that outruns the journal's allocation ahead leaves no room for a moment, which is no full disk: a leader that
  * called itself unable then would lose the leadership to whoever looks just then, again and again. */
-static bool lacks_space(const struct replica *r)
+static bool lacks_space(const struct replica *r, uint32_t elections)
 {
-    return !r->space && r->now_usec - r->no_space_since_usec > r->election_usec;
+    return !r->space && r->now_usec - r->no_space_since_usec > elections * r->election_usec;
+}
+
+static bool is_disk_stalled(const struct replica *r)
+{
+    return r->undurable_since_usec != 0 &&
+           r->now_usec - r->undurable_since_usec > DISK_STALL_ELECTIONS * r->election_usec;
 }
 
 static bool is_able(const struct replica *r)
 {
-    return !acceptor_is_silent(r) && !lacks_space(r) && configuration_is_majority(config_at(r), linked_voters(r)) &&
-           r->now_usec >= r->muted_until_usec && r->now_usec >= r->unable_until_usec &&
-           (r->undurable_since_usec == 0 ||
-            r->now_usec - r->undurable_since_usec <= DISK_STALL_ELECTIONS * r->election_usec);
+    return !acceptor_is_silent(r) && !lacks_space(r, 1) && !is_disk_stalled(r) &&
+           configuration_is_majority(config_at(r), linked_voters(r)) && r->now_usec >= r->muted_until_usec &&
+           r->now_usec >= r->unable_until_usec;
 }
 
 int election_leader(const struct replica *r)
@@ -102,7 +107,8 @@ void election_beat(struct replica *r)
     h->followed = r->followed;
     h->leading = r->phase == PHASE_LEADING;
     h->happy = r->happy;
-    h->silent = acceptor_is_silent(r);
+    /* Who counts on a vote that waits for a disk calls itself able, and nobody bids whose votes would come. */
+    h->silent = acceptor_is_silent(r) || is_disk_stalled(r) || lacks_space(r, DISK_STALL_ELECTIONS);
     h->seq = r->beat_seq;
     h->commit = r->chosen;
     h->chain = r->chain;

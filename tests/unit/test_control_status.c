@@ -256,7 +256,7 @@ static void test_advice(void **state)
     s->replica.identity = IDENTITY_QUARANTINED;
     advises("quarantined: segment-0000000000000003 was damaged at offset 1234", "keep the other replicas running");
     s->replica.peers[0].linked = s->replica.peers[0].silent = true;
-    advises("learns and does not vote", "mpaxosctl -i 0 status");
+    advises("does not vote: its disk hangs or is full", "mpaxosctl -i 0 status");
     s->config_warning = "alpha: the log says 1, the file 2";
     advises("alpha: the log says 1, the file 2", "configuration file");
     s->busy_since_usec = uv_hrtime() / 1000 - 7000000;

@@ -83,12 +83,34 @@ static void who_has_no_room_does_not_bid(void **state)
     lone_free(l);
 }
 
+static bool says_silent(const struct lone *l)
+{
+    return lone_last(l, MESSAGE_HEARTBEAT, REPLICA_ID_NONE)->message.heartbeat.silent;
+}
+
+static void who_has_no_room_for_long_counts_for_no_majority(void **state)
+{
+    (void)state;
+    struct lone *l = make_leader();
+    lone_durable(l);
+    set_space(l, false);
+    lone_run(l, 10 * E_USEC - 50 * MSEC);
+    assert_false(says_silent(l));
+    lone_run(l, 150 * MSEC);
+    assert_true(says_silent(l));
+    set_space(l, true);
+    lone_run(l, 100 * MSEC);
+    assert_false(says_silent(l));
+    lone_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leader_stays_content_without_room_for_a_moment),
         cmocka_unit_test(a_leader_on_a_full_disk_is_not_content),
         cmocka_unit_test(who_has_no_room_does_not_bid),
+        cmocka_unit_test(who_has_no_room_for_long_counts_for_no_majority),
     };
     return cmocka_run_group_tests_name("room", tests, NULL, NULL);
 }
