@@ -187,14 +187,19 @@ static uint32_t find_away(const struct driver *d, slot_t slot, uint64_t now_usec
     return set;
 }
 
-/* Whether every member said of what is wanted that it does not have it. */
+/* Whether every member said of what is wanted that it does not have it. Then all of the run is gone that cannot be read
+ * here: it is mended as a whole or not at all. */
 static void note_gone(struct driver *d, slot_t slot, uint64_t now_usec)
 {
     struct mending *m = &d->mending;
+    struct journal_rot rot[JOURNAL_ROT_MAX];
     struct slot_range r;
     if ((m->lacking | find_away(d, slot, now_usec)) != (UINT32_C(1) << d->n_members) - 1 ||
         !journal_mend_slots(d->journal, &r.first, &r.last))
         return;
+    for (size_t i = 0, n = journal_rot(d->journal, rot); i < n; i++)
+        if (rot[i].state == JOURNAL_ROT_MENDING && rot[i].first <= r.first && r.first <= rot[i].last)
+            r.first = rot[i].first;
     for (size_t i = 0; i < m->n_gone; i++)
         if (m->gone[i].first <= r.first && r.last <= m->gone[i].last)
             return;

@@ -357,7 +357,7 @@ int journal_mend_add(struct journal *j, slot_t slot, const struct note *note, st
     struct comparing k = {.note = note, .value = value};
     int r;
 
-    if (mend_state(j) != MEND_FILLING || slot != j->mend.next)
+    if (known == NULL || mend_state(j) != MEND_FILLING || slot != j->mend.next)
         return -EINVAL;
     if (slot >= journal_first_kept(j))
         journal_read(j, slot, slot, 1, 1, compare, &k);
@@ -376,7 +376,7 @@ void journal_mend_put_off(struct journal *j)
     struct journal_rot *known = find_known(&j->rot, j->mend.segment.number);
     const struct mend_run *run = &j->mend.run;
 
-    if (mend_state(j) != MEND_FILLING)
+    if (known == NULL || mend_state(j) != MEND_FILLING)
         return;
     known->put_off = j->mend.segment.points[run->at + run->n - 1].offset + 1;
     known->state = JOURNAL_ROT_FOUND;
