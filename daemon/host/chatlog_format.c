@@ -35,20 +35,32 @@ static void put(struct line_buffer *b, const void *bytes, size_t size)
     b->size += size;
 }
 
+/* Puts what stands for itself from text[i] on, and answers where that ends. Without a call for each byte: a log that
+ * lets a gigabyte go has as much to write. */
+static size_t put_run(struct line_buffer *b, const char *text, size_t i, size_t size, unsigned char quote)
+{
+    size_t from = i;
+    for (; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20 || c == 0x7f || c == '\\' || c == quote)
+            break;
+    }
+    put(b, text + from, i - from);
+    return i;
+}
+
 /* For full and plain. */
 static void put_escaped(struct line_buffer *b, const char *text, size_t size)
 {
     static const char from[] = "\\\t\n\r", to[] = "\\tnr", hex[] = "0123456789abcdef";
 
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; (i = put_run(b, text, i, size, '\\')) < size; i++) {
         unsigned char c = (unsigned char)text[i];
         const char *special = c ? strchr(from, c) : NULL;
         if (special)
             put(b, (char[]){'\\', to[special - from]}, 2);
-        else if (c < 0x20 || c == 0x7f)
-            put(b, (char[]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
         else
-            put(b, &c, 1);
+            put(b, (char[]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
     }
 }
 
@@ -57,7 +69,7 @@ static void put_json_string(struct line_buffer *b, const char *text, size_t size
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt", hex[] = "0123456789abcdef";
 
     put(b, "\"", 1);
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; (i = put_run(b, text, i, size, '"')) < size; i++) {
         unsigned char c = (unsigned char)text[i];
         const char *special = c ? strchr(from, c) : NULL;
         if (special)
