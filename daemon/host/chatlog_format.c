@@ -45,7 +45,8 @@ static size_t put_run(struct line_buffer *b, const char *text, size_t i, size_t 
         if (c < 0x20 || c == 0x7f || c == '\\' || c == quote)
             break;
     }
-    put(b, text + from, i - from);
+    if (i > from)
+        put(b, text + from, i - from);
     return i;
 }
 
