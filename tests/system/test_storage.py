@@ -297,13 +297,17 @@ def test_a_failed_sync_ends_it_at_once(context):
     assert acknowledged in [m["slot"] for m in cluster.check_identical()]
 
 
+def start_with_disk_of_2(context, mount):
+    cluster = context.cluster()
+    (cluster.dir / "state").mkdir()
+    (cluster.dir / "state" / "2").symlink_to(mount)
+    return cluster.start()
+
+
 def test_a_followers_full_disk(context):
     mount = small_disk(context, 64)
     try:
-        cluster = context.cluster()
-        (cluster.dir / "state").mkdir()
-        (cluster.dir / "state" / "2").symlink_to(mount)
-        cluster.start()
+        cluster = start_with_disk_of_2(context, mount)
         if cluster.leader().number == 2:
             cluster.ctl("transfer", "0")
         victim = cluster[2]
@@ -334,10 +338,7 @@ def test_a_frozen_disk_is_told(context):
     """As for a snapshot: whatever waits for it, the leader answers, and messages go on by the others' disks."""
     mount = small_disk(context, 64)
     try:
-        cluster = context.cluster()
-        (cluster.dir / "state").mkdir()
-        (cluster.dir / "state" / "2").symlink_to(mount)
-        cluster.start()
+        cluster = start_with_disk_of_2(context, mount)
         cluster.ctl("transfer", "2")
         victim = wait_until("it leads", lambda: cluster.leader() if cluster.leader().number == 2 else None)
         subprocess.run(["fsfreeze", "-f", mount], check=True)
