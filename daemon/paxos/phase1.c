@@ -171,6 +171,7 @@ static void lead(struct replica *r)
     r->sent_commit = 0;
     r->led_since_usec = r->commit_moved_usec = r->now_usec;
     r->counters.leaderships++;
+    r->tick_at_usec = r->now_usec; /* what it tells of leader and quorum follows at once, as with its followers */
     election_beat(r);
 }
 

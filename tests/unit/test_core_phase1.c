@@ -50,6 +50,19 @@ static void trap_07_a_doubled_promise_counts_once(void **state)
     lone_free(l);
 }
 
+/* Not at its next tick: `status` would say meanwhile that nobody leads. */
+static void one_that_begins_to_lead_has_a_quorum_at_once(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 3, 0);
+    struct message prepare = *lone_bid(l);
+    assert_false(lone_status(l).quorum);
+    lone_promise(l, 1, &prepare, 0, 0, NULL);
+    assert_true(lone_is_leader(l));
+    assert_true(lone_status(l).quorum);
+    lone_free(l);
+}
+
 /* While its disk hangs, nothing is held back but the first one. */
 static void a_bidder_with_a_hanging_disk_does_not_pile_up_prepares(void **state)
 {
@@ -291,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trap_06_a_promise_of_an_older_ballot_is_not_counted),
         cmocka_unit_test(trap_07_a_doubled_promise_counts_once),
+        cmocka_unit_test(one_that_begins_to_lead_has_a_quorum_at_once),
         cmocka_unit_test(a_bidder_with_a_hanging_disk_does_not_pile_up_prepares),
         cmocka_unit_test(trap_13_a_nack_costs_one_promise_and_nothing_else),
         cmocka_unit_test(trap_08_the_value_of_the_highest_ballot_in_every_order),
