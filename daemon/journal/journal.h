@@ -49,6 +49,7 @@ enum {
 };
 
 struct journal;
+struct journal_reader;
 
 struct journal_options {
     const struct vfs *vfs;
@@ -120,6 +121,12 @@ bool journal_has_space(struct journal *j);
  * match its checksum (rot: nothing of it is handed out). Memory is bounded, whatever is kept. */
 int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
                  void *user);
+/* The same for a thread of its own, beside the loop's: journal_reader_read() does not note rot, which is found again
+ * where the loop's thread reads there, too. NULL: out of memory. Freed before journal_close(). */
+struct journal_reader *journal_reader_new(struct journal *j);
+void journal_reader_free(struct journal_reader *r);
+int journal_reader_read(struct journal_reader *r, slot_t from, slot_t until, size_t n_max, size_t bytes_max,
+                        journal_each each, void *user);
 /* The lowest slot that can be read; 0: all can. Never decreases, also over restarts. */
 slot_t journal_first_kept(struct journal *j);
 

@@ -17,7 +17,7 @@ struct run {
     struct stretch_place place;
 };
 
-struct reader {
+struct journal_reader {
     struct journal *journal;
     struct segment_file file;
     struct stretches stretches;
@@ -37,9 +37,9 @@ struct found {
     struct note note;
 };
 
-struct reader *reader_new(struct journal *j)
+struct journal_reader *journal_reader_new(struct journal *j)
 {
-    struct reader *r = calloc(1, sizeof *r);
+    struct journal_reader *r = calloc(1, sizeof *r);
 
     if (r != NULL) {
         r->journal = j;
@@ -48,7 +48,7 @@ struct reader *reader_new(struct journal *j)
     return r;
 }
 
-void reader_free(struct reader *r)
+void journal_reader_free(struct journal_reader *r)
 {
     if (r == NULL)
         return;
@@ -61,7 +61,7 @@ void reader_free(struct reader *r)
 }
 
 /* After a segment was replaced: nothing that is kept of it holds any more. True: so it was. */
-static bool refresh(struct reader *r)
+static bool refresh(struct journal_reader *r)
 {
     uint64_t n_mends;
 
@@ -78,7 +78,7 @@ static bool refresh(struct reader *r)
     return true;
 }
 
-static int stretch_load(struct reader *r, struct stretches *all, const struct stretch_place *place,
+static int stretch_load(struct journal_reader *r, struct stretches *all, const struct stretch_place *place,
                         struct stretch **ret)
 {
     int error;
@@ -94,7 +94,7 @@ static int stretch_load(struct reader *r, struct stretches *all, const struct st
     return stretches_fill(all, *ret);
 }
 
-static int stretch_get(struct reader *r, const struct stretch_place *place, struct stretch **ret)
+static int stretch_get(struct journal_reader *r, const struct stretch_place *place, struct stretch **ret)
 {
     int error = 0;
 
@@ -106,7 +106,7 @@ static int stretch_get(struct reader *r, const struct stretch_place *place, stru
     return error;
 }
 
-int reader_check(struct reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last)
+int reader_check(struct journal_reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last)
 {
     struct batch_header h;
     struct stretch *s;
@@ -128,7 +128,7 @@ int reader_check(struct reader *r, const struct stretch_place *place, uint64_t *
 /* --- what was handed over and is not indexed yet --- */
 
 /* It is copied, since the writer gives its memory back. Under the mutex. 1 where it was found. */
-static int memory_find_value(struct reader *r, slot_t slot, struct found *ret)
+static int memory_find_value(struct journal_reader *r, slot_t slot, struct found *ret)
 {
     struct journal *j = r->journal;
     const uint8_t *value;
@@ -169,8 +169,8 @@ static bool find_among(const struct index_point *points, size_t n, enum kind kin
 }
 
 /* Among the first n_most points of a segment. 1: found; 0: not. */
-static int find_point(struct reader *r, uint64_t number, size_t n_most, enum kind kind, slot_t slot, slot_t *bound,
-                      struct hit *ret)
+static int find_point(struct journal_reader *r, uint64_t number, size_t n_most, enum kind kind, slot_t slot,
+                      slot_t *bound, struct hit *ret)
 {
     struct journal *j = r->journal;
     const struct index_segment *s;
@@ -209,7 +209,7 @@ static struct index_point *points_copy(const struct index_point *points, size_t 
     return copy;
 }
 
-int reader_points(struct reader *r, uint64_t number, struct index_segment *ret)
+int reader_points(struct journal_reader *r, uint64_t number, struct index_segment *ret)
 {
     struct journal *j = r->journal;
     const struct index_segment *s;
@@ -246,7 +246,7 @@ static struct run run_of(slot_t from, slot_t until, uint64_t number, const struc
 }
 
 /* In the stretch whose COMMIT records cover the slot. */
-static int find_note(struct reader *r, slot_t slot, struct found *ret)
+static int find_note(struct journal_reader *r, slot_t slot, struct found *ret)
 {
     struct journal *j = r->journal;
     struct stretch *s;
@@ -276,7 +276,7 @@ static int find_note(struct reader *r, slot_t slot, struct found *ret)
 
 /* The last record for the slot: stretches from the newest back. What is committed there never gets another value, so
  * that the one that was found decides, until `bound`, without looking at newer ones again. */
-static int find_indexed(struct reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
+static int find_indexed(struct journal_reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
 {
     struct journal *j = r->journal;
     slot_t bound = indexed_until;
@@ -313,7 +313,7 @@ static int find_indexed(struct reader *r, slot_t slot, slot_t indexed_until, str
     return 0;
 }
 
-static int find_value(struct reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
+static int find_value(struct journal_reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
 {
     struct journal *j = r->journal;
     struct stretch *s;
@@ -336,7 +336,7 @@ static int find_value(struct reader *r, slot_t slot, slot_t indexed_until, struc
     return find_indexed(r, slot, indexed_until, ret);
 }
 
-static int find(struct reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
+static int find(struct journal_reader *r, slot_t slot, slot_t indexed_until, struct found *ret)
 {
     int error;
 
@@ -351,9 +351,11 @@ static int find(struct reader *r, slot_t slot, slot_t indexed_until, struct foun
     return error;
 }
 
-int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
-                 void *user)
+/* As journal_reader_read(), which answers the error only where nothing was read. */
+static int read_slots(struct journal_reader *r, slot_t from, slot_t until, size_t n_max, size_t bytes_max,
+                      journal_each each, void *user, int *ret_error)
 {
+    struct journal *j = r->journal;
     size_t bytes = 0;
     int n = 0;
     slot_t commit_until, indexed_until;
@@ -362,20 +364,18 @@ int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, siz
     commit_until = j->commit_until;
     indexed_until = index_commit_until(&j->index);
     pthread_mutex_unlock(&j->mutex);
-    if (from < journal_first_kept(j))
-        return -ERANGE;
-    refresh(j->reader);
-    for (slot_t slot = from; slot <= until && slot < commit_until && (size_t)n < n_max && (n == 0 || bytes < bytes_max);
+    *ret_error = from < journal_first_kept(j) ? -ERANGE : 0;
+    refresh(r);
+    for (slot_t slot = from;
+         *ret_error == 0 && slot <= until && slot < commit_until && (size_t)n < n_max && (n == 0 || bytes < bytes_max);
          slot++) {
         struct found f;
         struct record record = {.type = RECORD_CHOSEN, .slot = slot};
-        int error = find(j->reader, slot, indexed_until, &f);
-        if (error < 0 && slot < journal_first_kept(j))
-            error = -ERANGE; /* trimmed meanwhile */
-        if (error == -EBADMSG || error == -EIO)
-            rot_note(j, &j->reader->failed);
-        if (error < 0)
-            return n > 0 ? n : error;
+        int error = find(r, slot, indexed_until, &f);
+        if (error < 0) {
+            *ret_error = slot < journal_first_kept(j) ? -ERANGE : error; /* trimmed meanwhile */
+            break;
+        }
         if (f.note.type != 0) {
             record.notes = &f.note;
             record.n_notes = 1;
@@ -386,4 +386,22 @@ int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, siz
         n++;
     }
     return n;
+}
+
+int journal_reader_read(struct journal_reader *r, slot_t from, slot_t until, size_t n_max, size_t bytes_max,
+                        journal_each each, void *user)
+{
+    int error, n = read_slots(r, from, until, n_max, bytes_max, each, user, &error);
+
+    return n > 0 ? n : error;
+}
+
+int journal_read(struct journal *j, slot_t from, slot_t until, size_t n_max, size_t bytes_max, journal_each each,
+                 void *user)
+{
+    int error, n = read_slots(j->reader, from, until, n_max, bytes_max, each, user, &error);
+
+    if (error == -EBADMSG || error == -EIO)
+        rot_note(j, &j->reader->failed);
+    return n > 0 ? n : error;
 }

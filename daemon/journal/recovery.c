@@ -345,7 +345,7 @@ static struct journal *allocate(const struct journal_options *o)
                           .reserve_state = RESERVE_GROWING};
     j->gather.batch_bytes_most = (uint32_t)segment_capacity(j->segment_bytes);
     j->writing.batch_bytes_most = j->gather.batch_bytes_most;
-    j->reader = reader_new(j);
+    j->reader = journal_reader_new(j);
     if (j->reader == NULL) {
         free(j);
         return NULL;

@@ -42,7 +42,7 @@ struct reserve {
 
 enum reserve_state { RESERVE_READY, RESERVE_GROWING, RESERVE_NO_SPACE };
 
-struct reader;
+struct journal_reader;
 
 struct journal {
     const struct vfs *vfs;
@@ -60,7 +60,7 @@ struct journal {
     uint64_t free_at_usec;  /* when free_bytes was last asked for        */
 
     /* The reader's. */
-    struct reader *reader;
+    struct journal_reader *reader;
     struct checkpoint_file checkpoint_read; /* that a peer is sent */
     struct rot rot;
 

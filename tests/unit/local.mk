@@ -68,6 +68,7 @@ unit_tests = \
 	tests/unit/test_values \
 	tests/unit/test_varlink \
 	tests/unit/test_varlink_submit \
+	tests/unit/test_vfs_posix \
 	tests/unit/test_wakeup
 
 tests_unit_libunit_a_SOURCES = \
