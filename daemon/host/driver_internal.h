@@ -2,8 +2,8 @@
  *
  * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
  * datagrams into events; driver_refuse.c says why not; driver_outbox.c messages into datagrams; driver_checkpoint.c
- * writes checkpoints and trims, driver_install.c gets them from peers; driver_mend.c what rotted; driver_status.c
- * tells, to people and to peers; driver_reload.c compares with the file. */
+ * writes checkpoints and trims, driver_install.c gets them from peers; driver_rot.c knows what rotted, driver_mend.c
+ * gets it from peers; driver_status.c tells, to people and to peers; driver_reload.c compares with the file. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
@@ -110,7 +110,8 @@ struct slot_range {
     slot_t first, last;
 };
 
-struct mending { /* of what rotted in the journal: the page that a peer is asked for */
+struct mending { /* of what rotted in the journal */
+    /* the page that a peer is asked for */
     slot_t slot; /* 0: none */
     replica_id_t from;
     uint32_t tried, lacking; /* peers, by index: that were asked in vain, that do not have it */
@@ -118,6 +119,7 @@ struct mending { /* of what rotted in the journal: the page that a peer is asked
     uint64_t missing[CHECKPOINT_WORDS];
     uint64_t ask_usec, heard_usec;
     uint8_t *page;
+    /* what is known of it */
     uint64_t again_usec, scrub_usec; /* the next ones */
     uint64_t again_wait_usec;
     uint32_t n_linked;                  /* when it was last looked at */
@@ -241,13 +243,17 @@ void driver_skip_flush_to(struct driver *d, slot_t last);
 
 /* driver_mend.c */
 bool driver_mend_work(struct driver *d, uint64_t now_usec); /* true: more can be done at once */
-void driver_mend_tick(struct driver *d, uint64_t now_usec);
 uint64_t driver_mend_next_usec(const struct driver *d);
 void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpoint_piece *p);
 void driver_mend_free(struct driver *d);
+void driver_serve_history(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
+
+/* driver_rot.c */
+void driver_rot_tick(struct driver *d, uint64_t now_usec);
+/* No peer is left to be asked for `slot`, the next that is mended: what every one said it does not have is gone. */
+void driver_rot_note_gone(struct driver *d, slot_t slot, uint64_t now_usec);
 /* Where the chat log file has to have all up to `until`, and what comes next in it is lost: passes over that. */
 void driver_mend_skip(struct driver *d, slot_t until);
-void driver_serve_history(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
 
 /* driver_reload.c */
 /* Tells, in the log and in the status, where `file` says otherwise than what lives in the log. */

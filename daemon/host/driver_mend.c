@@ -1,20 +1,17 @@
 /* What rots in the journal of this replica, got again from the peers.
  *
- * A slow pass over the full segments finds what no read comes upon. What a damaged stretch held is asked of a peer by
- * the page: chosen values and their notes from a slot on, in pieces, as a checkpoint's are. A page is the slot u64; for
- * each slot from there on the value's size u32, the note's type u32 and time u64, the value; and a hash of it all by
- * the cluster's id. It takes what fits HISTORY_PAGE_BYTES, one slot at least; a page of one byte says that the slot
- * cannot be read there. The values are looked through, and compared with what can still be read here, before the
- * journal gets them. */
+ * What a damaged stretch held is asked of a peer by the page: chosen values and their notes from a slot on, in pieces,
+ * as a checkpoint's are. A page is the slot u64; for each slot from there on the value's size u32, the note's type u32
+ * and time u64, the value; and a hash of it all by the cluster's id. It takes what fits HISTORY_PAGE_BYTES, one slot at
+ * least; a page of one byte says that the slot cannot be read there. The values are looked through, and compared with
+ * what can still be read here, before the journal gets them. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/driver_internal.h"
 #include "host/log.h"
-#include "host/rot_text.h"
 #include "paxos/bytes.h"
 
 enum {
@@ -24,17 +21,9 @@ enum {
     PAGE_ENTRY_BYTES = 16,
     PAGE_SLOTS_MAX = 4096,
     PAGE_NONE_BYTES = 1,
-    ASK_USEC = 30000,       /* again, where pieces are missing               */
-    SILENCE_USEC = 1000000, /* then another peer is asked                    */
-    AGAIN_USEC = 10000000,  /* what could not be mended; then twice as late  */
-    AGAIN_MOST_USEC = 640000000,
-    AWAY_USEC = 30000000,
-    SKIP_SLOTS_MAX = 1024,       /* of the chat log file, in a tick */
-    SCRUB_STRETCHES_MAX = 8,     /* in a tick: a very large log takes longer       */
-    SCRUB_PAUSE_USEC = 60000000, /* between two passes, and where there is nothing */
+    ASK_USEC = 30000,       /* again, where pieces are missing */
+    SILENCE_USEC = 1000000, /* then another peer is asked      */
 };
-
-#define SCRUB_USEC UINT64_C(86400000000) /* a pass */
 
 /* --- a peer's page --- */
 
@@ -171,50 +160,13 @@ static void ask(struct driver *d, uint64_t now_usec)
     m->ask_usec = now_usec + ASK_USEC;
 }
 
-/* Members that have not been linked for long, or are behind themselves, count as if they did not have it, but only
- * where a checkpoint waits to be installed: else one that is down would keep this replica behind for ever. */
-static uint32_t find_away(const struct driver *d, slot_t slot, uint64_t now_usec)
-{
-    uint32_t set = 0;
-    if (driver_install_obsoletes(d) == 0 || !d->status.quorum)
-        return 0;
-    for (uint32_t i = 0; i < d->status.n_peers; i++) {
-        const struct peer_status *p = &d->status.peers[i];
-        int member = driver_find_member(d, p->id);
-        if (member >= 0 && (p->linked ? p->chosen < slot : now_usec - d->mending.linked_usec[member] >= AWAY_USEC))
-            set |= UINT32_C(1) << member;
-    }
-    return set;
-}
-
-/* Whether every member said of what is wanted that it does not have it. Then all of the run is gone that cannot be read
- * here: it is mended as a whole or not at all. */
-static void note_gone(struct driver *d, slot_t slot, uint64_t now_usec)
-{
-    struct mending *m = &d->mending;
-    struct journal_rot rot[JOURNAL_ROT_MAX];
-    struct slot_range r;
-    if ((m->lacking | find_away(d, slot, now_usec)) != (UINT32_C(1) << d->n_members) - 1 ||
-        !journal_mend_slots(d->journal, &r.first, &r.last))
-        return;
-    for (size_t i = 0, n = journal_rot(d->journal, rot); i < n; i++)
-        if (rot[i].state == JOURNAL_ROT_MENDING && rot[i].first <= r.first && r.first <= rot[i].last)
-            r.first = rot[i].first;
-    for (size_t i = 0; i < m->n_gone; i++)
-        if (m->gone[i].first <= r.first && r.last <= m->gone[i].last)
-            return;
-    if (m->n_gone == JOURNAL_ROT_MAX)
-        m->n_gone = 0;
-    m->gone[m->n_gone++] = r;
-}
-
 /* The page from `slot` on. The size is told by the first piece. */
 static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
 {
     struct mending *m = &d->mending;
     forget_page(m);
     if (!choose_peer(d, slot)) {
-        note_gone(d, slot, now_usec);
+        driver_rot_note_gone(d, slot, now_usec);
         m->tried = m->lacking = 0;
         journal_mend_put_off(d->journal);
         d->dirty = true;
@@ -342,138 +294,4 @@ uint64_t driver_mend_next_usec(const struct driver *d)
 void driver_mend_free(struct driver *d)
 {
     forget_page(&d->mending);
-}
-
-/* --- what is lost --- */
-
-static bool take_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
-{
-    (void)user, (void)record, (void)bytes, (void)size;
-    return true;
-}
-
-/* Nothing comes of it: what no checkpoint will cover either, since this replica cannot go on but from a peer's. */
-static bool is_given_up(const struct driver *d, const struct journal_rot *k)
-{
-    return k->state == JOURNAL_ROT_STUCK || (k->state == JOURNAL_ROT_OPEN && driver_install_obsoletes(d) != 0 &&
-                                             k->covered_by > replica_chosen(d->replica));
-}
-
-static bool is_lost(struct driver *d, slot_t slot)
-{
-    const struct mending *m = &d->mending;
-    struct journal_rot rot[JOURNAL_ROT_MAX];
-    size_t n = journal_rot(d->journal, rot);
-    bool given_up = false;
-    for (size_t i = 0; i < n; i++)
-        given_up |= is_given_up(d, &rot[i]) && slot >= rot[i].first && slot <= rot[i].last;
-    for (size_t i = 0; i < m->n_gone; i++)
-        given_up |= slot >= m->gone[i].first && slot <= m->gone[i].last;
-    return given_up && journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
-}
-
-void driver_mend_skip(struct driver *d, slot_t until)
-{
-    slot_t flushed = chatlog_flushed(d->chatlog), last = flushed;
-    if (d->mending.n_rot == 0)
-        return;
-    while (last < until && last < flushed + SKIP_SLOTS_MAX && is_lost(d, last + 1))
-        last++;
-    if (last > flushed)
-        driver_skip_flush_to(d, last);
-}
-
-/* --- telling, and looking for more --- */
-
-/* Each segment as it is found, and where nothing comes of it; but not at every attempt. */
-static void tell_one(struct mending *m, struct journal_rot *k)
-{
-    char text[ROT_TEXT_MAX + 1];
-    const struct journal_rot *before = NULL;
-    for (size_t i = 0; i < m->n_rot; i++)
-        if (m->rot[i].segment == k->segment)
-            before = &m->rot[i];
-    if (before != NULL && (k->state == before->state || k->state == JOURNAL_ROT_FOUND ||
-                           (k->state == JOURNAL_ROT_MENDING && before->state != JOURNAL_ROT_FOUND))) {
-        k->state = before->state;
-        return;
-    }
-    if (before == NULL)
-        m->again_wait_usec = AGAIN_USEC;
-    if (k->state == JOURNAL_ROT_FOUND)
-        return;
-    rot_describe(k, text);
-    log_limited(LOG_KIND_MEND, LOG_LEVEL_WARNING, "journal: %s", text);
-}
-
-static void tell(struct driver *d)
-{
-    struct mending *m = &d->mending;
-    struct journal_rot now[JOURNAL_ROT_MAX];
-    struct journal_stats stats;
-    struct journal_checkpoint newest;
-    size_t n = journal_rot(d->journal, now);
-    if (n == 0 && m->n_rot == 0)
-        return;
-    journal_checkpoint_newest(d->journal, &newest);
-    for (size_t i = 0; i < n; i++) {
-        if (now[i].state == JOURNAL_ROT_OPEN && now[i].covered_by <= newest.slot)
-            m->again_usec = 0;
-        else if (now[i].state == JOURNAL_ROT_OPEN && now[i].covered_by <= replica_chosen(d->replica))
-            driver_checkpoint_cover(d, now[i].covered_by);
-        tell_one(m, &now[i]);
-    }
-    memcpy(m->rot, now, n * sizeof(now[0]));
-    m->n_rot = n;
-    journal_stats(d->journal, &stats);
-    if (stats.segments_mended > m->mended)
-        log_line(LOG_LEVEL_NOTICE, "journal: what rotted in %" PRIu64 " segment(s) was fetched again, and is readable",
-                 stats.segments_mended - m->mended);
-    m->mended = stats.segments_mended;
-}
-
-static void scrub(struct driver *d, uint64_t now_usec)
-{
-    struct mending *m = &d->mending;
-    uint64_t pass_usec = d->options.scrub_usec != 0 ? d->options.scrub_usec : SCRUB_USEC;
-    struct journal_stats stats;
-    if (now_usec < m->scrub_usec)
-        return;
-    if (m->scrub_bytes == 0) {
-        journal_stats(d->journal, &stats);
-        m->scrub_bytes = stats.bytes;
-        m->scrub_usec = now_usec;
-    }
-    for (int i = 0; i < SCRUB_STRETCHES_MAX && m->scrub_usec <= now_usec; i++) {
-        int64_t n = journal_scrub(d->journal);
-        m->scrub_usec += n == 0 ? SCRUB_PAUSE_USEC : pass_usec / (m->scrub_bytes / (uint64_t)n + 1);
-        if (n == 0)
-            m->scrub_bytes = 0;
-    }
-    if (m->scrub_usec < now_usec) /* what was not done in time is not made up for */
-        m->scrub_usec = now_usec;
-}
-
-void driver_mend_tick(struct driver *d, uint64_t now_usec)
-{
-    struct mending *m = &d->mending;
-    scrub(d, now_usec);
-    tell(d);
-    for (uint32_t i = 0; i < d->status.n_peers; i++) {
-        int member = driver_find_member(d, d->status.peers[i].id);
-        if (member >= 0 && (d->status.peers[i].linked || m->linked_usec[member] == 0))
-            m->linked_usec[member] = now_usec;
-    }
-    if (m->n_linked < d->status.n_linked) { /* who comes back may have it */
-        m->again_wait_usec = AGAIN_USEC;
-        m->again_usec = 0;
-    }
-    m->n_linked = d->status.n_linked;
-    if (m->n_rot == 0 || now_usec < m->again_usec)
-        return;
-    journal_rot_again(d->journal);
-    d->dirty = true;
-    m->again_usec = now_usec + m->again_wait_usec;
-    if (m->again_wait_usec < AGAIN_MOST_USEC)
-        m->again_wait_usec *= 2;
 }

@@ -113,7 +113,7 @@ void driver_on_tick(struct driver *d)
     tell_changes(d);
     driver_tell_dropped(d, now_usec);
     driver_trim_tick(d, now_usec);
-    driver_mend_tick(d, now_usec);
+    driver_rot_tick(d, now_usec);
     if (now_usec >= d->info_usec) {
         d->info_usec = now_usec + INFO_USEC;
         send_info(d, now_usec);

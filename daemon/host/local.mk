@@ -25,6 +25,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver_receive.c \
 	daemon/host/driver_refuse.c \
 	daemon/host/driver_reload.c \
+	daemon/host/driver_rot.c \
 	daemon/host/driver_start.c \
 	daemon/host/driver_status.c \
 	daemon/host/driver_stop.c \
