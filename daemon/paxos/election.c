@@ -267,10 +267,21 @@ static void judge_stalled_lead(struct replica *r)
     }
 }
 
+/* Whether this replica accepted something under its leader above the slot behind `commit`. */
+static bool has_accepted_above(const struct replica *r, slot_t commit)
+{
+    for (slot_t s = commit + 2; s <= r->accepted_max; s++) {
+        const struct cell *c = window_find(&r->window, s);
+        if (c != NULL && c->value != NULL && ballot_equal(c->ballot, r->followed))
+            return true;
+    }
+    return false;
+}
+
 /* A hole that its leader left: it stands just above a commit that has not moved for long, and this replica lacks it,
- * but has what was accepted above it. A laggard or a slow disk shows the leader's commit moving, so it does not bid
- * here. The leader itself waits longer, until it has given way once: perhaps no follower is able to bid, or there is
- * none. */
+ * but has what was accepted above it, for as long: after an idle time, a datagram that was lost is no hole yet. A
+ * laggard or a slow disk shows the leader's commit moving, so it does not bid here. The leader itself waits longer,
+ * until it has given way once: perhaps no follower is able to bid, or there is none. */
 static bool sees_hole(struct replica *r)
 {
     int leader = election_leader(r);
@@ -279,7 +290,9 @@ static bool sees_hole(struct replica *r)
     bool own = (uint32_t)leader == r->me;
     uint64_t wait = own && config_at(r)->n_members > 1 ? LEAD_STALL_ELECTIONS + 4 : 2;
     slot_t commit = own ? r->chosen : r->peers[leader].chosen;
-    if (!ballot_equal(r->stall_ballot, r->followed) || r->stall_commit != commit) {
+    bool lacks_body = own && r->barrier_slot == 0; /* of a value that was reported: another phase 1 may do without */
+    if (!ballot_equal(r->stall_ballot, r->followed) || r->stall_commit != commit ||
+        (!lacks_body && !has_accepted_above(r, commit))) {
         r->stall_ballot = r->followed;
         r->stall_commit = commit;
         r->stall_since_usec = r->now_usec;
@@ -287,17 +300,8 @@ static bool sees_hole(struct replica *r)
         return false;
     }
     const struct cell *hole = window_find(&r->window, commit + 1);
-    if (r->now_usec - r->stall_since_usec < r->stall_wait_usec || commit < r->chosen ||
-        (hole != NULL && hole->value != NULL))
-        return false;
-    if (own && r->barrier_slot == 0) /* a value that was reported cannot be had: another phase 1 may do without */
-        return true;
-    for (slot_t s = commit + 2; s <= r->accepted_max; s++) {
-        const struct cell *c = window_find(&r->window, s);
-        if (c != NULL && c->value != NULL && ballot_equal(c->ballot, r->followed))
-            return true;
-    }
-    return false;
+    return r->now_usec - r->stall_since_usec >= r->stall_wait_usec && commit >= r->chosen &&
+           (hole == NULL || hole->value == NULL);
 }
 
 static void note_leader(struct replica *r)

@@ -72,6 +72,27 @@ static void a_commit_reaches_what_was_accepted_under_the_same_ballot(void **stat
     lone_free(l);
 }
 
+/* Nothing was chosen for long, since nobody sent anything: what shows now, slot 1 being lost, is no hole for 2 E. */
+static void trap_16_an_idle_time_does_not_count_for_a_hole(void **state)
+{
+    (void)state;
+    struct lone *l = make();
+    for (uint32_t i = 1; i < 3; i++)
+        l->peers[i] = (struct lone_peer){.followed = BALLOT(5, 1), .happy = true};
+    l->peers[1].bid = BALLOT(5, 1);
+    l->peers[1].leading = true;
+    lone_run(l, 5 * SECOND);
+    lone_accept(l, 1, BALLOT(5, 1), 0, 2, lone_text(l, 7, 2, "k", "t"));
+    lone_durable(l);
+    lone_run(l, 590 * MSEC);
+    lone_durable(l);
+    assert_int_equal(lone_count(l, MESSAGE_PREPARE), 0);
+    lone_run(l, 400 * MSEC); /* over 3 E */
+    lone_durable(l);
+    assert_int_not_equal(lone_count(l, MESSAGE_PREPARE), 0);
+    lone_free(l);
+}
+
 static void trap_14_the_heartbeat_of_a_dead_bid_marks_nothing(void **state)
 {
     (void)state;
@@ -462,6 +483,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(trap_14_a_commit_does_not_reach_what_stands_under_another_ballot),
         cmocka_unit_test(a_commit_reaches_what_was_accepted_under_the_same_ballot),
+        cmocka_unit_test(trap_16_an_idle_time_does_not_count_for_a_hole),
         cmocka_unit_test(trap_14_the_heartbeat_of_a_dead_bid_marks_nothing),
         cmocka_unit_test(trap_17_applied_in_order_whatever_comes_first),
         cmocka_unit_test(trap_30_a_wall_clock_that_goes_back_is_clamped),
