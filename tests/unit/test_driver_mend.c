@@ -21,7 +21,8 @@ enum {
     ROT_FROM = 64 << 10,
     ROT_UNTIL = 128 << 10,
     ROT_STEP = 4 << 10,
-    RETAIN_BYTES = 64 << 10
+    RETAIN_BYTES = 64 << 10,
+    AWAY_USEC = 30000000, /* then who is away is not waited for */
 };
 
 static struct driver_status status;
@@ -120,7 +121,29 @@ static bool has_nobody_to_ask(struct cluster *c)
     return status.n_rot == 1 && status.rot[0].state == JOURNAL_ROT_UNSERVED;
 }
 
-/* One has lost it, too, and the other says nothing, although it was linked when it was asked. */
+static bool is_replica_0_away(struct cluster *c)
+{
+    const struct replica_status *s = &c->nodes[2].driver->status;
+    return s->quorum && !s->peers[0].linked;
+}
+
+static bool asks_again(struct cluster *c)
+{
+    return c->nodes[2].driver->mending.again_usec != 0;
+}
+
+/* Replica 2 does, as if replica 0 had been away for so long. */
+static void ask_again(struct cluster *c, uint64_t away_usec)
+{
+    struct driver *d = c->nodes[2].driver;
+    cluster_run_until(c, is_replica_0_away);
+    d->mending.linked_usec[driver_find_member(d, 0)] = driver_now() - away_usec;
+    d->mending.again_usec = 0;
+    cluster_run_until(c, asks_again);
+    cluster_run_until(c, has_nobody_to_ask);
+}
+
+/* One has lost it, too, and the other says nothing, although it was linked when it was asked; or for however long. */
 static void who_is_silent_may_have_it(void **state)
 {
     (void)state;
@@ -132,6 +155,8 @@ static void who_is_silent_may_have_it(void **state)
     read_until_rot(c, 1);
     read_until_rot(c, 2);
     cluster_run_until(c, has_nobody_to_ask);
+    assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
+    ask_again(c, AWAY_USEC);
     assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
     faults_set(c->nodes[0].faults, 0, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
     cluster_run_until(c, is_mended);
@@ -169,12 +194,50 @@ static void what_nobody_has_is_gone(void **state)
     cluster_free(c);
 }
 
+static slot_t behind; /* what replica 2 has */
+
+static bool is_trimmed_above(struct cluster *c)
+{
+    return driver_first_kept(c->nodes[0].driver) > behind && driver_first_kept(c->nodes[1].driver) > behind;
+}
+
+static bool has_checkpoint_waiting(struct cluster *c)
+{
+    return driver_install_obsoletes(c->nodes[2].driver) != 0 && has_nobody_to_ask(c);
+}
+
+/* Where replica 2 can go on from a peer's checkpoint only, and that waits for the chat log file. */
+static void who_is_away_is_waited_for_a_while(void **state)
+{
+    (void)state;
+    struct cluster *c = with_history();
+    behind = c->goal;
+    damage(c, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(cluster_start_node(c, i), 0);
+        c->nodes[i].driver->options.retain_bytes = RETAIN_BYTES;
+    }
+    cluster_submit(c, MESSAGES, 2 * MESSAGES, TEXT_BYTES);
+    cluster_run_until(c, is_trimmed_above);
+    cluster_stop_all(c); /* so that replica 1 has nothing in memory, either */
+    for (size_t i = 1; i < REPLICAS; i++)
+        assert_int_equal(cluster_start_node(c, i), 0);
+    cluster_run_until(c, has_checkpoint_waiting);
+    ask_again(c, AWAY_USEC / 3);
+    assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
+    ask_again(c, AWAY_USEC);
+    assert_int_equal(c->nodes[2].driver->mending.n_gone, 1);
+    cluster_run_until(c, cluster_is_at_goal);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_rots_is_fetched_again),
         cmocka_unit_test(who_is_silent_may_have_it),
         cmocka_unit_test(what_nobody_has_is_gone),
+        cmocka_unit_test(who_is_away_is_waited_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
