@@ -42,6 +42,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/logread.h \
 	daemon/host/methods.c \
 	daemon/host/methods.h \
+	daemon/host/methods_advice.c \
 	daemon/host/methods_metrics.c \
 	daemon/host/methods_read.c \
 	daemon/host/methods_reload.c \

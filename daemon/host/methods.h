@@ -7,7 +7,10 @@
 #define INTERFACE_REPLICA "org.mpaxos.Replica"
 #define INTERFACE_SERVICE "org.varlink.service"
 
-enum { REASON_MAX = 1023 };
+enum {
+    REASON_MAX = 1023,
+    JUST_HEARD_USEC = 2000000, /* before replicas are linked, at the first start */
+};
 
 /* Runs the connection's call alone: answers it, or leaves it in k->active. */
 void method_run(struct connection *k, const struct varlink_call *call);
@@ -45,6 +48,7 @@ bool parameters_known(struct connection *k, const struct varlink_call *call, con
 /* timeout_ms of the call, or the default; false: it is answered. */
 bool parameter_timeout(struct connection *k, const struct varlink_call *call, int64_t *ret_ms);
 
+bool status_is_starting(const struct driver_status *s); /* the replica is no voter yet */
 /* Why a replica that is no voter yet takes nothing, and what to do. */
 void describe_start(const struct control *c, const struct driver_status *s, char ret[REASON_MAX + 1]);
 /* Writes the members "warnings" and "remedies" of Status. */
