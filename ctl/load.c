@@ -7,16 +7,14 @@
 #include <string.h>
 #include <uv.h>
 
+#include "ctl/attempt.h"
 #include "ctl/load_reply.h"
 #include "ctl/text.h"
 #include "wire/varlink.h"
 
 enum {
-    ATTEMPT_MSEC = 5000,
-    SILENCE_MSEC = 6500, /* after that a connection that owes an answer counts as dead    */
-    REFUSED_MSEC = 200,
+    SILENCE_MSEC = ATTEMPT_MSEC + ATTEMPT_SILENCE_MSEC, /* then a connection that owes an answer counts as dead */
     RECONNECT_MSEC = 20,
-    LOST_MSEC = 20, /* until a request or answer lost on purpose is missed            */
     TICK_MSEC = 5,
     PROGRESS_TICKS = 40,
     READ_BYTES = 64 << 10,
@@ -57,7 +55,8 @@ struct load {
     uv_timer_t timer;
     struct load_client **clients;
     uint64_t n_total, n_started;
-    uint64_t start_usec, progress_usec, random;
+    uint64_t start_usec, progress_usec;
+    struct attempt_loss loss;
     unsigned ticks;
     uint32_t turn; /* which client is looked at first, when messages are rationed */
     bool over, failed;
@@ -66,16 +65,6 @@ struct load {
 };
 
 static void client_go(struct load_client *c);
-
-static bool is_lost(struct load *l)
-{
-    if (!l->o->drop_rate)
-        return false;
-    l->random ^= l->random >> 12;
-    l->random ^= l->random << 25;
-    l->random ^= l->random >> 27;
-    return (l->random * UINT64_C(0x2545F4914F6CDD1D) >> 32) % 100 < l->o->drop_rate;
-}
 
 static void pipe_closed(uv_handle_t *handle)
 {
@@ -142,22 +131,12 @@ static void client_settle(struct load_client *c, int64_t slot)
         client_close_pipe(c);
 }
 
-static bool can_pass(const char *error)
-{
-    static const char *const names[] = {"Timeout", "NoQuorum", "Overloaded", "DiskFull", "NotInitialized"};
-    const char *name = failure_short_name(error);
-    for (size_t i = 0; name && i < sizeof(names) / sizeof(names[0]); i++)
-        if (!strcmp(name, names[i]))
-            return true;
-    return false;
-}
-
 /* Any reply that has not the plain form: errors, above all. */
 static void client_take_tree(struct load_client *c, const char *bytes, size_t size)
 {
     char reason[VARLINK_REASON_MAX + 1], name[ENDPOINT_NAME_MAX];
     const char *error = NULL;
-    int64_t slot = -1, hint = REFUSED_MSEC;
+    int64_t slot = -1, hint = ATTEMPT_REFUSED_MSEC;
     cJSON *tree = varlink_parse(bytes, size, reason);
     const cJSON *parameters = tree ? cJSON_GetObjectItemCaseSensitive(tree, "parameters") : NULL;
     if (!tree || !varlink_get_string(tree, "error", &error)) { // NOLINT(bugprone-branch-clone): as after no slot
@@ -166,7 +145,7 @@ static void client_take_tree(struct load_client *c, const char *bytes, size_t si
         endpoint_name(&c->load->o->endpoints[c->endpoint], name);
         failure_from_error(c->load->failure, name, error, parameters);
         varlink_get_int(parameters, "retry_ms", 0, 10000, &hint);
-        if (!can_pass(error))
+        if (!attempt_can_pass(error))
             load_fail(c->load);
         else
             client_start_over(c, c->load->failure->status == EXIT_OUTCOME_UNKNOWN ? RECONNECT_MSEC : (uint64_t)hint);
@@ -185,10 +164,10 @@ static void client_take_reply(struct load_client *c, const char *bytes, size_t s
         client_lost(c, EBADMSG); /* an answer that nobody asked for */
         return;
     }
-    if (is_lost(c->load)) {
+    if (attempt_is_lost(&c->load->loss)) {
         c->n_sent = c->base;
         c->load->result->n_again++;
-        c->resume_usec = monotonic_usec() + LOST_MSEC * UINT64_C(1000);
+        c->resume_usec = monotonic_usec() + ATTEMPT_LOST_MSEC * UINT64_C(1000);
     } else if (load_reply_read(bytes, size, &slot)) {
         client_settle(c, slot);
     } else {
@@ -343,9 +322,9 @@ static void client_go(struct load_client *c)
             c->n_started++;
             l->n_started++;
         }
-        if (is_lost(l)) {
+        if (attempt_is_lost(&l->loss)) {
             l->result->n_again++;
-            c->resume_usec = now + LOST_MSEC * UINT64_C(1000);
+            c->resume_usec = now + ATTEMPT_LOST_MSEC * UINT64_C(1000);
             break;
         }
         add_submit(c, i, &l->out);
@@ -460,7 +439,7 @@ int load_run(const struct load_options *o, struct load_result *ret, struct failu
         l->result = ret;
         l->failure = f;
         l->n_total = (uint64_t)o->n_clients * o->n_messages;
-        l->random = random_bits() | 1;
+        l->loss = attempt_loss_new(o->drop_rate);
     }
     if (!l || !load_init(l) || uv_loop_init(&l->loop) < 0) {
         if (l)

@@ -1,6 +1,8 @@
 # Everything but main.c, so that tests link it too.
 noinst_LIBRARIES += ctl/libctl.a
 ctl_libctl_a_SOURCES = \
+	ctl/attempt.c \
+	ctl/attempt.h \
 	ctl/client.c \
 	ctl/client.h \
 	ctl/endpoint.c \

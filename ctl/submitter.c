@@ -6,16 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/attempt.h"
 #include "ctl/client.h"
 #include "ctl/text.h"
 
 enum {
-    RETRY_MSEC = 100,   /* between rounds over replicas none of which can be reached          */
-    REFUSED_MSEC = 200, /* after NoQuorum and the like: an election takes about that long     */
-    LOST_MSEC = 20,     /* until a request or answer that was lost on purpose is missed       */
+    RETRY_MSEC = 100, /* between rounds over replicas none of which can be reached */
     RETRY_HINT_MSEC_MAX = 2000,
-    POSITION_MSEC = 1000, /* a replica that lives answers this at once               */
-    WAIT_MSEC = 1000,     /* the longest single poll                                            */
+    POSITION_MSEC = 1000, /* a replica that lives answers this at once */
+    WAIT_MSEC = 1000,     /* the longest single poll                   */
 };
 
 struct entry {
@@ -36,7 +35,7 @@ enum state {
 struct submitter {
     struct submitter_options o;
     uint64_t key_prefix, n_keys;
-    uint64_t random;                            /* for drop_rate */
+    struct attempt_loss loss;
     struct entry entries[SUBMITTER_WINDOW_MAX]; /* a ring: entries[(base + i) % SUBMITTER_WINDOW_MAX] */
     size_t base, n, n_sent;                     /* entries here, and of those, sent on this connection */
     enum state state;
@@ -65,7 +64,7 @@ struct submitter *submitter_new(const struct submitter_options *o)
     if (o->drop_rate || s->o.window == 0)
         s->o.window = 1;
     s->key_prefix = random_bits();
-    s->random = random_bits() | 1;
+    s->loss = attempt_loss_new(o->drop_rate);
     s->client = CLIENT_NONE;
     s->since = o->since;
     s->last_slot = -1;
@@ -122,17 +121,6 @@ bool submitter_add(struct submitter *s, const char *text, size_t size, uint64_t 
         snprintf(e->key, sizeof(e->key), "%016llx-%llu", (unsigned long long)s->key_prefix,
                  (unsigned long long)s->n_keys++);
     return true;
-}
-
-/* xorshift64*; Vigna, "An experimental exploration of Marsaglia's xorshift generators" (2016) */
-static bool is_lost(struct submitter *s)
-{
-    if (!s->o.drop_rate)
-        return false;
-    s->random ^= s->random >> 12;
-    s->random ^= s->random << 25;
-    s->random ^= s->random >> 27;
-    return (s->random * UINT64_C(0x2545F4914F6CDD1D) >> 32) % 100 < s->o.drop_rate;
 }
 
 static void settle(struct submitter *s, int64_t slot, bool duplicate, const struct failure *failure)
@@ -264,14 +252,14 @@ static uint64_t deadline(const struct submitter *s)
 static uint64_t attempt_msec(const struct submitter *s)
 {
     uint64_t part = s->o.timeout_msec / 2 + 1;
-    return part < SUBMITTER_ATTEMPT_MSEC ? part : SUBMITTER_ATTEMPT_MSEC;
+    return part < ATTEMPT_MSEC ? part : ATTEMPT_MSEC;
 }
 
 static void send_more(struct submitter *s, uint64_t now)
 {
     while (s->n_sent < s->n && now >= s->resume_usec) {
-        if (is_lost(s)) {
-            s->resume_usec = now + LOST_MSEC * UINT64_C(1000);
+        if (attempt_is_lost(&s->loss)) {
+            s->resume_usec = now + ATTEMPT_LOST_MSEC * UINT64_C(1000);
             return;
         }
         if (s->n_sent == 0)
@@ -284,23 +272,13 @@ static void send_more(struct submitter *s, uint64_t now)
     }
 }
 
-static bool can_pass(const char *error)
-{
-    static const char *const names[] = {"Timeout", "NoQuorum", "Overloaded", "DiskFull", "NotInitialized"};
-    const char *name = failure_short_name(error);
-    for (size_t i = 0; name && i < sizeof(names) / sizeof(names[0]); i++)
-        if (!strcmp(name, names[i]))
-            return true;
-    return false;
-}
-
 static void take_error(struct submitter *s, const struct reply *r)
 {
     char name[ENDPOINT_NAME_MAX];
     endpoint_name(&s->client.endpoint, name);
     struct entry *e = entry_at(s, 0);
     failure_from_error(&s->failure, name, r->error, r->parameters);
-    if (!can_pass(r->error)) {
+    if (!attempt_can_pass(r->error)) {
         /* Definite for this call; but an earlier attempt may have stored it under a key that is forgotten by now. */
         if (e->unknown && !strcmp(r->error, "org.mpaxos.Replica.KeyExpired"))
             s->failure.status = EXIT_OUTCOME_UNKNOWN;
@@ -311,7 +289,7 @@ static void take_error(struct submitter *s, const struct reply *r)
     bool timeout = s->failure.status == EXIT_OUTCOME_UNKNOWN;
     for (size_t i = timeout ? 0 : 1; i < s->n_sent; i++)
         entry_at(s, i)->unknown = true;
-    int64_t hint = REFUSED_MSEC;
+    int64_t hint = ATTEMPT_REFUSED_MSEC;
     if (r->parameters)
         varlink_get_int(r->parameters, "retry_ms", 0, RETRY_HINT_MSEC_MAX, &hint);
     start_over(s, timeout ? 0 : (uint64_t)hint);
@@ -334,10 +312,10 @@ static void take_submit_reply(struct submitter *s, const struct reply *r)
         connection_lost(s, EBADMSG);
         return;
     }
-    if (is_lost(s)) {
+    if (attempt_is_lost(&s->loss)) {
         s->n_sent = 0; /* the window is one: the same message goes again, once it is missed */
         entry_at(s, 0)->unknown = true;
-        s->resume_usec = monotonic_usec() + LOST_MSEC * UINT64_C(1000);
+        s->resume_usec = monotonic_usec() + ATTEMPT_LOST_MSEC * UINT64_C(1000);
         return;
     }
     settle(s, slot, duplicate, NULL);
@@ -349,7 +327,7 @@ static void take_position(struct submitter *s, const struct reply *r)
     endpoint_name(&s->client.endpoint, name);
     if (r->error) {
         failure_from_error(&s->failure, name, r->error, r->parameters);
-        start_over(s, REFUSED_MSEC);
+        start_over(s, ATTEMPT_REFUSED_MSEC);
         return;
     }
     int64_t slot = -1;
@@ -390,7 +368,7 @@ static int until_msec(uint64_t now, uint64_t then)
 /* When this connection counts as dead, if nothing comes. */
 static uint64_t silent_until(const struct submitter *s)
 {
-    uint64_t patience_msec = s->state == STATE_POSITION ? POSITION_MSEC : attempt_msec(s) + SUBMITTER_SILENCE_MSEC;
+    uint64_t patience_msec = s->state == STATE_POSITION ? POSITION_MSEC : attempt_msec(s) + ATTEMPT_SILENCE_MSEC;
     return s->heard_usec + patience_msec * 1000;
 }
 

@@ -24,8 +24,6 @@
 enum {
     SUBMITTER_WINDOW_MAX = 128,
     SUBMITTER_KEY_MAX = 64,
-    SUBMITTER_ATTEMPT_MSEC = 5000, /* what each Submit allows the daemon; more than an election takes */
-    SUBMITTER_SILENCE_MSEC = 1500, /* what a silent daemon gets on top of that                        */
 };
 
 struct settled {
