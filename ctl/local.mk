@@ -18,6 +18,8 @@ ctl_libctl_a_SOURCES = \
 	ctl/load.c \
 	ctl/load.h \
 	ctl/load_check.c \
+	ctl/load_client.c \
+	ctl/load_client.h \
 	ctl/load_reply.c \
 	ctl/load_reply.h \
 	ctl/load_script.c \
