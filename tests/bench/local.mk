@@ -2,6 +2,7 @@
 EXTRA_DIST += \
 	tests/bench/driver.c \
 	tests/bench/failover \
+	tests/bench/floor.c \
 	tests/bench/partial \
 	tests/bench/raft_server.c \
 	tests/bench/rows.py \

@@ -99,6 +99,25 @@ for number, wanted in zip(CLIENTS, (1.2, 1.5, 2, 2, 2)):
     closed_loop_row(number, wanted)
 
 
+@row
+def floor(bench):
+    """1 client on the leader, against what a message costs bare processes: one sync and the hops."""
+    ours = bench.mpaxos()
+    bare = systems.Floor(bench.context, bench.options.warmup)
+    measured = []
+    for _ in range(bench.rounds(6)):
+        m = bench.driver.load(ours, 1, endpoints=[ours.leader_endpoint()], seconds=bench.options.seconds)
+        measured.append({"mpaxos_usec": m["p50_usec"], **bare.measure(bench.options.seconds)})
+    names = ("mpaxos", "sync", "hops", "chain")
+    p50, sync, hops, chain = ([m[f"{name}_usec"] / 1000 for m in measured] for name in names)
+    both = [a + b for a, b in zip(sync, hops)]
+    return [result("mpaxos, N=1, clients on the leader", "p50 ms", p50),
+            result("one sync, while two others sync", "p50 ms", sync),
+            result("the hops to a follower and back", "p50 ms", hops),
+            result("sync + hops (ratio of mpaxos)", "p50 ms", both, "ratio <= 1.5", ratio=ratio(p50, both)),
+            result("bare chain, 2 of 3 disks (ratio of mpaxos)", "p50 ms", chain, ratio=ratio(p50, chain))]
+
+
 def compare(bench, what, plain, other, load, goal=""):
     """Two ways in turn: the rate and the CPU of each, and the ratio of the second to the first; `goal` is the rate's."""
     measured = {plain: [], other: []}

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import harness
@@ -185,6 +186,21 @@ class Driver:
 
     def start_read(self, replica, messages, follow=False):
         return self.start("read", messages, int(follow), replica.socket)
+
+
+class Floor:
+    """What a message costs at the least: tests/bench/floor.c, bare processes and the journal's vfs."""
+
+    def __init__(self, context, warmup_s):
+        self.dir, self.warmup_s = context.dir, warmup_s
+        root = HERE.parent.parent
+        sources = [HERE / "floor.c", root / "ctl" / "histogram.c", root / "daemon" / "journal" / "vfs_posix.c"]
+        self.program = compile_c(context.dir / "floor", sources, f"-I{root / 'daemon'}")
+
+    def measure(self, seconds):
+        with tempfile.TemporaryDirectory(prefix="floor-", dir=self.dir) as directory:
+            command = [self.program, directory, str(int(self.warmup_s * 1000)), str(int(seconds * 1000))]
+            return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def cpu_seconds(pid):
