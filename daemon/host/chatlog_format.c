@@ -8,7 +8,7 @@
 #include "host/chatlog.h"
 
 /* The longest that one byte becomes: \u001f. */
-enum { ESCAPE_BYTES_MAX = 6, USEC_PER_SEC = 1000000 };
+enum { ESCAPE_BYTES_MAX = 6, BLOCK_BYTES = 64, USEC_PER_SEC = 1000000 };
 
 /* Room for `size` bytes more. */
 static bool reserve(struct line_buffer *b, size_t size)
@@ -35,16 +35,29 @@ static void put(struct line_buffer *b, const void *bytes, size_t size)
     b->size += size;
 }
 
-/* Puts what stands for itself from text[i] on, and answers where that ends. Without a call for each byte: a log that
- * lets a gigabyte go has as much to write. */
+static unsigned is_special(unsigned char c, unsigned char quote)
+{
+    return (c < 0x20) | (c == 0x7f) | (c == '\\') | (c == quote);
+}
+
+/* Without a branch, so that the compiler takes many bytes at once. */
+static bool is_plain_block(const char *text, unsigned char quote)
+{
+    unsigned special = 0;
+    for (size_t i = 0; i < BLOCK_BYTES; i++)
+        special |= is_special((unsigned char)text[i], quote);
+    return special == 0;
+}
+
+/* Puts what stands for itself from text[i] on, and answers where that ends. Not byte by byte: a log that lets a
+ * gigabyte go has as much to write. */
 static size_t put_run(struct line_buffer *b, const char *text, size_t i, size_t size, unsigned char quote)
 {
     size_t from = i;
-    for (; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c < 0x20 || c == 0x7f || c == '\\' || c == quote)
-            break;
-    }
+    while (size - i >= BLOCK_BYTES && is_plain_block(text + i, quote))
+        i += BLOCK_BYTES;
+    while (i < size && !is_special((unsigned char)text[i], quote))
+        i++;
     if (i > from)
         put(b, text + from, i - from);
     return i;
