@@ -310,8 +310,9 @@ void driver_turn(struct driver *d)
             driver_step(d, &e);
         }
         if (round == 0) {
-            more = flushes_work(d->flushes, replica_chosen(d->replica));
-            more |= driver_checkpoint_work(d, now_usec);
+            if (!d->stopping)
+                flushes_work(d->flushes, replica_chosen(d->replica), now_usec);
+            more = driver_checkpoint_work(d, now_usec);
             more |= driver_install_work(d, now_usec);
             more |= driver_mend_work(d, now_usec);
         }
@@ -320,7 +321,8 @@ void driver_turn(struct driver *d)
         tell_all(d, now_usec);
     }
     uint64_t now_usec = driver_now();
-    if (d->stopping && !d->closing && is_handed_over(d, now_usec) && driver_checkpoint_is_last(d, now_usec)) {
+    if (d->stopping && !d->closing && is_handed_over(d, now_usec) && driver_checkpoint_is_last(d, now_usec) &&
+        !flushes_is_running(d->flushes)) {
         driver_finish_stop(d);
         return;
     }
@@ -413,18 +415,6 @@ void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), vo
     d->watcher = moved;
     d->told = told;
     d->watcher_user = user;
-}
-
-uint64_t driver_flush(struct driver *d, bool all, uint64_t timeout_ms,
-                      void (*answer)(void *user, const struct flush_result *results, size_t n), void *user)
-{
-    d->dirty = true;
-    return flushes_request(d->flushes, all, replica_chosen(d->replica), timeout_ms, driver_now(), answer, user);
-}
-
-void driver_flush_cancel(struct driver *d, uint64_t cookie)
-{
-    flushes_cancel(d->flushes, cookie);
 }
 
 int driver_bootstrap(struct driver *d)

@@ -321,33 +321,6 @@ static void go_on(struct driver *d, struct install *in, uint64_t now_usec)
     driver_skip_flush(d);
 }
 
-void driver_skip_flush(struct driver *d)
-{
-    slot_t first = logread_first_kept(d->logread);
-    if (first > 0)
-        driver_skip_flush_to(d, first - 1);
-}
-
-void driver_skip_flush_to(struct driver *d, slot_t last)
-{
-    char error[CONFIG_ERROR_MAX + 1] = "";
-    slot_t flushed = chatlog_flushed(d->chatlog);
-    if (flushed >= last)
-        return;
-    if (chatlog_skip(d->chatlog, last, error) < 0) {
-        log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_ERROR, "%s", error);
-        return;
-    }
-    if (d->gap_last == 0 || d->gap_last != flushed) /* else it is the same gap, which grows */
-        d->gap_first = flushed + 1;
-    d->gap_last = last;
-    notice(NOTICE_LOG_GAP, &(struct notice_about){.slot = &d->gap_last, .path = chatlog_path(d->chatlog)},
-           "slots %" PRIu64 " to %" PRIu64
-           " are not to be had any more, and will be missing in %s; the other replicas' "
-           "files may have them",
-           d->gap_first, d->gap_last, chatlog_path(d->chatlog));
-}
-
 static bool is_durable(struct driver *d, const struct install *in)
 {
     struct journal_checkpoint newest;
@@ -397,7 +370,7 @@ bool driver_install_work(struct driver *d, uint64_t now_usec)
     case STAGE_FLUSHING:
         if (!is_ahead(d, in->slot)) /* it caught up otherwise meanwhile */
             give_up(d, 0);
-        else if (chatlog_flushed(d->chatlog) >= replica_chosen(d->replica)) {
+        else if (flushes_flushed(d->flushes) >= replica_chosen(d->replica)) {
             journal_checkpoint_finish(d->journal);
             d->appended = true;
             in->stage = STAGE_FINISHING;

@@ -131,6 +131,15 @@ struct mending { /* of what rotted in the journal */
     size_t n_gone;
 };
 
+/* What the flushes' thread has. */
+struct flushing {
+    uv_work_t work; /* first */
+    struct driver *driver;
+    struct flushes *flushes;
+    struct logview view;
+    unsigned turn; /* atomic */
+};
+
 struct driver {
     struct driver_options options;
     const struct config *config;
@@ -150,6 +159,7 @@ struct driver {
     struct logread *logread;
     struct submissions *submissions;
     struct flushes *flushes;
+    struct flushing flushing;
 
     size_t n_members; /* others, by id: indexes of peers, outbox and assembly */
     struct driver_member members[REPLICAS_MAX];
@@ -237,9 +247,11 @@ void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct c
 /* Pieces that `q` says are missing, of the `size` bytes that stand at its offset. */
 void driver_send_pieces(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, uint64_t total,
                         const uint8_t *bytes, size_t size);
-/* The chat log file goes on with what is kept. */
-void driver_skip_flush(struct driver *d);
-void driver_skip_flush_to(struct driver *d, slot_t last);
+
+/* driver_flush.c */
+bool driver_flush_init(struct driver *d); /* false: out of memory */
+void driver_flush_free(struct driver *d); /* the chat log, too    */
+void driver_skip_flush(struct driver *d); /* the chat log file goes on with what is kept */
 
 /* driver_mend.c */
 bool driver_mend_work(struct driver *d, uint64_t now_usec); /* true: more can be done at once */

@@ -46,7 +46,7 @@ static void carry_out(struct driver *d, const char *key)
                           .skips_only = true};
         driver_step(d, &e);
     } else if (strcmp(key, "log_format") == 0) {
-        chatlog_set_format(d->chatlog, d->config->log_format);
+        flushes_set_format(d->flushes, d->config->log_format);
     }
 }
 

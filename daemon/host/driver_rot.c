@@ -160,13 +160,13 @@ static bool is_lost(struct driver *d, slot_t slot)
 
 void driver_mend_skip(struct driver *d, slot_t until)
 {
-    slot_t flushed = chatlog_flushed(d->chatlog), last = flushed;
+    slot_t flushed = flushes_flushed(d->flushes), last = flushed;
     if (d->mending.n_rot == 0)
         return;
     while (last < until && last < flushed + SKIP_SLOTS_MAX && is_lost(d, last + 1))
         last++;
     if (last > flushed)
-        driver_skip_flush_to(d, last);
+        flushes_skip(d->flushes, last);
 }
 
 /* --- on a tick --- */

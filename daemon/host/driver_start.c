@@ -337,36 +337,19 @@ static void cancel(void *user, uint64_t cookie)
     driver_step(d, &e);
 }
 
-static void send_message(void *user, replica_id_t to, const struct message *m)
-{
-    driver_send(user, to, m);
-}
-
 static int make_services(struct driver *d)
 {
     char error[CONFIG_ERROR_MAX + 1] = "";
-    replica_id_t ids[REPLICAS_MAX];
     struct submissions_options s = {.values = &d->values, .draw = draw, .cancel = cancel, .user = d};
     if (chatlog_open(d->options.state_dir, d->options.log_path, d->config->log_format, &d->chatlog, error) < 0) {
         log_line(LOG_LEVEL_ERROR, "%s", error);
         return EXIT_FAILURE;
     }
-    for (size_t i = 0; i < d->n_members; i++)
-        ids[i] = d->members[i].address.id;
-    struct flushes_options f = {.chatlog = d->chatlog,
-                                .self = d->options.id,
-                                .others = ids,
-                                .n_others = d->n_members,
-                                .read = logread_read,
-                                .read_user = d->logread,
-                                .draw = draw,
-                                .send = send_message,
-                                .user = d};
     d->submissions = submissions_new(&s);
-    d->flushes = flushes_new(&f);
+    bool has_flushes = driver_flush_init(d);
     for (uint32_t i = 0; i < POSITIONS_MAX; i++)
         d->positions_free[d->n_positions_free++] = POSITIONS_MAX - 1 - i;
-    return d->submissions == NULL || d->flushes == NULL ? out_of_memory() : 0;
+    return d->submissions == NULL || !has_flushes ? out_of_memory() : 0;
 }
 
 /* --- the loop --- */

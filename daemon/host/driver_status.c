@@ -156,7 +156,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->config = d->config;
     ret->config_warning = d->config_warning;
     ret->reload_warning = d->reload_warning;
-    ret->flushed = chatlog_flushed(d->chatlog);
+    ret->flushed = flushes_flushed(d->flushes);
     ret->first_kept = logread_first_kept(d->logread);
     ret->flush_trouble = flushes_trouble(d->flushes);
     ret->gap_first = d->gap_first;

@@ -64,8 +64,7 @@ void driver_free(struct driver *d)
     driver_mend_free(d);
     driver_checkpoint_free(d);
     submissions_free(d->submissions);
-    flushes_free(d->flushes);
-    chatlog_close(d->chatlog);
+    driver_flush_free(d);
     logread_free(d->logread);
     outbox_done(&d->outbox);
     peers_free(d->peers);

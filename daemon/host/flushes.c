@@ -35,6 +35,21 @@ struct remote { /* of a peer */
     struct flushed reply; /* its nonce names the request */
 };
 
+/* A slice. */
+struct slice {
+    bool is_running;
+    uint64_t since_usec;
+    slot_t skip_to, upto; /* skip_to: 0: nothing */
+    /* What came of it. */
+    slot_t skipped_from, flushed;
+    uint64_t messages, bytes;
+    int result;
+    char error[CONFIG_ERROR_MAX + 1];
+    /* Of chatlog_flush(). */
+    bool (*each)(void *user, const struct log_message *m);
+    void *each_user;
+};
+
 struct flushes {
     struct flushes_options options;
     replica_id_t others[REPLICAS_MAX];
@@ -43,7 +58,12 @@ struct flushes {
     struct request *requests[FLUSHES_MAX];
     struct remote remotes[FLUSH_REMOTES_MAX];
     slot_t slice_slots;
+    slot_t flushed;
     slot_t required; /* 0: nothing */
+    slot_t skip_to;
+    enum log_format format;
+    bool is_ended; /* slice.result is to be told */
+    struct slice slice;
     unsigned required_wait;
     char trouble[CONFIG_ERROR_MAX + 1];
 };
@@ -59,6 +79,8 @@ struct flushes *flushes_new(const struct flushes_options *o)
     memcpy(f->others, o->others, o->n_others * sizeof(*o->others));
     f->options.others = f->others;
     f->slice_slots = FLUSH_SLICE_SLOTS;
+    f->flushed = chatlog_flushed(o->chatlog);
+    f->format = o->format;
     return f;
 }
 
@@ -79,14 +101,35 @@ void flushes_require(struct flushes *f, slot_t upto)
         f->required_wait--;
 }
 
+void flushes_skip(struct flushes *f, slot_t slot)
+{
+    if (slot > f->skip_to)
+        f->skip_to = slot;
+}
+
+void flushes_set_format(struct flushes *f, enum log_format format)
+{
+    f->format = format;
+}
+
 const char *flushes_trouble(const struct flushes *f)
 {
     return f->trouble;
 }
 
+slot_t flushes_flushed(const struct flushes *f)
+{
+    return f->flushed;
+}
+
+bool flushes_is_running(const struct flushes *f)
+{
+    return f->slice.is_running;
+}
+
 static bool is_required(const struct flushes *f, slot_t applied)
 {
-    return f->required > chatlog_flushed(f->options.chatlog) && f->required <= applied && f->required_wait == 0;
+    return f->required > f->flushed && f->required <= applied && f->required_wait == 0;
 }
 
 static struct waiter begin_wait(const struct flushes *f, slot_t upto)
@@ -189,13 +232,12 @@ void flushes_message(struct flushes *f, const struct message *m)
 static bool finish_wait(const struct flushes *f, const struct waiter *w, slot_t applied, const char *error,
                         struct result *ret)
 {
-    slot_t flushed = chatlog_flushed(f->options.chatlog);
-    bool reached = flushed >= w->upto && error == NULL;
+    bool reached = f->flushed >= w->upto && error == NULL;
     if (!reached && (error == NULL || w->upto > applied))
         return false;
     ret->done = true;
     ret->ok = reached;
-    ret->slot = flushed;
+    ret->slot = f->flushed;
     ret->messages = f->written - w->written_before;
     snprintf(ret->text, sizeof(ret->text), "%s", reached ? chatlog_path(f->options.chatlog) : error);
     return true;
@@ -246,13 +288,7 @@ static bool find_target(const struct flushes *f, slot_t applied, slot_t *ret)
     return found;
 }
 
-/* What reads the log, and counts. */
-struct slice {
-    const struct flushes_options *options;
-    uint64_t bytes;
-    bool (*each)(void *user, const struct log_message *m);
-    void *each_user;
-};
+/* --- a slice, on the other thread --- */
 
 static bool count_message(void *user, const struct log_message *m)
 {
@@ -264,46 +300,89 @@ static bool count_message(void *user, const struct log_message *m)
 static int read_counted(void *user, slot_t from, size_t n_max, size_t bytes_max,
                         bool (*each)(void *user, const struct log_message *m), void *each_user, slot_t *ret_next)
 {
-    struct slice *s = user;
-    s->each = each;
-    s->each_user = each_user;
-    return s->options->read(s->options->read_user, from, n_max, bytes_max, count_message, s, ret_next);
+    struct flushes *f = user;
+    f->slice.each = each;
+    f->slice.each_user = each_user;
+    return f->options.read(f->options.read_user, from, n_max, bytes_max, count_message, &f->slice, ret_next);
 }
+
+void flushes_run(struct flushes *f)
+{
+    struct slice *s = &f->slice;
+    struct chatlog *c = f->options.chatlog;
+    slot_t before = chatlog_flushed(c);
+    if (s->skip_to > before) {
+        s->result = chatlog_skip(c, s->skip_to, s->error);
+        s->skipped_from = s->result == 0 ? before + 1 : 0;
+    }
+    if (s->result == 0)
+        s->result = chatlog_flush(c, s->upto, read_counted, f, &s->messages, s->error);
+    s->flushed = chatlog_flushed(c);
+}
+
+/* --- and on the loop's --- */
 
 static void size_next_slice(struct flushes *f, slot_t slots, uint64_t bytes)
 {
     f->slice_slots = FLUSH_SLICE_BYTES / (bytes / slots + 1);
-    // cppcheck-suppress knownConditionTrueFalse ; count_message() counted the bytes
     if (f->slice_slots < FLUSH_SLICE_SLOTS_MIN)
         f->slice_slots = FLUSH_SLICE_SLOTS_MIN;
-    // cppcheck-suppress knownConditionTrueFalse ; the same
     if (f->slice_slots > FLUSH_SLICE_SLOTS_MAX)
         f->slice_slots = FLUSH_SLICE_SLOTS_MAX;
 }
 
-bool flushes_work(struct flushes *f, slot_t applied)
+bool flushes_finish(struct flushes *f)
 {
-    struct slice slice = {.options = &f->options};
-    slot_t target, flushed = chatlog_flushed(f->options.chatlog);
-    if (!find_target(f, applied, &target))
-        return false;
-    slot_t upto = target;
-    if (upto > flushed && upto - flushed > f->slice_slots)
-        upto = flushed + f->slice_slots;
-    char error[CONFIG_ERROR_MAX + 1] = "";
-    uint64_t messages = 0;
-    int result = chatlog_flush(f->options.chatlog, upto, read_counted, &slice, &messages, error);
-    f->written += messages;
-    if (chatlog_flushed(f->options.chatlog) > flushed)
-        size_next_slice(f, chatlog_flushed(f->options.chatlog) - flushed, slice.bytes);
-    if (result < 0 && is_required(f, applied)) {
+    struct slice *s = &f->slice;
+    slot_t before = s->skipped_from > 0 ? s->skip_to : f->flushed;
+    s->is_running = false;
+    f->flushed = s->flushed;
+    f->written += s->messages;
+    if (s->flushed > before)
+        size_next_slice(f, s->flushed - before, s->bytes);
+    if (s->skipped_from > 0)
+        f->options.skipped(f->options.user, s->skipped_from, s->skip_to);
+    f->trouble[0] = 0;
+    if (s->result < 0 && f->required > f->flushed) {
         f->required_wait = FLUSH_REQUIRE_CALLS;
-        memcpy(f->trouble, error, sizeof(f->trouble));
-    } else if (result == 0) {
-        f->trouble[0] = 0;
+        memcpy(f->trouble, s->error, sizeof(f->trouble));
     }
-    finish_all(f, applied, result < 0 ? error : NULL);
-    return result == 0 && upto < target;
+    f->is_ended = true;
+    return s->result == 0;
+}
+
+static void tell_slow(struct flushes *f, uint64_t now_usec)
+{
+    if (now_usec - f->slice.since_usec >= FLUSH_SLOW_USEC)
+        snprintf(f->trouble, sizeof(f->trouble),
+                 "%.300s is being written for more than %d s: its disk is slow, or hangs",
+                 chatlog_path(f->options.chatlog), FLUSH_SLOW_USEC / 1000000);
+}
+
+void flushes_work(struct flushes *f, slot_t applied, uint64_t now_usec)
+{
+    slot_t target;
+    if (f->slice.is_running) {
+        tell_slow(f, now_usec);
+        return;
+    }
+    bool skips = f->skip_to > f->flushed;
+    if (f->is_ended && !(f->slice.result < 0 && skips)) /* else what failed is about to be passed over */
+        finish_all(f, applied, f->slice.result < 0 ? f->slice.error : NULL);
+    f->is_ended = false;
+    if (!find_target(f, applied, &target) && !skips)
+        return;
+    slot_t done = skips ? f->skip_to : f->flushed;
+    slot_t upto = target > done && target - done > f->slice_slots ? done + f->slice_slots : target;
+    slot_t held = f->options.hold(f->options.user, done + 1, upto);
+    if (upto > done && held <= done && !skips) /* soon */
+        return;
+    f->slice = (struct slice){.is_running = true,
+                              .since_usec = now_usec,
+                              .skip_to = skips ? f->skip_to : 0,
+                              .upto = upto > held ? held : upto};
+    chatlog_set_format(f->options.chatlog, f->format);
+    f->options.start(f->options.user);
 }
 
 static bool is_complete(const struct flushes *f, const struct request *q)
@@ -328,8 +407,9 @@ static struct flush_result tell(const struct request *q, replica_id_t id, const 
                                 size_t size)
 {
     if (!r->done)
-        snprintf(text, size, "no answer within %llu ms: is it up? Try: mpaxosctl -i %u status",
-                 (unsigned long long)q->timeout_ms, id);
+        snprintf(text, size, "no answer within %llu ms: %s Try: mpaxosctl -i %u status",
+                 (unsigned long long)q->timeout_ms, r == &q->own ? "the file is still being written." : "is it up?",
+                 id);
     return (struct flush_result){.replica = id,
                                  .ok = r->done && r->ok,
                                  .slot = r->slot,

@@ -2,10 +2,13 @@
  * peers'.
  *
  * A request to flush is answered once everything up to its slot is applied and stands in the synced file. The work is
- * done in slices, one a turn of the loop, so that a long flush stops no heartbeat: of FLUSH_SLICE_SLOTS at first, then
- * of as many as have about FLUSH_SLICE_BYTES, by those before. Peers are asked
- * again every FLUSH_REPEAT_USEC until they answer or the time is over; a repeated request joins the one that is open,
- * or gets the same answer again. No libuv; no clock but what is handed in. */
+ * done in slices, one after the other, on a thread of its own, so that neither a long flush nor a slow disk stops a
+ * heartbeat: of FLUSH_SLICE_SLOTS at first, then of as many as have about FLUSH_SLICE_BYTES, by those before. Peers are
+ * asked again every FLUSH_REPEAT_USEC until they answer or the time is over; a repeated request joins the one that is
+ * open, or gets the same answer again. No libuv; no clock but what is handed in.
+ *
+ * All run on the loop's thread but flushes_run(). From flushes_options.start() until flushes_finish() the chat log is
+ * the other thread's; what it says meanwhile is what flushes_flushed() kept. */
 #ifndef HOST_FLUSHES_H
 #define HOST_FLUSHES_H
 
@@ -18,8 +21,9 @@ enum {
     FLUSH_SLICE_SLOTS = 128,
     FLUSH_SLICE_SLOTS_MIN = 16,
     FLUSH_SLICE_SLOTS_MAX = 10000,
-    FLUSH_SLICE_BYTES = 2 << 20,
+    FLUSH_SLICE_BYTES = 8 << 20,
     FLUSH_REPEAT_USEC = 200000,
+    FLUSH_SLOW_USEC = 5000000, /* a slice that takes longer is told: the disk hangs, or nearly */
     FLUSH_REQUIRE_CALLS = 10,
 };
 
@@ -27,11 +31,19 @@ struct flushes;
 
 struct flushes_options {
     struct chatlog *chatlog;
+    enum log_format format; /* that it was opened with */
     replica_id_t self;
     const replica_id_t *others; /* copied */
     size_t n_others;
-    chatlog_read read;
+    /* Makes ready for `read` what can be read now of [from, upto], and answers up to where that is; `from` - 1: nothing
+     * yet. */
+    slot_t (*hold)(void *user, slot_t from, slot_t upto);
+    chatlog_read read; /* on the other thread */
     void *read_user;
+    /* Has flushes_run() called on another thread, and flushes_finish() on the loop's after that. */
+    void (*start)(void *user);
+    /* The file goes on without these, as flushes_skip() asked for. */
+    void (*skipped)(void *user, slot_t first, slot_t last);
     uint64_t (*draw)(void *user); /* random nonces */
     void (*send)(void *user, replica_id_t to, const struct message *m);
     void *user;
@@ -51,11 +63,21 @@ void flushes_message(struct flushes *f, const struct message *m);
 /* Whoever asks for it or not: everything up to `upto` is about to be discarded, and is flushed first. Called now and
  * then until it is; an attempt that failed is made again after FLUSH_REQUIRE_CALLS of them. */
 void flushes_require(struct flushes *f, slot_t upto);
-/* Why it could not be flushed, the last time; "": nothing is wrong. */
+/* Before the next slice the file goes on behind `slot`, where it is not there yet: what stands before it is no longer
+ * to be had. */
+void flushes_skip(struct flushes *f, slot_t slot);
+/* From the next slice on; as chatlog_set_format(). */
+void flushes_set_format(struct flushes *f, enum log_format format);
+/* Why it could not be flushed, the last time, or is not now; "": nothing is wrong. */
 const char *flushes_trouble(const struct flushes *f);
+slot_t flushes_flushed(const struct flushes *f); /* durable; 0: nothing yet */
 
-/* One slice of what is to be flushed up to `applied`. True: there is more to do at once. */
-bool flushes_work(struct flushes *f, slot_t applied);
+/* Begins the next slice of what is to be flushed up to `applied`, if none is under way. */
+void flushes_work(struct flushes *f, slot_t applied, uint64_t now_usec);
+bool flushes_is_running(const struct flushes *f);
+void flushes_run(struct flushes *f);
+/* False: it failed. */
+bool flushes_finish(struct flushes *f);
 /* Repeats, gives up, answers. Calls no `answer` from elsewhere, so that an answer may request the next flush. */
 void flushes_tick(struct flushes *f, uint64_t now_usec);
 /* When flushes_tick() has something to do next; 0: now; UINT64_MAX: nothing. */

@@ -17,6 +17,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver.c \
 	daemon/host/driver.h \
 	daemon/host/driver_checkpoint.c \
+	daemon/host/driver_flush.c \
 	daemon/host/driver_install.c \
 	daemon/host/driver_internal.h \
 	daemon/host/driver_mend.c \
@@ -40,6 +41,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/log.h \
 	daemon/host/logread.c \
 	daemon/host/logread.h \
+	daemon/host/logview.c \
+	daemon/host/logview.h \
 	daemon/host/methods.c \
 	daemon/host/methods.h \
 	daemon/host/methods_advice.c \

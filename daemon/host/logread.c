@@ -8,63 +8,50 @@
 #include "paxos/bytes.h"
 #include "paxos/checkpoint.h"
 
-struct kept {
-    struct value *value;
-    uint64_t time_usec;
-    bool visible;
-};
-
 struct logread {
     struct values *values;
-    struct journal *journal;
+    struct logview view; /* its origin: the first slot that was applied */
     struct hash128 cluster;
-    slot_t origin;            /* the first slot that was applied: none below has a message */
-    slot_t first, next;       /* in memory: [first, next)                        */
-    uint64_t bytes;           /* of their values                                 */
-    uint64_t messages, noops; /* in all                                          */
-    uint64_t messages_before; /* below `first`                                   */
-    slot_t committed;         /* the journal can be read up to here              */
-    bool has_committed;
-    uint64_t *index; /* [i]: messages below slot (index_first + i) * LOGREAD_INDEX_SLOTS */
+    uint64_t bytes;           /* of the values in memory                     */
+    uint64_t messages, noops; /* in all                                      */
+    uint64_t messages_before; /* below what is in memory                     */
+    uint64_t *index;          /* [i]: messages below slot (index_first + i) * LOGREAD_INDEX_SLOTS */
     slot_t index_first;
     size_t n_index, index_room;
     bool index_broken; /* memory was out once                             */
-    struct kept kept[LOGREAD_TAIL_SLOTS];
+    struct kept kept[LOGVIEW_TAIL_SLOTS];
 };
 
 struct logread *logread_new(struct values *values)
 {
     struct logread *l = calloc(1, sizeof(*l));
-    if (l != NULL)
-        l->values = values;
+    if (l == NULL)
+        return NULL;
+    l->values = values;
+    l->view.kept = l->kept;
     return l;
-}
-
-static struct kept *kept_at(struct logread *l, slot_t slot)
-{
-    return &l->kept[slot % LOGREAD_TAIL_SLOTS];
 }
 
 /* What is being added, from slot `added` on, is not freed: where the core has let go of it already, whoever called
  * frees it with the rest of what was released. */
 static void drop_first(struct logread *l, slot_t added)
 {
-    struct kept *k = kept_at(l, l->first);
+    struct kept *k = logview_kept(&l->view, l->view.first);
     l->bytes -= k->value->size;
     l->messages_before += k->visible;
-    if (l->first >= added)
+    if (l->view.first >= added)
         k->value->refs--;
     else
         values_unref(k->value);
     k->value = NULL;
-    l->first++;
+    l->view.first++;
 }
 
 void logread_free(struct logread *l)
 {
     if (l == NULL)
         return;
-    while (l->first < l->next)
+    while (l->view.first < l->view.next)
         drop_first(l, UINT64_MAX);
     free(l->index);
     free(l);
@@ -72,7 +59,7 @@ void logread_free(struct logread *l)
 
 void logread_attach(struct logread *l, struct journal *journal, const struct hash128 *cluster)
 {
-    l->journal = journal;
+    l->view.journal = journal;
     l->cluster = *cluster;
 }
 
@@ -100,19 +87,19 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n)
     for (size_t i = 0; i < n; i++) {
         const struct applied *a = &applied[i];
         if (l->messages + l->noops == 0)
-            l->origin = l->first = l->next = a->slot;
-        if (l->next - l->first == LOGREAD_TAIL_SLOTS)
+            l->view.origin = l->view.first = l->view.next = a->slot;
+        if (l->view.next - l->view.first == LOGVIEW_TAIL_SLOTS)
             drop_first(l, applied[0].slot);
         index_slot(l, a->slot);
-        *kept_at(l, a->slot) =
+        *logview_kept(&l->view, a->slot) =
             (struct kept){.value = value_ref(a->value), .time_usec = a->time_usec, .visible = a->visible};
         l->bytes += a->value->size;
-        l->next++;
+        l->view.next++;
         if (a->visible)
             l->messages++;
         else
             l->noops++;
-        while (l->bytes > LOGREAD_TAIL_BYTES && l->next - l->first > 1)
+        while (l->bytes > LOGREAD_TAIL_BYTES && l->view.next - l->view.first > 1)
             drop_first(l, applied[0].slot);
     }
 }
@@ -126,7 +113,7 @@ static size_t index_entries(slot_t slot, slot_t first_kept)
 
 int logread_checkpoint(const struct logread *l, slot_t first_kept, uint8_t **ret, uint32_t *ret_size)
 {
-    size_t n = index_entries(l->next - 1, first_kept);
+    size_t n = index_entries(l->view.next - 1, first_kept);
     size_t size = LOGREAD_CHECKPOINT_HEAD + 8 * n,
            skipped = (size_t)(first_kept / LOGREAD_INDEX_SLOTS - l->index_first);
     uint8_t *bytes = l->index_broken || size > CHECKPOINT_HOST_BYTES_MAX ? NULL : malloc(size);
@@ -166,7 +153,7 @@ int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t
     uint64_t *index = malloc(n * sizeof(*index));
     if (index == NULL)
         return -ENOMEM;
-    while (l->first < l->next)
+    while (l->view.first < l->view.next)
         drop_first(l, UINT64_MAX);
     for (size_t i = 0; i < n; i++)
         index[i] = get_u64(bytes + LOGREAD_CHECKPOINT_HEAD + 8 * i);
@@ -177,33 +164,31 @@ int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t
     l->index_broken = false;
     l->messages = l->messages_before = get_u64(bytes);
     l->noops = get_u64(bytes + 8);
-    l->origin = 1;
-    l->first = l->next = slot + 1;
+    l->view.origin = 1;
+    l->view.first = l->view.next = slot + 1;
     logread_committed(l, slot);
     return 0;
 }
 
 slot_t logread_committed_slot(const struct logread *l)
 {
-    return l->has_committed ? l->committed : 0;
+    return l->view.has_committed ? l->view.committed : 0;
 }
 
 void logread_committed(struct logread *l, slot_t slot)
 {
-    l->committed = slot;
-    l->has_committed = true;
+    l->view.committed = slot;
+    l->view.has_committed = true;
 }
 
-/* Slot 0 is the configuration, and may stand elsewhere than in the journal. */
-slot_t logread_first_kept(struct logread *l)
+slot_t logread_first_kept(const struct logread *l)
 {
-    slot_t first = l->journal != NULL ? journal_first_kept(l->journal) : 0;
-    return first <= 1 ? 0 : first;
+    return logview_first_kept(&l->view);
 }
 
 size_t logread_held(const struct logread *l)
 {
-    return (size_t)(l->next - l->first);
+    return (size_t)(l->view.next - l->view.first);
 }
 
 uint64_t logread_messages(const struct logread *l)
@@ -216,114 +201,41 @@ uint64_t logread_noops(const struct logread *l)
     return l->noops;
 }
 
-/* Below the slots in memory, how far the journal can be read; false: not at all. */
-static bool journal_end(const struct logread *l, slot_t from, slot_t *ret_until)
-{
-    if (l->journal == NULL || !l->has_committed || from > l->committed || from >= l->first)
-        return false;
-    *ret_until = l->committed < l->first - 1 ? l->committed : l->first - 1;
-    return true;
-}
-
-struct reading {
-    struct logread *l;
-    bool (*each)(void *user, const struct log_message *m);
-    void *user;
-    size_t n, n_max, bytes, bytes_max;
-    slot_t next;
-    bool full; /* or `each` wants no more */
-    int error;
-};
-
-static bool reading_hand_over(struct reading *r, const struct log_message *m)
-{
-    size_t size = m->author_size + m->text_size;
-    if (r->n > 0 && r->bytes + size > r->bytes_max) {
-        r->full = true;
-        return false;
-    }
-    r->n++;
-    r->bytes += size;
-    r->next = m->slot + 1;
-    if (!r->each(r->user, m) || r->n == r->n_max)
-        r->full = true;
-    return true;
-}
-
-static bool is_hidden(const struct record *record)
-{
-    return record->n_notes > 0 && record->notes[0].type == NOTE_HIDDEN;
-}
-
-static bool read_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
-{
-    struct reading *r = user;
-    struct log_message m = {.slot = record->slot};
-    if (r->full)
-        return false;
-    if (size < VALUE_HEADER_SIZE || bytes[0] != VALUE_MESSAGE || is_hidden(record)) {
-        r->next = record->slot + 1;
-        return true;
-    }
-    if (!values_view(bytes, size, &m)) {
-        r->error = -EBADMSG;
-        return false;
-    }
-    if (record->n_notes > 0 && record->notes[0].type == NOTE_TIME)
-        m.time_usec = record->notes[0].time_usec;
-    return reading_hand_over(r, &m) && !r->full;
-}
-
-/* From the journal, until the slots in memory begin. */
-static int read_journal(struct reading *r)
-{
-    slot_t until;
-    while (!r->full && journal_end(r->l, r->next, &until)) {
-        slot_t from = r->next;
-        int n = journal_read(r->l->journal, from, until, LOGREAD_PAGE_SLOTS, r->bytes_max, read_record, r);
-        if (r->error < 0)
-            return r->error;
-        if (n < 0 && !r->full)
-            return n;
-        if (r->next == from)
-            break;
-    }
-    return 0;
-}
-
-int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max,
+int logread_read(struct logread *l, slot_t from, size_t n_max, size_t bytes_max,
                  bool (*each)(void *user, const struct log_message *m), void *user, slot_t *ret_next)
 {
-    struct logread *l = logread;
-    struct reading r = {.l = l, .each = each, .user = user, .n_max = n_max, .bytes_max = bytes_max, .next = from};
-    if (from < logread_first_kept(l))
-        return -ERANGE;
-    r.full = n_max == 0;
-    if (r.next < l->origin)
-        r.next = l->origin;
-    int error = read_journal(&r);
-    if (error < 0 && r.n == 0) {
-        *ret_next = r.next;
-        return error;
+    return logview_read(&l->view, from, n_max, bytes_max, each, user, ret_next);
+}
+
+/* --- for another thread --- */
+
+slot_t logread_hold(struct logread *l, slot_t from, slot_t until, struct logview *ret)
+{
+    struct kept *kept = ret->kept;
+    struct journal_reader *reader = ret->reader;
+    slot_t end, last = from - 1;
+    *ret = l->view;
+    ret->kept = kept;
+    ret->reader = reader;
+    if (from >= ret->first)
+        last = ret->next > from ? ret->next - 1 : last;
+    else if (logview_journal_end(ret, from, &end))
+        last = end == ret->first - 1 ? ret->next - 1 : end;
+    last = last < until ? last : until;
+    ret->first = ret->first > from ? ret->first : from;
+    ret->next = ret->next < last + 1 ? ret->next : last + 1;
+    ret->next = ret->next > ret->first ? ret->next : ret->first;
+    for (slot_t s = ret->first; s < ret->next; s++) {
+        *logview_kept(ret, s) = *logview_kept(&l->view, s);
+        value_ref(logview_kept(ret, s)->value);
     }
-    while (!r.full && r.next >= l->first && r.next < l->next) {
-        const struct kept *k = kept_at(l, r.next);
-        const struct value *v = k->value;
-        struct log_message m = {
-            .slot = r.next,
-            .time_usec = k->time_usec,
-            .author = (const char *)v->author,
-            .text = (const char *)v->text,
-            .author_size = v->author_size,
-            .text_size = v->text_size,
-        };
-        if (!k->visible)
-            r.next++;
-        else if (!reading_hand_over(&r, &m))
-            break;
-    }
-    *ret_next = r.next;
-    return (int)r.n;
+    return last;
+}
+
+void logread_release(struct logview *v)
+{
+    for (; v->first < v->next; v->first++)
+        values_unref(logview_kept(v, v->first)->value);
 }
 
 struct counting {
@@ -335,7 +247,7 @@ struct counting {
 static bool count_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
 {
     struct counting *c = user;
-    if (size < VALUE_HEADER_SIZE || bytes[0] != VALUE_MESSAGE || is_hidden(record))
+    if (logview_is_hidden(record, bytes, size))
         return true;
     if (c->left == 0) {
         c->slot = record->slot;
@@ -350,8 +262,8 @@ static bool count_record(void *user, struct record *record, const uint8_t *bytes
 static void count_on(struct logread *l, slot_t from, slot_t end, struct counting *c)
 {
     slot_t until;
-    while (!c->found && from < end && journal_end(l, from, &until)) {
-        int n = journal_read(l->journal, from, until < end - 1 ? until : end - 1, LOGREAD_PAGE_SLOTS,
+    while (!c->found && from < end && logview_journal_end(&l->view, from, &until)) {
+        int n = journal_read(l->view.journal, from, until < end - 1 ? until : end - 1, LOGVIEW_PAGE_SLOTS,
                              LOGREAD_TAIL_BYTES, count_record, c);
         if (n <= 0)
             break;
@@ -380,9 +292,10 @@ static struct stretch find_stretch(const struct logread *l, uint64_t ordinal, sl
     slot_t begin = (l->index_first + low) * LOGREAD_INDEX_SLOTS;
     if (l->n_index > 0 && l->index[low] > ordinal) /* kept here, although the log needs it no longer */
         return (struct stretch){.begin = kept, .end = begin, .after = l->index[low]};
-    bool last = low + 1 >= l->n_index || begin + LOGREAD_INDEX_SLOTS > l->first; /* the journal may lack the rest */
+    bool last =
+        low + 1 >= l->n_index || begin + LOGREAD_INDEX_SLOTS > l->view.first; /* the journal may lack the rest */
     return (struct stretch){.begin = begin < kept ? kept : begin,
-                            .end = last ? l->first : begin + LOGREAD_INDEX_SLOTS,
+                            .end = last ? l->view.first : begin + LOGREAD_INDEX_SLOTS,
                             .before = l->n_index > 0 ? l->index[low] : 0,
                             .after = last ? l->messages_before : l->index[low + 1],
                             .before_is_known = begin >= kept};
@@ -399,22 +312,22 @@ static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
             return s.begin;
     }
     struct counting c = {.left = ordinal - s.before};
-    count_on(l, s.begin < l->origin ? l->origin : s.begin, l->first, &c);
-    return c.found ? c.slot : l->first;
+    count_on(l, s.begin < l->view.origin ? l->view.origin : s.begin, l->view.first, &c);
+    return c.found ? c.slot : l->view.first;
 }
 
 slot_t logread_tail(struct logread *l, uint64_t n)
 {
     if (n == 0)
-        return l->next;
+        return l->view.next;
     if (n >= l->messages)
         return logread_first_kept(l);
     uint64_t ordinal = l->messages - n;
     if (ordinal < l->messages_before)
-        return l->index_broken ? l->first : find_in_journal(l, ordinal);
-    slot_t slot = l->first;
-    for (uint64_t left = ordinal - l->messages_before; slot < l->next; slot++) {
-        if (kept_at(l, slot)->visible && left-- == 0)
+        return l->index_broken ? l->view.first : find_in_journal(l, ordinal);
+    slot_t slot = l->view.first;
+    for (uint64_t left = ordinal - l->messages_before; slot < l->view.next; slot++) {
+        if (logview_kept(&l->view, slot)->visible && left-- == 0)
             break;
     }
     return slot;
@@ -449,12 +362,12 @@ int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, si
     slot_t end;
     if (n_max == 0)
         return 0;
-    if (journal_end(l, from, &end)) {
-        int n = journal_read(l->journal, from, end < until ? end : until, n_max, bytes_max, fetch_record, &f);
+    if (logview_journal_end(&l->view, from, &end)) {
+        int n = journal_read(l->view.journal, from, end < until ? end : until, n_max, bytes_max, fetch_record, &f);
         return f.n > 0 ? (int)f.n : f.error < 0 ? f.error : n < 0 ? n : 0;
     }
-    while (f.n < n_max && f.next >= l->first && f.next < l->next && f.next <= until) {
-        struct value *v = kept_at(l, f.next)->value;
+    while (f.n < n_max && f.next >= l->view.first && f.next < l->view.next && f.next <= until) {
+        struct value *v = logview_kept(&l->view, f.next)->value;
         if (f.n > 0 && f.bytes + v->size > bytes_max)
             break;
         f.bytes += v->size;

@@ -1,18 +1,16 @@
 /* The log as this replica's readers see it: the last slots from memory, older ones from the journal.
  *
- * Holds the values of the last TAIL_SLOTS applied slots, at most TAIL_BYTES of them, by reference; and per INDEX_SLOTS
- * slots one count of the messages before, so that the n-th message from the end is found without reading what lies
- * between. */
+ * Holds the values of the last LOGVIEW_TAIL_SLOTS applied slots, at most TAIL_BYTES of them, by reference; and per
+ * INDEX_SLOTS slots one count of the messages before, so that the n-th message from the end is found without reading
+ * what lies between. */
 #ifndef HOST_LOGREAD_H
 #define HOST_LOGREAD_H
 
-#include "host/driver.h"
+#include "host/logview.h"
 
 enum {
-    LOGREAD_TAIL_SLOTS = 8192, /* a power of two */
     LOGREAD_TAIL_BYTES = 4 << 20,
     LOGREAD_INDEX_SLOTS = 4096,
-    LOGREAD_PAGE_SLOTS = 1024, /* read from the journal at once */
     LOGREAD_CHECKPOINT_HEAD = 16,
 };
 
@@ -30,9 +28,13 @@ void logread_add(struct logread *l, const struct applied *applied, size_t n);
 /* The journal was handed a COMMIT up to here: above it, it cannot be read. */
 void logread_committed(struct logread *l, slot_t slot);
 
-/* As driver_read(), and with `user` as the logread it is a chatlog_read(). */
-int logread_read(void *logread, slot_t from, size_t n_max, size_t bytes_max,
+/* As driver_read(). */
+int logread_read(struct logread *l, slot_t from, size_t n_max, size_t bytes_max,
                  bool (*each)(void *user, const struct log_message *m), void *user, slot_t *ret_next);
+/* What another thread may read of [from, until], by ret->reader and into ret->kept, which are the caller's: with
+ * references to what is in memory. Answers up to which slot that goes, `from` - 1 where it is nothing now. */
+slot_t logread_hold(struct logread *l, slot_t from, slot_t until, struct logview *ret);
+void logread_release(struct logview *v);
 /* As driver_tail(). */
 slot_t logread_tail(struct logread *l, uint64_t n);
 
@@ -50,7 +52,7 @@ bool logread_checkpoint_is_sound(const uint8_t *bytes, size_t size, slot_t slot,
 int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept);
 
 slot_t logread_committed_slot(const struct logread *l);
-slot_t logread_first_kept(struct logread *l);
+slot_t logread_first_kept(const struct logread *l);
 size_t logread_held(const struct logread *l);       /* slots in memory */
 uint64_t logread_messages(const struct logread *l); /* visible ones */
 uint64_t logread_noops(const struct logread *l);    /* the others   */

@@ -125,6 +125,9 @@ void host_handle(struct host *h, const struct sim_event *e)
         cluster_trace(h->cluster, (int)h->index, "durable    %lu", h->durable_seq);
         h->wakeup->call(h->wakeup->user);
         break;
+    case SIM_WORK:
+        world_work(h);
+        break;
     case SIM_TURN:
         h->turn_due = false;
         turn(h);
@@ -194,6 +197,7 @@ void host_start(struct host *h)
     h->disk.found = (struct finding){.saved = h->disk.saved};
     h->sampled = h->n_mended = 0;
     h->n_closes = 0;
+    h->work = (struct host_work){.handle = NULL};
     memset(h->timers, 0, sizeof(h->timers));
     world_enter(h);
     struct seal_keys keys;

@@ -7,7 +7,7 @@
 #include "paxos/core.h"
 #include "tests/sim/observer.h"
 
-enum { FILES_OPEN_MAX = 8 /* of the journal: its segment, the next one, a checkpoint, readers', and two of a mend */ };
+enum { FILES_OPEN_MAX = 9 /* of the journal: its segment, the next one, a checkpoint, readers', and two of a mend */ };
 
 /* As in host/values.c. */
 struct pooled {
@@ -121,12 +121,14 @@ static size_t count_references(const struct references *l, const struct value *v
     return n;
 }
 
-/* Beside the core only the readers' tail and calls that are not settled hold values; each of them one reference. */
+/* Beside the core only the readers' tail, a flush and calls that are not settled hold values; each of them one
+ * reference. */
 static void check_references(struct host *h, struct references *l)
 {
     const struct driver *d = h->driver;
     const struct value *constants[] = {h->replica->noop, h->replica->barrier, h->replica->slot0};
-    uint64_t n_others = 0, n_tail = logread_held(d->logread);
+    const struct logview *flushed = &d->flushing.view;
+    uint64_t n_others = 0, n_tail = logread_held(d->logread) + (flushed->next - flushed->first);
     size_t n_found = 0, n_calls = submissions_open(d->submissions);
     if (l->n > 0)
         qsort((void *)l->items, l->n, sizeof(*l->items), compare);

@@ -244,6 +244,7 @@ static bool is_stale(const struct cluster *c, const struct sim_event *e)
                h->timers[e->timer].order != e->order;
     case SIM_WRITE:
     case SIM_ASYNC:
+    case SIM_WORK:
     case SIM_TURN:
         return !h->up || h->boot != e->boot;
     case SIM_CALL:

@@ -127,6 +127,13 @@ struct host_timer {
     uint64_t at_usec, repeat_usec, order; /* at UINT64_MAX: stopped */
 };
 
+/* What libuv's threads were given: done, and later told. */
+struct host_work {
+    uv_work_t *handle;
+    uv_work_cb work;
+    uv_after_work_cb after;
+};
+
 struct host_close { /* one or the other */
     uv_handle_t *handle;
     uv_close_cb call;
@@ -162,6 +169,7 @@ struct host {
     uv_prepare_t *prepare;
     uv_prepare_cb prepare_call;
     struct wakeup *wakeup;
+    struct host_work work;
     struct host_close closes[HOST_CLOSES_MAX];
     uint32_t n_closes;
     bool idling, turning, turn_due, stopped;
@@ -186,7 +194,7 @@ struct host {
     char last_error[256];
 };
 
-enum sim_type { SIM_DELIVER, SIM_TIMER, SIM_WRITE, SIM_ASYNC, SIM_TURN, SIM_CALL };
+enum sim_type { SIM_DELIVER, SIM_TIMER, SIM_WRITE, SIM_ASYNC, SIM_WORK, SIM_TURN, SIM_CALL };
 
 struct cluster;
 typedef void (*cluster_call)(struct cluster *c, void *user, uint64_t argument);

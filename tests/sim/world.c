@@ -84,6 +84,40 @@ void wakeup_done(struct wakeup *w)
     (void)w;
 }
 
+/* One at a time. Where a disk is slow, so is what goes to the chat log's. */
+static void push_work(struct host *h)
+{
+    uint64_t most_usec = cluster_chance(h->cluster, 20) ? 300 * MSEC : 3 * MSEC;
+    cluster_push(h->cluster,
+                 (struct sim_event){.at_usec = h->cluster->now_usec + cluster_random(h->cluster, 1, most_usec),
+                                    .type = SIM_WORK,
+                                    .host = h->index,
+                                    .boot = h->boot});
+}
+
+int uv_queue_work(uv_loop_t *loop, uv_work_t *handle, uv_work_cb work, uv_after_work_cb after)
+{
+    (void)loop;
+    if (running->work.handle)
+        cluster_fail(running->cluster, "host %u: a second flush is begun beside the first", running->index);
+    running->work = (struct host_work){.handle = handle, .work = work, .after = after};
+    push_work(running);
+    return 0;
+}
+
+void world_work(struct host *h)
+{
+    struct host_work w = h->work;
+    if (w.work) {
+        h->work.work = NULL;
+        w.work(w.handle);
+        push_work(h);
+        return;
+    }
+    h->work.handle = NULL;
+    w.after(w.handle, 0);
+}
+
 int uv_prepare_init(uv_loop_t *loop, uv_prepare_t *handle)
 {
     (void)loop, (void)handle;

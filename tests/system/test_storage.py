@@ -354,5 +354,35 @@ def test_a_frozen_disk_is_told(context):
         subprocess.run(["umount", "-l", mount])
 
 
+def test_a_frozen_disk_of_the_chat_log_holds_up_nothing(context):
+    """A flush waits for it, on a thread of its own; the leader leads on, and says why."""
+    mount = small_disk(context, 64)
+    try:
+        cluster = context.cluster()
+        (cluster.dir / "log").mkdir()
+        cluster[2].log.symlink_to(mount / "replica_2.log")
+        cluster.start()
+        cluster.ctl("transfer", "2")
+        victim = wait_until("it leads", lambda: cluster.leader() if cluster.leader().number == 2 else None)
+        ballot = victim.status()["ballot"]
+        cluster.ctl("-i", 2, "flush")
+        cluster.ctl("-i", 2, "send", "before")
+        subprocess.run(["fsfreeze", "-f", mount], check=True)
+        try:
+            flush = cluster.ctl("-i", 2, "--timeout", 1, "flush", expect=1)
+            assert "still being written" in flush.stdout + flush.stderr
+            cluster.ctl("-i", 2, "send", "meanwhile")
+            wait_until("it tells that the file is not written",
+                       lambda: any(str(victim.log) in w and "hangs" in w for w in victim.status()["warnings"]))
+            assert victim.status()["ballot"] == ballot
+        finally:
+            subprocess.run(["fsfreeze", "-u", mount], check=True)
+        wait_until("the disk answers again", lambda: not warnings(victim))
+        cluster.check_identical()
+    finally:
+        context.close()
+        subprocess.run(["umount", "-l", mount])
+
+
 def disk_is_told(replica):
     return any("free space on the file system of" in r for r in replica.status()["remedies"])

@@ -29,7 +29,9 @@ struct fixture {
     size_t text_size; /* of each message, at least */
     int read_error;
     uint64_t nonce;
-    size_t n_sent, n_results, n_answers;
+    size_t n_started, n_sent, n_results, n_answers;
+    slot_t skipped_first, skipped_last;
+    uint64_t now_usec;
     struct sent sent[SENT_MAX];
     struct flush_result results[REPLICAS_MAX];
     char texts[REPLICAS_MAX][512];
@@ -59,6 +61,39 @@ static int read_messages(void *user, slot_t from, size_t n_max, size_t bytes_max
     }
     *ret_next = from;
     return (int)n;
+}
+
+static slot_t hold(void *user, slot_t from, slot_t upto)
+{
+    const struct fixture *x = user;
+    slot_t last = x->chosen < upto ? x->chosen : upto;
+    return last < from ? from - 1 : last;
+}
+
+static void start(void *user)
+{
+    struct fixture *x = user;
+    x->n_started++;
+}
+
+static void skipped(void *user, slot_t first, slot_t last)
+{
+    struct fixture *x = user;
+    x->skipped_first = first;
+    x->skipped_last = last;
+}
+
+/* Begins a slice and has it done, and what came of it told. False: there is none to do. */
+static bool work(struct fixture *x, slot_t applied)
+{
+    size_t before = x->n_started;
+    flushes_work(x->f, applied, x->now_usec);
+    if (x->n_started == before)
+        return false;
+    assert_true(flushes_is_running(x->f));
+    flushes_run(x->f);
+    flushes_finish(x->f);
+    return true;
 }
 
 static uint64_t draw(void *user)
@@ -99,6 +134,9 @@ static int setup(void **state)
                                 .self = 1,
                                 .others = others,
                                 .n_others = 2,
+                                .hold = hold,
+                                .start = start,
+                                .skipped = skipped,
                                 .read = read_messages,
                                 .read_user = x,
                                 .draw = draw,
@@ -132,12 +170,13 @@ static void an_own_flush_works_in_slices(void **state)
     struct fixture *x = *state;
     x->chosen = FLUSH_SLICE_SLOTS + FLUSH_SLICE_SLOTS_MAX + 5;
     assert_int_not_equal(flushes_request(x->f, false, x->chosen, 1000, 0, answer, x), 0);
-    assert_true(flushes_work(x->f, x->chosen));
-    assert_int_equal(chatlog_flushed(x->chatlog), FLUSH_SLICE_SLOTS);
+    assert_true(work(x, x->chosen));
+    assert_int_equal(flushes_flushed(x->f), FLUSH_SLICE_SLOTS);
     flushes_tick(x->f, 1);
     assert_int_equal(x->n_answers, 0);
-    assert_true(flushes_work(x->f, x->chosen));
-    assert_false(flushes_work(x->f, x->chosen));
+    assert_true(work(x, x->chosen));
+    assert_true(work(x, x->chosen));
+    assert_false(work(x, x->chosen));
     assert_int_equal(flushes_next_usec(x->f), 0);
     flushes_tick(x->f, 2);
     assert_int_equal(x->n_answers, 1);
@@ -148,7 +187,7 @@ static void an_own_flush_works_in_slices(void **state)
     assert_int_equal(x->results[0].messages, x->chosen);
     assert_string_equal(x->texts[0], x->path);
     assert_int_equal(flushes_next_usec(x->f), UINT64_MAX);
-    assert_false(flushes_work(x->f, x->chosen)); /* nobody waits */
+    assert_false(work(x, x->chosen)); /* nobody waits */
 }
 
 static void slices_have_about_so_many_bytes(void **state)
@@ -157,17 +196,18 @@ static void slices_have_about_so_many_bytes(void **state)
     x->chosen = 50 * (slot_t)FLUSH_SLICE_SLOTS;
     x->text_size = FLUSH_SLICE_BYTES / 40;
     assert_int_not_equal(flushes_request(x->f, false, x->chosen, 1000, 0, answer, x), 0);
-    assert_true(flushes_work(x->f, x->chosen));
-    slot_t flushed = chatlog_flushed(x->chatlog);
+    assert_true(work(x, x->chosen));
+    slot_t flushed = flushes_flushed(x->f);
     assert_int_equal(flushed, FLUSH_SLICE_SLOTS);
-    assert_true(flushes_work(x->f, x->chosen));
-    assert_in_range(chatlog_flushed(x->chatlog) - flushed, 35, 40);
-    flushed = chatlog_flushed(x->chatlog);
+    assert_true(work(x, x->chosen));
+    assert_in_range(flushes_flushed(x->f) - flushed, 35, 40);
+    flushed = flushes_flushed(x->f);
     x->text_size = 1;
-    assert_true(flushes_work(x->f, x->chosen));
-    assert_in_range(chatlog_flushed(x->chatlog) - flushed, 35, 40);
-    assert_false(flushes_work(x->f, x->chosen));
-    assert_int_equal(chatlog_flushed(x->chatlog), x->chosen);
+    assert_true(work(x, x->chosen));
+    assert_in_range(flushes_flushed(x->f) - flushed, 35, 40);
+    assert_true(work(x, x->chosen));
+    assert_false(work(x, x->chosen));
+    assert_int_equal(flushes_flushed(x->f), x->chosen);
 }
 
 static void a_failure_is_told_with_its_reason(void **state)
@@ -176,17 +216,99 @@ static void a_failure_is_told_with_its_reason(void **state)
     x->chosen = 5;
     x->read_error = -EBADMSG;
     flushes_request(x->f, false, 5, 1000, 0, answer, x);
-    assert_false(flushes_work(x->f, 5));
+    assert_true(work(x, 5));
+    assert_false(work(x, 5));
     flushes_tick(x->f, 1);
     assert_int_equal(x->n_answers, 1);
     assert_false(x->results[0].ok);
     assert_true(strlen(x->texts[0]) > 0);
     x->read_error = 0;
     flushes_request(x->f, false, 5, 1000, 0, answer, x); /* and nothing is lost by it */
-    flushes_work(x->f, 5);
+    while (work(x, 5))
+        continue;
     flushes_tick(x->f, 2);
     assert_true(x->results[0].ok);
     assert_int_equal(x->results[0].messages, 5);
+}
+
+/* What is asked for while a slice is written waits for it, and what has not come to an end is told. */
+static void one_slice_is_written_at_a_time(void **state)
+{
+    struct fixture *x = *state;
+    x->chosen = 5;
+    flushes_request(x->f, false, 5, 60000, 0, answer, x);
+    flushes_work(x->f, 5, 1);
+    assert_int_equal(x->n_started, 1);
+    x->chosen = 7;
+    flushes_request(x->f, false, 7, 60000, 0, answer, x);
+    flushes_work(x->f, 7, FLUSH_SLOW_USEC);
+    assert_string_equal(flushes_trouble(x->f), "");
+    flushes_run(x->f);
+    assert_int_equal(flushes_flushed(x->f), 0); /* the other thread knows, this one does not yet */
+    flushes_work(x->f, 7, FLUSH_SLOW_USEC + 1);
+    assert_int_equal(x->n_started, 1);
+    assert_non_null(strstr(flushes_trouble(x->f), x->path));
+    flushes_tick(x->f, 2);
+    assert_int_equal(x->n_answers, 0);
+    assert_true(flushes_finish(x->f));
+    assert_string_equal(flushes_trouble(x->f), "");
+    assert_int_equal(flushes_flushed(x->f), 5);
+    assert_true(work(x, 7));
+    flushes_tick(x->f, 3);
+    assert_int_equal(x->n_answers, 1);
+    assert_false(work(x, 7));
+    flushes_tick(x->f, 4);
+    assert_int_equal(x->n_answers, 2);
+    assert_int_equal(x->results[0].messages, 7);
+}
+
+/* The journal has no COMMIT of it yet: it is begun once there is one. */
+static void what_cannot_be_read_yet_is_waited_for(void **state)
+{
+    struct fixture *x = *state;
+    x->chosen = 0;
+    flushes_request(x->f, false, 5, 1000, 0, answer, x);
+    assert_false(work(x, 5));
+    x->chosen = 3;
+    assert_true(work(x, 5));
+    assert_int_equal(flushes_flushed(x->f), 3);
+    assert_false(work(x, 5));
+    flushes_tick(x->f, 1);
+    assert_int_equal(x->n_answers, 0);
+    x->chosen = 5;
+    assert_true(work(x, 5));
+    assert_false(work(x, 5));
+    flushes_tick(x->f, 2);
+    assert_int_equal(x->n_answers, 1);
+}
+
+/* What is not to be had is passed over, also where a slice failed on it meanwhile: that is nobody's failure then. */
+static void what_is_not_to_be_had_is_passed_over(void **state)
+{
+    struct fixture *x = *state;
+    x->chosen = 9;
+    flushes_request(x->f, false, 9, 1000, 0, answer, x);
+    flushes_work(x->f, 9, 0);
+    x->read_error = -ERANGE;
+    flushes_run(x->f);
+    x->read_error = 0;
+    flushes_skip(x->f, 4);
+    flushes_skip(x->f, 3);
+    assert_false(flushes_finish(x->f));
+    assert_int_equal(x->skipped_last, 0);
+    assert_true(work(x, 9));
+    assert_int_equal(x->skipped_first, 1);
+    assert_int_equal(x->skipped_last, 4);
+    assert_false(work(x, 9));
+    flushes_tick(x->f, 1);
+    assert_int_equal(x->n_answers, 1);
+    assert_true(x->results[0].ok);
+    assert_int_equal(x->results[0].messages, 5);
+    flushes_skip(x->f, 12); /* nobody waits, and it is done nevertheless */
+    assert_true(work(x, 9));
+    assert_int_equal(x->skipped_first, 10);
+    assert_int_equal(flushes_flushed(x->f), 12);
+    assert_false(work(x, 9));
 }
 
 static void peers_are_asked_until_they_answer(void **state)
@@ -194,7 +316,8 @@ static void peers_are_asked_until_they_answer(void **state)
     struct fixture *x = *state;
     x->chosen = 3;
     flushes_request(x->f, true, 3, 1000, 0, answer, x);
-    flushes_work(x->f, 3);
+    while (work(x, 3))
+        continue;
     flushes_tick(x->f, 0);
     assert_int_equal(x->n_sent, 2);
     assert_int_equal(x->sent[0].m.type, MESSAGE_FLUSH);
@@ -231,11 +354,12 @@ static void a_peers_request_waits_and_is_answered_alike_each_time(void **state)
     struct message m = flush_request(2, 77, 10);
     x->chosen = 5;
     flushes_message(x->f, &m);
-    assert_false(flushes_work(x->f, x->chosen)); /* not applied yet */
+    assert_false(work(x, x->chosen)); /* not applied yet */
     assert_int_equal(x->n_sent, 0);
     x->chosen = 20;
     flushes_message(x->f, &m); /* asked again meanwhile */
-    flushes_work(x->f, x->chosen);
+    while (work(x, x->chosen))
+        continue;
     assert_int_equal(x->n_sent, 1);
     assert_int_equal(x->sent[0].to, 2);
     assert_int_equal(x->sent[0].m.type, MESSAGE_FLUSHED);
@@ -247,7 +371,7 @@ static void a_peers_request_waits_and_is_answered_alike_each_time(void **state)
     flushes_message(x->f, &m); /* the answer was lost */
     assert_int_equal(x->n_sent, 2);
     assert_memory_equal(&x->sent[1].m.flushed, &x->sent[0].m.flushed, sizeof(struct flushed));
-    assert_false(flushes_work(x->f, x->chosen));
+    assert_false(work(x, x->chosen));
 }
 
 static void both_tables_are_bounded(void **state)
@@ -268,7 +392,8 @@ static void both_tables_are_bounded(void **state)
         flushes_message(x->f, &m);
     }
     x->chosen = 5;
-    flushes_work(x->f, 5);
+    while (work(x, 5))
+        continue;
     assert_int_equal(x->n_sent, FLUSH_REMOTES_MAX);
     for (size_t i = 0; i < x->n_sent; i++)
         assert_int_not_equal(x->sent[i].m.flushed.nonce, 1);
@@ -282,6 +407,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_own_flush_works_in_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(slices_have_about_so_many_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_told_with_its_reason, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_slice_is_written_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_yet_is_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_to_be_had_is_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(peers_are_asked_until_they_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peers_request_waits_and_is_answered_alike_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(both_tables_are_bounded, setup, teardown),

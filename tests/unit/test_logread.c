@@ -18,7 +18,7 @@
 #include "paxos/prng.h"
 
 enum {
-    SLOTS = 3 * LOGREAD_TAIL_SLOTS + 77,
+    SLOTS = 3 * LOGVIEW_TAIL_SLOTS + 77,
     STEP = 100,
     FIRST = 1,
     SEGMENT_BYTES = 1 << 20,
@@ -219,6 +219,60 @@ static void the_whole_log_reads_in_pieces(void **state)
     assert_int_equal(logread_messages(x->l) + logread_noops(x->l), SLOTS - FIRST);
 }
 
+/* Of [from, until], and no more: what a view has, to its end. */
+static void read_view(struct fixture *x, const struct logview *v, slot_t from, slot_t until)
+{
+    struct reading r = {.x = x, .expected = from};
+    slot_t next = from, before;
+    do {
+        before = next;
+        assert_true(logview_read(v, next, 700, 100000, check, &r, &next) >= 0);
+    } while (next != before);
+    slot_t end = until < SLOTS ? until + 1 : SLOTS;
+    assert_int_equal(next_visible(x, r.expected), next_visible(x, r.expected > end ? r.expected : end));
+    assert_true(next >= end);
+}
+
+static void what_is_held_for_another_thread_stays(void **state)
+{
+    struct fixture *x = *state;
+    struct kept *kept = calloc(LOGVIEW_TAIL_SLOTS, sizeof(*kept));
+    struct logview v = {.reader = journal_reader_new(x->journal), .kept = kept};
+    assert_non_null(v.reader);
+    for (int i = 0; i < 60; i++) {
+        slot_t from = FIRST + prng_below(&x->prng, SLOTS - FIRST + 2), until = from + prng_below(&x->prng, SLOTS / 2);
+        slot_t last = logread_hold(x->l, from, until, &v);
+        assert_int_equal(last, from >= SLOTS ? from - 1 : until < SLOTS ? until : SLOTS - 1);
+        if (from < SLOTS)
+            read_view(x, &v, from, last);
+        logread_release(&v);
+    }
+    assert_int_equal(logread_hold(x->l, SLOTS - 50, UINT64_MAX, &v), SLOTS - 1);
+    logread_free(x->l);
+    x->l = NULL;
+    read_view(x, &v, SLOTS - 50, SLOTS - 1);
+    logread_release(&v);
+    journal_reader_free(v.reader);
+    free(kept);
+}
+
+/* Where memory has let go of a slot that the journal cannot be asked for yet. */
+static void what_no_commit_reaches_is_held_later(void **state)
+{
+    struct fixture *x = *state;
+    struct kept *kept = calloc(LOGVIEW_TAIL_SLOTS, sizeof(*kept));
+    struct logview v = {.kept = kept};
+    slot_t first = SLOTS - LOGVIEW_TAIL_SLOTS;
+    logread_committed(x->l, first - 10);
+    assert_int_equal(logread_hold(x->l, first - 20, UINT64_MAX, &v), first - 10);
+    logread_release(&v);
+    assert_int_equal(logread_hold(x->l, first - 5, UINT64_MAX, &v), first - 6);
+    logread_release(&v);
+    assert_int_equal(logread_hold(x->l, first, UINT64_MAX, &v), SLOTS - 1);
+    logread_release(&v);
+    free(kept);
+}
+
 static void the_tail_is_found_in_memory_and_on_disk(void **state)
 {
     struct fixture *x = *state;
@@ -276,7 +330,7 @@ static void an_error_tells_the_slot_that_cannot_be_read(void **state)
     slot_t rotten = 0, next;
     size_t n_passed = 0;
     rot(x);
-    for (slot_t s = SLOTS - LOGREAD_TAIL_SLOTS; --s >= FIRST;) {
+    for (slot_t s = SLOTS - LOGVIEW_TAIL_SLOTS; --s >= FIRST;) {
         bool is_readable = journal_read(x->journal, s, s, 1, 1, no_record, NULL) > 0;
         if (!is_readable)
             rotten = s;
@@ -341,6 +395,8 @@ int main(void)
         cmocka_unit_test(the_whole_log_reads_in_pieces),
         cmocka_unit_test(the_tail_is_found_in_memory_and_on_disk),
         cmocka_unit_test(a_peer_gets_consecutive_slots),
+        cmocka_unit_test_setup_teardown(what_is_held_for_another_thread_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_no_commit_reaches_is_held_later, setup, teardown),
         cmocka_unit_test_setup_teardown(an_error_tells_the_slot_that_cannot_be_read, setup, teardown),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
