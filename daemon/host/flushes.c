@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/flush_slice.h"
+
 struct result {
     bool done, ok;
     slot_t slot;
@@ -35,21 +37,6 @@ struct remote { /* of a peer */
     struct flushed reply; /* its nonce names the request */
 };
 
-/* A slice. */
-struct slice {
-    bool is_running;
-    uint64_t since_usec;
-    slot_t skip_to, upto; /* skip_to: 0: nothing */
-    /* What came of it. */
-    slot_t skipped_from, flushed;
-    uint64_t messages, bytes;
-    int result;
-    char error[CONFIG_ERROR_MAX + 1];
-    /* Of chatlog_flush(). */
-    bool (*each)(void *user, const struct log_message *m);
-    void *each_user;
-};
-
 struct flushes {
     struct flushes_options options;
     replica_id_t others[REPLICAS_MAX];
@@ -63,7 +50,7 @@ struct flushes {
     slot_t skip_to;
     enum log_format format;
     bool is_ended; /* slice.result is to be told */
-    struct slice slice;
+    struct flush_slice slice;
     unsigned required_wait;
     char trouble[CONFIG_ERROR_MAX + 1];
 };
@@ -288,58 +275,22 @@ static bool find_target(const struct flushes *f, slot_t applied, slot_t *ret)
     return found;
 }
 
-/* --- a slice, on the other thread --- */
-
-static bool count_message(void *user, const struct log_message *m)
-{
-    struct slice *s = user;
-    s->bytes += m->author_size + m->text_size;
-    return s->each(s->each_user, m);
-}
-
-static int read_counted(void *user, slot_t from, size_t n_max, size_t bytes_max,
-                        bool (*each)(void *user, const struct log_message *m), void *each_user, slot_t *ret_next)
-{
-    struct flushes *f = user;
-    f->slice.each = each;
-    f->slice.each_user = each_user;
-    return f->options.read(f->options.read_user, from, n_max, bytes_max, count_message, &f->slice, ret_next);
-}
+/* --- slices --- */
 
 void flushes_run(struct flushes *f)
 {
-    struct slice *s = &f->slice;
-    struct chatlog *c = f->options.chatlog;
-    slot_t before = chatlog_flushed(c);
-    if (s->skip_to > before) {
-        s->result = chatlog_skip(c, s->skip_to, s->error);
-        s->skipped_from = s->result == 0 ? before + 1 : 0;
-    }
-    if (s->result == 0)
-        s->result = chatlog_flush(c, s->upto, read_counted, f, &s->messages, s->error);
-    s->flushed = chatlog_flushed(c);
-}
-
-/* --- and on the loop's --- */
-
-static void size_next_slice(struct flushes *f, slot_t slots, uint64_t bytes)
-{
-    f->slice_slots = FLUSH_SLICE_BYTES / (bytes / slots + 1);
-    if (f->slice_slots < FLUSH_SLICE_SLOTS_MIN)
-        f->slice_slots = FLUSH_SLICE_SLOTS_MIN;
-    if (f->slice_slots > FLUSH_SLICE_SLOTS_MAX)
-        f->slice_slots = FLUSH_SLICE_SLOTS_MAX;
+    flush_slice_run(&f->slice, f->options.chatlog, f->options.read, f->options.read_user);
 }
 
 bool flushes_finish(struct flushes *f)
 {
-    struct slice *s = &f->slice;
+    const struct flush_slice *s = &f->slice;
     slot_t before = s->skipped_from > 0 ? s->skip_to : f->flushed;
-    s->is_running = false;
+    f->slice.is_running = false;
     f->flushed = s->flushed;
     f->written += s->messages;
     if (s->flushed > before)
-        size_next_slice(f, s->flushed - before, s->bytes);
+        f->slice_slots = flush_slice_slots(s->flushed - before, s->bytes);
     if (s->skipped_from > 0)
         f->options.skipped(f->options.user, s->skipped_from, s->skip_to);
     f->trouble[0] = 0;
@@ -377,10 +328,10 @@ void flushes_work(struct flushes *f, slot_t applied, uint64_t now_usec)
     slot_t held = f->options.hold(f->options.user, done + 1, upto);
     if (upto > done && held <= done && !skips) /* soon */
         return;
-    f->slice = (struct slice){.is_running = true,
-                              .since_usec = now_usec,
-                              .skip_to = skips ? f->skip_to : 0,
-                              .upto = upto > held ? held : upto};
+    f->slice = (struct flush_slice){.is_running = true,
+                                    .since_usec = now_usec,
+                                    .skip_to = skips ? f->skip_to : 0,
+                                    .upto = upto > held ? held : upto};
     chatlog_set_format(f->options.chatlog, f->format);
     f->options.start(f->options.user);
 }

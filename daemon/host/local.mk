@@ -32,6 +32,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver_stop.c \
 	daemon/host/faults.c \
 	daemon/host/faults.h \
+	daemon/host/flush_slice.c \
+	daemon/host/flush_slice.h \
 	daemon/host/flushes.c \
 	daemon/host/flushes.h \
 	daemon/host/invariant.c \
