@@ -169,7 +169,7 @@ static void carry_out_trims(struct driver *d)
     slot_t until = obsolete + 1 > first_kept ? obsolete : first_kept - 1;
     if (first_kept > c->trimmed || obsolete > 0) {
         flushes_require(d->flushes, until);
-        driver_mend_skip(d, until);
+        driver_rot_skip(d, until);
     }
     slot_t flushed = flushes_flushed(d->flushes);
     slot_t may_go = first_kept > flushed + 1 ? flushed + 1 : first_kept; /* under load all is never flushed */

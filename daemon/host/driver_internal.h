@@ -265,7 +265,7 @@ void driver_rot_tick(struct driver *d, uint64_t now_usec);
 /* No peer is left to be asked for `slot`, the next that is mended: what every one said it does not have is gone. */
 void driver_rot_note_gone(struct driver *d, slot_t slot, uint64_t now_usec);
 /* Where the chat log file has to have all up to `until`, and what comes next in it is lost: passes over that. */
-void driver_mend_skip(struct driver *d, slot_t until);
+void driver_rot_skip(struct driver *d, slot_t until);
 
 /* driver_reload.c */
 /* Tells, in the log and in the status, where `file` says otherwise than what lives in the log. */

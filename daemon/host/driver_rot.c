@@ -158,7 +158,7 @@ static bool is_lost(struct driver *d, slot_t slot)
     return given_up && journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
 }
 
-void driver_mend_skip(struct driver *d, slot_t until)
+void driver_rot_skip(struct driver *d, slot_t until)
 {
     slot_t flushed = flushes_flushed(d->flushes), last = flushed;
     if (d->mending.n_rot == 0)
