@@ -47,8 +47,9 @@ static int footer_get(struct segment_file *file, const struct index_segment *s, 
     return error;
 }
 
-/* Where the footer rots while the journal is open: from the batches, into the index. The writer makes it again. */
-static int points_rebuild(struct journal *j, uint64_t number)
+/* Where the footer rots while the journal is open: from the batches, into the index. The writer makes it again. Where
+ * they end before the last one that was known, they rotted, too: zeros look like the end of what was written. */
+static int points_rebuild(struct journal *j, uint64_t number, uint64_t last)
 {
     char text[JOURNAL_ERROR_MAX + 1] = "";
     struct index index = {.segments = NULL};
@@ -66,6 +67,8 @@ static int points_rebuild(struct journal *j, uint64_t number)
     result = scan_segment(s, number, false);
     scan_done(s);
     free(s);
+    if (result == JOURNAL_OK && index.segments[0].last != last)
+        result = JOURNAL_DAMAGED;
     pthread_mutex_lock(&j->mutex);
     into = index_get(&j->index, number);
     if (result == JOURNAL_OK && into != NULL && into->points == NULL && n_mends == j->n_mends) {
@@ -102,7 +105,7 @@ int points_get(struct points_cache *c, struct journal *j, struct segment_file *f
     error = footer_get(f, s, p);
     if (error < 0) {
         drop(p);
-        return error == -EBADMSG ? points_rebuild(j, s->number) : error;
+        return error == -EBADMSG ? points_rebuild(j, s->number, s->last) : error;
     }
     p->number = s->number;
     p->used_at = ++c->clock;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -148,6 +149,33 @@ static void test_a_footer_that_rots_while_open_costs_time_only(void **state)
         vfs_memory_flip(f->disk, SEGMENT_2, at, 1);
         fixture_check_kept(f);
         /* Other segments' footers push it out of what is kept. */
+    }
+}
+
+static bool ignore(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
+{
+    (void)user, (void)record, (void)bytes, (void)size;
+    return true;
+}
+
+/* Without the footer the batches tell; where they are zeros from some sector on, that is rot, and not their end. */
+static void test_zeros_in_place_of_batches_are_rot(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t sectors[] = {SEGMENT / 2, SEGMENT_HEADER_BYTES};
+
+    fill(f, 100);
+    for (size_t i = 0; i < 2; i++) {
+        unsigned n_rotten = 0;
+        vfs_memory_zero(f->disk, SEGMENT_2, sectors[i], SEGMENT - sectors[i]);
+        alarm(20);
+        for (slot_t slot = 0; slot < 100; slot++) {
+            int n = journal_read(f->journal, slot, slot, 1, 1, ignore, NULL);
+            n_rotten += n == -EBADMSG;
+            assert_true(n == 1 || n == -EBADMSG);
+        }
+        alarm(0);
+        assert_true(n_rotten > i);
     }
 }
 
@@ -435,6 +463,7 @@ int main(void)
         TEST(test_the_footer_fits_whatever_the_batches_are),
         TEST(test_a_damaged_footer_costs_time_only),
         TEST(test_a_footer_that_rots_while_open_costs_time_only),
+        TEST(test_zeros_in_place_of_batches_are_rot),
         TEST(test_another_segments_footer_is_not_taken),
         TEST(test_a_full_segment_without_its_successor_is_refused),
         TEST(test_version_1_is_read_and_gone_on_with),
