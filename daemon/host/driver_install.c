@@ -1,11 +1,10 @@
 /* Checkpoints between replicas: one that missed more than its peers keep gets theirs, piece by piece, and goes on from
  * there.
  *
- * The one behind asks for a chunk of pieces at a time, for those only that did not come, so that one datagram lost
- * costs one datagram; what came goes straight to the journal, after it was looked through. Equal slot means equal bytes
- * (paxos/checkpoint.h), so another peer may go on where one fell silent; the hash at the end covers it all. Only once
- * the journal holds it durably does the core go on from it. A peer serves one chunk every SERVE_USEC, so that nothing
- * new waits for it. */
+ * The one behind asks for a chunk at a time (driver_chunk.c); what came goes straight to the journal, after it was
+ * looked through. Equal slot means equal bytes (paxos/checkpoint.h), so another peer may go on where one fell silent;
+ * the hash at the end covers it all. Only once the journal holds it durably does the core go on from it. A peer serves
+ * one chunk every SERVE_USEC, so that nothing new waits for it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,12 +15,7 @@
 #include "host/log.h"
 #include "host/notice.h"
 
-enum {
-    ASK_USEC = 30000,       /* again, where pieces are missing */
-    SILENCE_USEC = 1000000, /* then another peer is asked      */
-    REFUSED_USEC = 10000000,
-    LOAD_BYTES = 256 << 10,
-};
+enum { REFUSED_USEC = 10000000 };
 
 enum stage {
     STAGE_ASKING,    /* for pieces of the chunk                                          */
@@ -35,15 +29,12 @@ struct install {
     enum stage stage;
     replica_id_t from;
     slot_t slot;
-    uint64_t total;
-    uint64_t offset; /* of the chunk */
-    size_t chunk_size, appended;
-    uint64_t missing[CHECKPOINT_WORDS];
-    uint64_t ask_usec, heard_usec;
+    struct chunk chunk;
+    size_t appended; /* of it */
     struct checkpoint_reader check;
     uint8_t *host; /* its part for the host */
     size_t host_size;
-    uint8_t chunk[CHECKPOINT_CHUNK_BYTES];
+    uint8_t bytes[CHECKPOINT_CHUNK_BYTES]; /* of the chunk */
 };
 
 /* --- serving --- */
@@ -57,35 +48,19 @@ static bool find_served(struct driver *d, slot_t slot, const struct journal_chec
     return slot != 0 && slot == s->checkpoint.slot;
 }
 
-void driver_send_pieces(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, uint64_t total,
-                        const uint8_t *bytes, size_t size)
-{
-    struct message m = {.type = MESSAGE_CHECKPOINT_PIECE};
-    for (size_t at = 0, i = 0; at < size; at += CHECKPOINT_PIECE_BYTES, i++) {
-        if ((q->missing[i / 64] >> (i % 64) & 1) == 0)
-            continue;
-        m.checkpoint_piece = (struct checkpoint_piece){
-            .slot = q->slot,
-            .total = total,
-            .offset = q->offset + at,
-            .size = (uint32_t)(size - at < CHECKPOINT_PIECE_BYTES ? size - at : CHECKPOINT_PIECE_BYTES),
-            .bytes = bytes + at};
-        driver_send(d, to, &m);
-    }
-}
-
 void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q)
 {
     uint64_t now_usec = driver_now();
     struct journal_checkpoint newest;
     struct checkpoint_fetch wanted = *q;
+    if (now_usec < d->served.next_usec) /* it asks again */
+        return;
     if ((q->slot & CHECKPOINT_HISTORY) != 0) {
         driver_serve_history(d, from, q);
         return;
     }
-    if (now_usec < d->served.next_usec || !journal_checkpoint_newest(d->journal, &newest)) /* it asks again */
-        return;
-    if (d->served.bytes == NULL && (d->served.bytes = malloc(CHECKPOINT_CHUNK_BYTES)) == NULL)
+    if (!journal_checkpoint_newest(d->journal, &newest) ||
+        (d->served.bytes == NULL && (d->served.bytes = malloc(CHECKPOINT_CHUNK_BYTES)) == NULL))
         return;
     d->served.next_usec = now_usec + SERVE_USEC;
     int64_t n = find_served(d, wanted.slot, &newest) ? 0 : -ESTALE;
@@ -101,7 +76,7 @@ void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct c
                     "journal: the checkpoint of slot %" PRIu64 " cannot be read: %s; replica %u gets it from another",
                     wanted.slot, strerror((int)-n), from);
     else
-        driver_send_pieces(d, from, &wanted, d->served.checkpoint.size, d->served.bytes, (size_t)n);
+        driver_chunk_send(d, from, &wanted, d->served.checkpoint.size, d->served.bytes, (uint64_t)n);
 }
 
 /* --- asking --- */
@@ -123,7 +98,7 @@ static void install_end(struct driver *d)
 
 static void give_up(struct driver *d, uint64_t wait_usec)
 {
-    if (d->install->offset > 0 || d->install->stage >= STAGE_APPENDING)
+    if (d->install->chunk.offset > 0 || d->install->stage >= STAGE_APPENDING)
         journal_checkpoint_cancel(d->journal);
     d->appended = true;
     d->install_after_usec = driver_now() + wait_usec;
@@ -139,31 +114,19 @@ static void refuse(struct driver *d)
     give_up(d, REFUSED_USEC);
 }
 
-static void chunk_begin(struct install *in, uint64_t offset)
-{
-    in->stage = STAGE_ASKING;
-    in->offset = offset;
-    in->appended = 0;
-    in->ask_usec = 0;
-    in->chunk_size =
-        in->total - offset < CHECKPOINT_CHUNK_BYTES ? (size_t)(in->total - offset) : CHECKPOINT_CHUNK_BYTES;
-    memset(in->missing, 0, sizeof(in->missing));
-    for (size_t i = 0; i * CHECKPOINT_PIECE_BYTES < in->chunk_size; i++)
-        in->missing[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
 /* From `from`, the newest that it has. */
 static void begin(struct driver *d, struct install *in, replica_id_t from, slot_t slot, uint64_t total)
 {
     free(in->host);
     in->host = NULL;
     in->host_size = 0;
+    in->stage = STAGE_ASKING;
     in->from = from;
     in->slot = slot;
-    in->total = total;
-    in->heard_usec = driver_now();
+    in->appended = 0;
+    in->chunk.heard_usec = driver_now();
     checkpoint_check(&in->check, replica_identity(d->replica));
-    chunk_begin(in, 0);
+    driver_chunk_begin(&in->chunk, total, 0, 0);
 }
 
 /* The core has nobody left who keeps what it misses. */
@@ -171,7 +134,7 @@ void driver_install_wanted(struct driver *d, replica_id_t from, uint64_t now_use
 {
     struct install *in = d->install;
     if (in != NULL) {
-        if (in->from != from && now_usec - in->heard_usec >= SILENCE_USEC)
+        if (in->from != from && now_usec - in->chunk.heard_usec >= CHUNK_SILENCE_USEC)
             in->from = from;
         return;
     }
@@ -187,22 +150,6 @@ void driver_install_wanted(struct driver *d, replica_id_t from, uint64_t now_use
              replica_chosen(d->replica), from);
 }
 
-static void ask(struct driver *d, struct install *in, uint64_t now_usec)
-{
-    struct message m = {.type = MESSAGE_CHECKPOINT_FETCH, .checkpoint_fetch = {.slot = in->slot, .offset = in->offset}};
-    memcpy(m.checkpoint_fetch.missing, in->missing, sizeof(in->missing));
-    driver_send(d, in->from, &m);
-    in->ask_usec = now_usec + ASK_USEC;
-}
-
-static bool is_chunk_whole(const struct install *in)
-{
-    uint64_t any = 0;
-    for (size_t i = 0; i < CHECKPOINT_WORDS; i++)
-        any |= in->missing[i];
-    return any == 0;
-}
-
 /* What the log does not need here any more is no reason to begin; nor is what the journal has already. */
 static bool is_ahead(struct driver *d, slot_t slot)
 {
@@ -216,10 +163,10 @@ void driver_install_piece(struct driver *d, replica_id_t from, const struct chec
     const struct configuration *c = &replica_identity(d->replica)->configuration;
     if (in == NULL || in->stage != STAGE_ASKING || p->total > checkpoint_size_max(c))
         return;
-    if (p->slot != in->slot || p->total != in->total) {
+    if (p->slot != in->slot || p->total != in->chunk.total) {
         if (from != in->from || p->slot <= in->slot || p->offset != 0)
             return;
-        if (in->offset > 0)
+        if (in->chunk.offset > 0)
             journal_checkpoint_cancel(d->journal);
         d->appended = true;
         if (!is_ahead(d, p->slot)) { /* it has none yet that helps */
@@ -228,14 +175,7 @@ void driver_install_piece(struct driver *d, replica_id_t from, const struct chec
         }
         begin(d, in, from, p->slot, p->total);
     }
-    uint64_t at = p->offset - in->offset, i = at / CHECKPOINT_PIECE_BYTES;
-    if (p->offset < in->offset || at >= in->chunk_size || at % CHECKPOINT_PIECE_BYTES != 0 ||
-        p->size != (in->chunk_size - at < CHECKPOINT_PIECE_BYTES ? in->chunk_size - at : CHECKPOINT_PIECE_BYTES))
-        return;
-    memcpy(in->chunk + at, p->bytes, p->size);
-    in->missing[i / 64] &= ~(UINT64_C(1) << (i % 64));
-    in->heard_usec = driver_now();
-    d->dirty = true;
+    driver_chunk_take(d, &in->chunk, p, in->bytes);
 }
 
 /* --- what came goes to the journal --- */
@@ -257,10 +197,11 @@ static bool is_chunk_sound(struct driver *d, struct install *in)
     const uint8_t *host;
     size_t host_size;
     const struct checkpoint_reader *c = &in->check;
-    if (!checkpoint_read(&in->check, in->chunk, in->chunk_size, &host, &host_size) || c->slot != in->slot ||
+    size_t size = driver_chunk_size(&in->chunk);
+    if (!checkpoint_read(&in->check, in->bytes, size, &host, &host_size) || c->slot != in->slot ||
         !keep_host_part(in, host, host_size))
         return false;
-    if (in->offset + in->chunk_size < in->total)
+    if (in->chunk.offset + size < in->chunk.total)
         return c->stage != CHECKPOINT_WHOLE;
     return c->stage == CHECKPOINT_WHOLE && is_ahead(d, in->slot) &&
            logread_checkpoint_is_sound(in->host, in->host_size, in->slot, c->first_kept);
@@ -268,20 +209,17 @@ static bool is_chunk_sound(struct driver *d, struct install *in)
 
 static void append(struct driver *d, struct install *in)
 {
-    int64_t taken = journal_checkpoint_append(d->journal, in->chunk + in->appended, in->chunk_size - in->appended);
+    size_t size = driver_chunk_size(&in->chunk);
+    int64_t taken = journal_checkpoint_append(d->journal, in->bytes + in->appended, size - in->appended);
     if (taken <= 0)
         return; /* its state tells why */
     in->appended += (size_t)taken;
     d->appended = true;
-    if (in->appended < in->chunk_size)
+    if (in->appended < size)
         return;
-    if (in->offset + in->chunk_size == in->total) {
-        in->stage = STAGE_FLUSHING;
-    } else {
-        uint64_t asked_usec = in->ask_usec - ASK_USEC;
-        chunk_begin(in, in->offset + in->chunk_size);
-        in->ask_usec = asked_usec + SERVE_USEC;
-    }
+    uint64_t asked_usec = in->chunk.ask_usec - CHUNK_ASK_USEC;
+    in->appended = 0;
+    in->stage = driver_chunk_next(&in->chunk, asked_usec + SERVE_USEC) ? STAGE_ASKING : STAGE_FLUSHING;
 }
 
 /* Into the core's tables, and to the log's readers. */
@@ -291,9 +229,9 @@ static bool load(struct driver *d, struct install *in)
     size_t host_size;
     uint64_t at = 0;
     checkpoint_load(&in->check, d->replica);
-    for (int64_t n; at < in->total; at += (uint64_t)n) {
-        n = journal_checkpoint_read(d->journal, in->slot, at, in->chunk, sizeof(in->chunk));
-        if (n <= 0 || !checkpoint_read(&in->check, in->chunk, (size_t)n, &host, &host_size))
+    for (int64_t n; at < in->chunk.total; at += (uint64_t)n) {
+        n = journal_checkpoint_read(d->journal, in->slot, at, in->bytes, sizeof(in->bytes));
+        if (n <= 0 || !checkpoint_read(&in->check, in->bytes, (size_t)n, &host, &host_size))
             return false;
     }
     return in->check.stage == CHECKPOINT_WHOLE &&
@@ -351,14 +289,14 @@ bool driver_install_work(struct driver *d, uint64_t now_usec)
     enum stage before = in->stage;
     switch (in->stage) {
     case STAGE_ASKING:
-        if (is_chunk_whole(in)) {
-            in->stage = in->offset == 0 ? STAGE_BEGINNING : STAGE_APPENDING;
+        if (driver_chunk_is_whole(&in->chunk)) {
+            in->stage = in->chunk.offset == 0 ? STAGE_BEGINNING : STAGE_APPENDING;
             if (!is_chunk_sound(d, in)) {
                 refuse(d);
                 return false;
             }
-        } else if (now_usec >= in->ask_usec) {
-            ask(d, in, now_usec);
+        } else {
+            driver_chunk_ask(d, &in->chunk, in->from, in->slot, now_usec);
         }
         break;
     case STAGE_BEGINNING:
@@ -391,7 +329,7 @@ slot_t driver_install_obsoletes(const struct driver *d)
 
 uint64_t driver_install_next_usec(const struct driver *d)
 {
-    return d->install != NULL && d->install->stage == STAGE_ASKING ? d->install->ask_usec : UINT64_MAX;
+    return d->install != NULL && d->install->stage == STAGE_ASKING ? d->install->chunk.ask_usec : UINT64_MAX;
 }
 
 void driver_install_free(struct driver *d)

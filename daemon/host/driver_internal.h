@@ -3,7 +3,8 @@
  * driver.c runs the turns and carries out effects; driver_start.c begins, driver_stop.c ends; driver_receive.c turns
  * datagrams into events; driver_refuse.c says why not; driver_outbox.c messages into datagrams; driver_checkpoint.c
  * writes checkpoints and trims, driver_install.c gets them from peers; driver_rot.c knows what rotted, driver_mend.c
- * gets it from peers; driver_status.c tells, to people and to peers; driver_reload.c compares with the file. */
+ * gets it from peers, both by driver_chunk.c; driver_status.c tells, to people and to peers; driver_reload.c compares
+ * with the file. */
 #ifndef HOST_DRIVER_INTERNAL_H
 #define HOST_DRIVER_INTERNAL_H
 
@@ -33,6 +34,8 @@ enum {
     HOSTILE_NOTE_USEC = 60000000,  /* the same of datagrams that nobody stands for; and told once in so long         */
     CHECKPOINT_INTERVAL_BYTES = 48 << 20, /* of records                                                     */
     SERVE_USEC = 5000,                    /* between two chunks of a checkpoint or the log, to whichever peer */
+    CHUNK_ASK_USEC = 30000,               /* again, where pieces are missing                          */
+    CHUNK_SILENCE_USEC = 1000000,         /* then another peer is asked                               */
     CHECKPOINT_SLICE_BYTES = JOURNAL_CHECKPOINT_PART_BYTES,
     CHECKPOINT_STOP_USEC = 2000000, /* an orderly stop waits for one no longer */
     FETCHES_QUEUED_MAX = 32,        /* of all late peers                                                        */
@@ -104,6 +107,13 @@ struct served { /* to a peer */
     uint8_t *bytes;
 };
 
+struct chunk { /* of a checkpoint, or of a page of the log */
+    uint64_t total;
+    uint64_t offset;                    /* where it begins in that */
+    uint64_t missing[CHECKPOINT_WORDS]; /* pieces, as in a CHECKPOINT FETCH */
+    uint64_t ask_usec, heard_usec;      /* not before; when the last piece came */
+};
+
 struct install; /* driver_install.c */
 
 struct slot_range {
@@ -115,9 +125,7 @@ struct mending { /* of what rotted in the journal */
     slot_t slot; /* 0: none */
     replica_id_t from;
     uint32_t tried, lacking; /* peers, by index: that were asked in vain, that do not have it */
-    uint64_t total, offset;  /* of the page; of the chunk that is asked for */
-    uint64_t missing[CHECKPOINT_WORDS];
-    uint64_t ask_usec, heard_usec;
+    struct chunk chunk;
     uint8_t *page;
     /* what is known of it */
     uint64_t again_usec, scrub_usec; /* the next ones */
@@ -244,9 +252,20 @@ uint64_t driver_install_next_usec(const struct driver *d);
 slot_t driver_install_obsoletes(const struct driver *d); /* what is to be flushed first; 0: nothing */
 void driver_install_free(struct driver *d);
 void driver_serve_checkpoint(struct driver *d, replica_id_t from, const struct checkpoint_fetch *q);
-/* Pieces that `q` says are missing, of the `size` bytes that stand at its offset. */
-void driver_send_pieces(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, uint64_t total,
-                        const uint8_t *bytes, size_t size);
+
+/* driver_chunk.c */
+/* Nothing of it came yet; its .heard_usec is left as it is. */
+void driver_chunk_begin(struct chunk *c, uint64_t total, uint64_t offset, uint64_t ask_usec);
+size_t driver_chunk_size(const struct chunk *c);
+bool driver_chunk_next(struct chunk *c, uint64_t ask_usec); /* false: it is the last, and stays */
+bool driver_chunk_is_whole(const struct chunk *c);
+/* For what is missing, of the checkpoint or page `slot`; but not before .ask_usec. */
+void driver_chunk_ask(struct driver *d, struct chunk *c, replica_id_t from, slot_t slot, uint64_t now_usec);
+/* Into the chunk's bytes at `ret`; a piece that is none of it is passed over. */
+void driver_chunk_take(struct driver *d, struct chunk *c, const struct checkpoint_piece *p, uint8_t *ret);
+/* Pieces that `q` says are missing, of the `size` bytes that stand at its offset; not beyond its chunk. */
+void driver_chunk_send(struct driver *d, replica_id_t to, const struct checkpoint_fetch *q, uint64_t total,
+                       const uint8_t *bytes, uint64_t size);
 
 /* driver_flush.c */
 bool driver_flush_init(struct driver *d); /* false: out of memory */

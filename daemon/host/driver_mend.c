@@ -21,8 +21,6 @@ enum {
     PAGE_ENTRY_BYTES = 16,
     PAGE_SLOTS_MAX = 4096,
     PAGE_NONE_BYTES = 1,
-    ASK_USEC = 30000,       /* again, where pieces are missing */
-    SILENCE_USEC = 1000000, /* then another peer is asked      */
 };
 
 /* --- a peer's page --- */
@@ -72,21 +70,15 @@ void driver_serve_history(struct driver *d, replica_id_t from, const struct chec
     static const uint8_t none[PAGE_NONE_BYTES];
     const struct checkpoint_fetch first = {.slot = q->slot, .missing = {1}};
     const slot_t slot = q->slot & ~CHECKPOINT_HISTORY;
-    uint64_t now_usec = driver_now();
     struct page page = {.room = page_bytes_max(d), .size = PAGE_HEAD_BYTES, .next = slot};
-    if (now_usec < d->served.next_usec) /* it asks again */
-        return;
-    d->served.next_usec = now_usec + SERVE_USEC;
+    d->served.next_usec = driver_now() + SERVE_USEC;
     page.bytes = malloc(page.room);
-    if (page.bytes == NULL) /* the same */
+    if (page.bytes == NULL) /* it asks again */
         return;
-    if (!fill_page(d, slot, &page)) {
-        driver_send_pieces(d, from, &first, PAGE_NONE_BYTES, none, PAGE_NONE_BYTES);
-    } else if (q->offset < page.size) {
-        uint64_t left = page.size - q->offset;
-        driver_send_pieces(d, from, q, page.size, page.bytes + q->offset,
-                           left < CHECKPOINT_CHUNK_BYTES ? (size_t)left : CHECKPOINT_CHUNK_BYTES);
-    }
+    if (!fill_page(d, slot, &page))
+        driver_chunk_send(d, from, &first, PAGE_NONE_BYTES, none, PAGE_NONE_BYTES);
+    else if (q->offset < page.size)
+        driver_chunk_send(d, from, q, page.size, page.bytes + q->offset, page.size - q->offset);
     free(page.bytes);
 }
 
@@ -97,29 +89,6 @@ static void forget_page(struct mending *m)
     free(m->page);
     m->page = NULL;
     m->slot = 0;
-}
-
-static size_t chunk_size(const struct mending *m)
-{
-    uint64_t left = m->total - m->offset;
-    return left < CHECKPOINT_CHUNK_BYTES ? (size_t)left : CHECKPOINT_CHUNK_BYTES;
-}
-
-static void chunk_begin(struct mending *m, uint64_t offset)
-{
-    m->offset = offset;
-    m->ask_usec = 0;
-    memset(m->missing, 0, sizeof(m->missing));
-    for (size_t at = 0, i = 0; at < chunk_size(m); at += CHECKPOINT_PIECE_BYTES, i++)
-        m->missing[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
-static bool is_chunk_whole(const struct mending *m)
-{
-    uint64_t any = 0;
-    for (size_t i = 0; i < CHECKPOINT_WORDS; i++)
-        any |= m->missing[i];
-    return any == 0;
 }
 
 /* Another is to be asked: the peer that was `lacks` it, or is silent. */
@@ -150,17 +119,7 @@ static bool choose_peer(struct driver *d, slot_t slot)
     return false;
 }
 
-static void ask(struct driver *d, uint64_t now_usec)
-{
-    struct mending *m = &d->mending;
-    struct message message = {.type = MESSAGE_CHECKPOINT_FETCH,
-                              .checkpoint_fetch = {.slot = m->slot | CHECKPOINT_HISTORY, .offset = m->offset}};
-    memcpy(message.checkpoint_fetch.missing, m->missing, sizeof(m->missing));
-    driver_send(d, m->from, &message);
-    m->ask_usec = now_usec + ASK_USEC;
-}
-
-/* The page from `slot` on. The size is told by the first piece. */
+/* The page from `slot` on: its first piece, which tells the size. */
 static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
 {
     struct mending *m = &d->mending;
@@ -173,12 +132,9 @@ static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
         return;
     }
     m->slot = slot;
-    m->total = 0;
-    m->offset = 0;
-    memset(m->missing, 0, sizeof(m->missing));
-    m->missing[0] = 1;
-    m->heard_usec = now_usec;
-    ask(d, now_usec);
+    m->chunk.heard_usec = now_usec;
+    driver_chunk_begin(&m->chunk, PAGE_NONE_BYTES, 0, 0);
+    driver_chunk_ask(d, &m->chunk, m->from, slot | CHECKPOINT_HISTORY, now_usec);
 }
 
 void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpoint_piece *p)
@@ -190,24 +146,16 @@ void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpo
         turn_away(d, true);
         return;
     }
-    if (p->total != m->total) { /* the first piece, or the peer's journal changed */
+    if (p->total != m->chunk.total) { /* the first piece, or the peer's journal changed */
         free(m->page);
         m->page = malloc((size_t)p->total);
         if (m->page == NULL) {
             turn_away(d, false);
             return;
         }
-        m->total = p->total;
-        chunk_begin(m, 0);
+        driver_chunk_begin(&m->chunk, p->total, 0, 0);
     }
-    uint64_t at = p->offset - m->offset, i = at / CHECKPOINT_PIECE_BYTES;
-    if (p->offset < m->offset || at >= chunk_size(m) || at % CHECKPOINT_PIECE_BYTES != 0 ||
-        p->size != (chunk_size(m) - at < CHECKPOINT_PIECE_BYTES ? chunk_size(m) - at : CHECKPOINT_PIECE_BYTES))
-        return;
-    memcpy(m->page + p->offset, p->bytes, p->size);
-    m->missing[i / 64] &= ~(UINT64_C(1) << (i % 64));
-    m->heard_usec = driver_now();
-    d->dirty = true;
+    driver_chunk_take(d, &m->chunk, p, m->page + m->chunk.offset);
 }
 
 /* --- what came --- */
@@ -232,9 +180,9 @@ static bool take_entry(struct driver *d, slot_t slot, const uint8_t *entry, uint
 static bool take_page(struct driver *d)
 {
     struct mending *m = &d->mending;
-    size_t end = (size_t)m->total - PAGE_HASH_BYTES, at = PAGE_HEAD_BYTES;
+    size_t end = (size_t)m->chunk.total - PAGE_HASH_BYTES, at = PAGE_HEAD_BYTES;
     slot_t slot = m->slot, next, last;
-    if (m->total < PAGE_HEAD_BYTES + PAGE_HASH_BYTES || get_u64(m->page) != slot)
+    if (m->chunk.total < PAGE_HEAD_BYTES + PAGE_HASH_BYTES || get_u64(m->page) != slot)
         return false;
     struct hash128 hash = hash_bytes(&replica_identity(d->replica)->cluster, m->page, end);
     if (memcmp(hash.bytes, m->page + end, PAGE_HASH_BYTES) != 0)
@@ -264,10 +212,9 @@ bool driver_mend_work(struct driver *d, uint64_t now_usec)
     }
     if (m->slot != first) {
         begin(d, first, now_usec);
-    } else if (is_chunk_whole(m) && m->offset + chunk_size(m) < m->total) {
-        chunk_begin(m, m->offset + chunk_size(m));
+    } else if (driver_chunk_is_whole(&m->chunk) && driver_chunk_next(&m->chunk, 0)) {
         return true;
-    } else if (is_chunk_whole(m)) {
+    } else if (driver_chunk_is_whole(&m->chunk)) {
         if (take_page(d)) {
             forget_page(m);
             m->tried = m->lacking = 0;
@@ -278,17 +225,17 @@ bool driver_mend_work(struct driver *d, uint64_t now_usec)
             turn_away(d, true);
         }
         return true;
-    } else if (now_usec - m->heard_usec >= SILENCE_USEC) {
+    } else if (now_usec - m->chunk.heard_usec >= CHUNK_SILENCE_USEC) {
         turn_away(d, false);
-    } else if (now_usec >= m->ask_usec) {
-        ask(d, now_usec);
+    } else {
+        driver_chunk_ask(d, &m->chunk, m->from, m->slot | CHECKPOINT_HISTORY, now_usec);
     }
     return more;
 }
 
 uint64_t driver_mend_next_usec(const struct driver *d)
 {
-    return d->mending.slot != 0 ? d->mending.ask_usec : UINT64_MAX;
+    return d->mending.slot != 0 ? d->mending.chunk.ask_usec : UINT64_MAX;
 }
 
 void driver_mend_free(struct driver *d)

@@ -17,6 +17,7 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/driver.c \
 	daemon/host/driver.h \
 	daemon/host/driver_checkpoint.c \
+	daemon/host/driver_chunk.c \
 	daemon/host/driver_flush.c \
 	daemon/host/driver_install.c \
 	daemon/host/driver_internal.h \

@@ -33,6 +33,7 @@ unit_tests = \
 	tests/unit/test_datagram_hostile \
 	tests/unit/test_dedup \
 	tests/unit/test_driver \
+	tests/unit/test_driver_chunk \
 	tests/unit/test_driver_mend \
 	tests/unit/test_driver_refuse \
 	tests/unit/test_faults \
@@ -120,6 +121,8 @@ unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 	$(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)
 # Its clock is the test's.
 tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
+# What it sends is the test's.
+tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 # Its users' names are the test's.
 tests_unit_test_access_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getpwuid_r
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
