@@ -120,16 +120,17 @@ struct slot_range {
     slot_t first, last;
 };
 
-struct mending { /* of what rotted in the journal */
-    /* the page that a peer is asked for */
+struct mending { /* the page of the log that a peer is asked for */
     slot_t slot; /* 0: none */
     replica_id_t from;
     uint32_t tried, lacking; /* peers, by index: that were asked in vain, that do not have it */
     struct chunk chunk;
     uint8_t *page;
-    /* what is known of it */
-    uint64_t again_usec, scrub_usec; /* the next ones */
+};
+
+struct known_rot { /* in the journal */
     uint64_t again_wait_usec;
+    uint64_t again_usec, scrub_usec;    /* the next ones */
     uint32_t n_linked;                  /* when it was last looked at */
     uint64_t linked_usec[REPLICAS_MAX]; /* by member: last, or since when it is looked at */
     uint64_t scrub_bytes, mended;       /* of a pass; segments that were told */
@@ -205,6 +206,7 @@ struct driver {
     struct install *install; /* NULL: none is under way */
     uint64_t install_after_usec;
     struct mending mending;
+    struct known_rot rot;
     slot_t gap_first, gap_last; /* missing in the chat log file; 0: none */
 
     size_t n_positions; /* answered or refused, to be told */
@@ -281,8 +283,9 @@ void driver_serve_history(struct driver *d, replica_id_t from, const struct chec
 
 /* driver_rot.c */
 void driver_rot_tick(struct driver *d, uint64_t now_usec);
-/* No peer is left to be asked for `slot`, the next that is mended: what every one said it does not have is gone. */
-void driver_rot_note_gone(struct driver *d, slot_t slot, uint64_t now_usec);
+/* No peer is left to be asked for `slot`, the next that is mended, and the members `lacking` said that they do not have
+ * it: what no member has is gone. */
+void driver_rot_note_gone(struct driver *d, slot_t slot, uint32_t lacking, uint64_t now_usec);
 /* Where the chat log file has to have all up to `until`, and what comes next in it is lost: passes over that. */
 void driver_rot_skip(struct driver *d, slot_t until);
 

@@ -125,7 +125,7 @@ static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
     struct mending *m = &d->mending;
     forget_page(m);
     if (!choose_peer(d, slot)) {
-        driver_rot_note_gone(d, slot, now_usec);
+        driver_rot_note_gone(d, slot, m->lacking, now_usec);
         m->tried = m->lacking = 0;
         journal_mend_put_off(d->journal);
         d->dirty = true;

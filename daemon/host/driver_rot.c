@@ -25,43 +25,43 @@ enum {
 
 static void scrub(struct driver *d, uint64_t now_usec)
 {
-    struct mending *m = &d->mending;
+    struct known_rot *known = &d->rot;
     uint64_t pass_usec = d->options.scrub_usec != 0 ? d->options.scrub_usec : SCRUB_USEC;
     struct journal_stats stats;
-    if (now_usec < m->scrub_usec)
+    if (now_usec < known->scrub_usec)
         return;
-    if (m->scrub_bytes == 0) {
+    if (known->scrub_bytes == 0) {
         journal_stats(d->journal, &stats);
-        m->scrub_bytes = stats.bytes;
-        m->scrub_usec = now_usec;
+        known->scrub_bytes = stats.bytes;
+        known->scrub_usec = now_usec;
     }
-    for (int i = 0; i < SCRUB_STRETCHES_MAX && m->scrub_usec <= now_usec; i++) {
+    for (int i = 0; i < SCRUB_STRETCHES_MAX && known->scrub_usec <= now_usec; i++) {
         int64_t n = journal_scrub(d->journal);
-        m->scrub_usec += n == 0 ? SCRUB_PAUSE_USEC : pass_usec / (m->scrub_bytes / (uint64_t)n + 1);
+        known->scrub_usec += n == 0 ? SCRUB_PAUSE_USEC : pass_usec / (known->scrub_bytes / (uint64_t)n + 1);
         if (n == 0)
-            m->scrub_bytes = 0;
+            known->scrub_bytes = 0;
     }
-    if (m->scrub_usec < now_usec) /* what was not done in time is not made up for */
-        m->scrub_usec = now_usec;
+    if (known->scrub_usec < now_usec) /* what was not done in time is not made up for */
+        known->scrub_usec = now_usec;
 }
 
 /* --- telling --- */
 
 /* Each segment as it is found, and where nothing comes of it; but not at every attempt. */
-static void tell_one(struct mending *m, struct journal_rot *k)
+static void tell_one(struct known_rot *known, struct journal_rot *k)
 {
     char text[ROT_TEXT_MAX + 1];
     const struct journal_rot *before = NULL;
-    for (size_t i = 0; i < m->n_rot; i++)
-        if (m->rot[i].segment == k->segment)
-            before = &m->rot[i];
+    for (size_t i = 0; i < known->n_rot; i++)
+        if (known->rot[i].segment == k->segment)
+            before = &known->rot[i];
     if (before != NULL && (k->state == before->state || k->state == JOURNAL_ROT_FOUND ||
                            (k->state == JOURNAL_ROT_MENDING && before->state != JOURNAL_ROT_FOUND))) {
         k->state = before->state;
         return;
     }
     if (before == NULL)
-        m->again_wait_usec = AGAIN_USEC;
+        known->again_wait_usec = AGAIN_USEC;
     if (k->state == JOURNAL_ROT_FOUND)
         return;
     rot_describe(k, text);
@@ -70,28 +70,28 @@ static void tell_one(struct mending *m, struct journal_rot *k)
 
 static void tell(struct driver *d)
 {
-    struct mending *m = &d->mending;
+    struct known_rot *known = &d->rot;
     struct journal_rot now[JOURNAL_ROT_MAX];
     struct journal_stats stats;
     struct journal_checkpoint newest;
     size_t n = journal_rot(d->journal, now);
-    if (n == 0 && m->n_rot == 0)
+    if (n == 0 && known->n_rot == 0)
         return;
     journal_checkpoint_newest(d->journal, &newest);
     for (size_t i = 0; i < n; i++) {
         if (now[i].state == JOURNAL_ROT_OPEN && now[i].covered_by <= newest.slot)
-            m->again_usec = 0;
+            known->again_usec = 0;
         else if (now[i].state == JOURNAL_ROT_OPEN && now[i].covered_by <= replica_chosen(d->replica))
             driver_checkpoint_cover(d, now[i].covered_by);
-        tell_one(m, &now[i]);
+        tell_one(known, &now[i]);
     }
-    memcpy(m->rot, now, n * sizeof(now[0]));
-    m->n_rot = n;
+    memcpy(known->rot, now, n * sizeof(now[0]));
+    known->n_rot = n;
     journal_stats(d->journal, &stats);
-    if (stats.segments_mended > m->mended)
+    if (stats.segments_mended > known->mended)
         log_line(LOG_LEVEL_NOTICE, "journal: what rotted in %" PRIu64 " segment(s) was fetched again, and is readable",
-                 stats.segments_mended - m->mended);
-    m->mended = stats.segments_mended;
+                 stats.segments_mended - known->mended);
+    known->mended = stats.segments_mended;
 }
 
 /* --- giving it up --- */
@@ -106,30 +106,30 @@ static uint32_t find_away(const struct driver *d, slot_t slot, uint64_t now_usec
     for (uint32_t i = 0; i < d->status.n_peers; i++) {
         const struct peer_status *p = &d->status.peers[i];
         int member = driver_find_member(d, p->id);
-        if (member >= 0 && (p->linked ? p->chosen < slot : now_usec - d->mending.linked_usec[member] >= AWAY_USEC))
+        if (member >= 0 && (p->linked ? p->chosen < slot : now_usec - d->rot.linked_usec[member] >= AWAY_USEC))
             set |= UINT32_C(1) << member;
     }
     return set;
 }
 
 /* All of the run is gone that cannot be read here: it is mended as a whole or not at all. */
-void driver_rot_note_gone(struct driver *d, slot_t slot, uint64_t now_usec)
+void driver_rot_note_gone(struct driver *d, slot_t slot, uint32_t lacking, uint64_t now_usec)
 {
-    struct mending *m = &d->mending;
+    struct known_rot *known = &d->rot;
     struct journal_rot rot[JOURNAL_ROT_MAX];
     struct slot_range r;
-    if ((m->lacking | find_away(d, slot, now_usec)) != (UINT32_C(1) << d->n_members) - 1 ||
+    if ((lacking | find_away(d, slot, now_usec)) != (UINT32_C(1) << d->n_members) - 1 ||
         !journal_mend_slots(d->journal, &r.first, &r.last))
         return;
     for (size_t i = 0, n = journal_rot(d->journal, rot); i < n; i++)
         if (rot[i].state == JOURNAL_ROT_MENDING && rot[i].first <= r.first && r.first <= rot[i].last)
             r.first = rot[i].first;
-    for (size_t i = 0; i < m->n_gone; i++)
-        if (m->gone[i].first <= r.first && r.last <= m->gone[i].last)
+    for (size_t i = 0; i < known->n_gone; i++)
+        if (known->gone[i].first <= r.first && r.last <= known->gone[i].last)
             return;
-    if (m->n_gone == JOURNAL_ROT_MAX)
-        m->n_gone = 0;
-    m->gone[m->n_gone++] = r;
+    if (known->n_gone == JOURNAL_ROT_MAX)
+        known->n_gone = 0;
+    known->gone[known->n_gone++] = r;
 }
 
 static bool take_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
@@ -147,21 +147,21 @@ static bool is_given_up(const struct driver *d, const struct journal_rot *k)
 
 static bool is_lost(struct driver *d, slot_t slot)
 {
-    const struct mending *m = &d->mending;
+    const struct known_rot *known = &d->rot;
     struct journal_rot rot[JOURNAL_ROT_MAX];
     size_t n = journal_rot(d->journal, rot);
     bool given_up = false;
     for (size_t i = 0; i < n; i++)
         given_up |= is_given_up(d, &rot[i]) && slot >= rot[i].first && slot <= rot[i].last;
-    for (size_t i = 0; i < m->n_gone; i++)
-        given_up |= slot >= m->gone[i].first && slot <= m->gone[i].last;
+    for (size_t i = 0; i < known->n_gone; i++)
+        given_up |= slot >= known->gone[i].first && slot <= known->gone[i].last;
     return given_up && journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
 }
 
 void driver_rot_skip(struct driver *d, slot_t until)
 {
     slot_t flushed = flushes_flushed(d->flushes), last = flushed;
-    if (d->mending.n_rot == 0)
+    if (d->rot.n_rot == 0)
         return;
     while (last < until && last < flushed + SKIP_SLOTS_MAX && is_lost(d, last + 1))
         last++;
@@ -173,24 +173,24 @@ void driver_rot_skip(struct driver *d, slot_t until)
 
 void driver_rot_tick(struct driver *d, uint64_t now_usec)
 {
-    struct mending *m = &d->mending;
+    struct known_rot *known = &d->rot;
     scrub(d, now_usec);
     tell(d);
     for (uint32_t i = 0; i < d->status.n_peers; i++) {
         int member = driver_find_member(d, d->status.peers[i].id);
-        if (member >= 0 && (d->status.peers[i].linked || m->linked_usec[member] == 0))
-            m->linked_usec[member] = now_usec;
+        if (member >= 0 && (d->status.peers[i].linked || known->linked_usec[member] == 0))
+            known->linked_usec[member] = now_usec;
     }
-    if (m->n_linked < d->status.n_linked) { /* who comes back may have it */
-        m->again_wait_usec = AGAIN_USEC;
-        m->again_usec = 0;
+    if (known->n_linked < d->status.n_linked) { /* who comes back may have it */
+        known->again_wait_usec = AGAIN_USEC;
+        known->again_usec = 0;
     }
-    m->n_linked = d->status.n_linked;
-    if (m->n_rot == 0 || now_usec < m->again_usec)
+    known->n_linked = d->status.n_linked;
+    if (known->n_rot == 0 || now_usec < known->again_usec)
         return;
     journal_rot_again(d->journal);
     d->dirty = true;
-    m->again_usec = now_usec + m->again_wait_usec;
-    if (m->again_wait_usec < AGAIN_MOST_USEC)
-        m->again_wait_usec *= 2;
+    known->again_usec = now_usec + known->again_wait_usec;
+    if (known->again_wait_usec < AGAIN_MOST_USEC)
+        known->again_wait_usec *= 2;
 }

@@ -61,8 +61,8 @@ static void turn(struct host *h)
     h->turning = true;
     h->prepare_call(h->prepare);
     h->turning = false;
-    c->happened[HAPPENED_MENDED] += h->driver->mending.mended - h->n_mended;
-    h->n_mended = h->driver->mending.mended;
+    c->happened[HAPPENED_MENDED] += h->driver->rot.mended - h->n_mended;
+    h->n_mended = h->driver->rot.mended;
     if (++h->turns % MEMORY_CHECK_TURNS == 0)
         memory_check(h);
     run_closes(h);

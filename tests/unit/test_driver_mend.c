@@ -129,7 +129,7 @@ static bool is_replica_0_away(struct cluster *c)
 
 static bool asks_again(struct cluster *c)
 {
-    return c->nodes[2].driver->mending.again_usec != 0;
+    return c->nodes[2].driver->rot.again_usec != 0;
 }
 
 /* Replica 2 does, as if replica 0 had been away for so long. */
@@ -137,8 +137,8 @@ static void ask_again(struct cluster *c, uint64_t away_usec)
 {
     struct driver *d = c->nodes[2].driver;
     cluster_run_until(c, is_replica_0_away);
-    d->mending.linked_usec[driver_find_member(d, 0)] = driver_now() - away_usec;
-    d->mending.again_usec = 0;
+    d->rot.linked_usec[driver_find_member(d, 0)] = driver_now() - away_usec;
+    d->rot.again_usec = 0;
     cluster_run_until(c, asks_again);
     cluster_run_until(c, has_nobody_to_ask);
 }
@@ -155,9 +155,9 @@ static void who_is_silent_may_have_it(void **state)
     read_until_rot(c, 1);
     read_until_rot(c, 2);
     cluster_run_until(c, has_nobody_to_ask);
-    assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
+    assert_int_equal(c->nodes[2].driver->rot.n_gone, 0);
     ask_again(c, AWAY_USEC);
-    assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
+    assert_int_equal(c->nodes[2].driver->rot.n_gone, 0);
     faults_set(c->nodes[0].faults, 0, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
     cluster_run_until(c, is_mended);
     for (size_t i = 0; i < REPLICAS; i++)
@@ -167,7 +167,7 @@ static void who_is_silent_may_have_it(void **state)
 
 static bool knows_that_it_is_gone(struct cluster *c)
 {
-    return c->nodes[2].driver->mending.n_gone == 1;
+    return c->nodes[2].driver->rot.n_gone == 1;
 }
 
 static bool has_trimmed(struct cluster *c)
@@ -224,9 +224,9 @@ static void who_is_away_is_waited_for_a_while(void **state)
         assert_int_equal(cluster_start_node(c, i), 0);
     cluster_run_until(c, has_checkpoint_waiting);
     ask_again(c, AWAY_USEC / 3);
-    assert_int_equal(c->nodes[2].driver->mending.n_gone, 0);
+    assert_int_equal(c->nodes[2].driver->rot.n_gone, 0);
     ask_again(c, AWAY_USEC);
-    assert_int_equal(c->nodes[2].driver->mending.n_gone, 1);
+    assert_int_equal(c->nodes[2].driver->rot.n_gone, 1);
     cluster_run_until(c, cluster_is_at_goal);
     cluster_free(c);
 }
