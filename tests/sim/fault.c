@@ -42,8 +42,11 @@ static void stop_one(struct cluster *c, uint32_t host)
 
 static void pause_one(struct cluster *c, uint32_t host)
 {
-    c->hosts[host].paused_until_usec = c->now_usec + cluster_random(c, 20 * MSEC, 3 * SECOND);
-    cluster_trace(c, (int)host, "pause      %lu usec", c->hosts[host].paused_until_usec - c->now_usec);
+    uint64_t usec = cluster_random(c, 20 * MSEC, 3 * SECOND);
+    if (c->hosts[host].paused_until_usec >= c->now_usec + usec) /* what waits for its end is not called back */
+        return;
+    c->hosts[host].paused_until_usec = c->now_usec + usec;
+    cluster_trace(c, (int)host, "pause      %lu usec", usec);
 }
 
 static void step_wall(struct host *h)
