@@ -17,9 +17,11 @@ struct pair {
      * 1. The peer seals under an offered session; that is held back. 2. It asks again, and forgets that session for
      * another. 3. The two agree upon a third. 4. What was held back comes, and makes a session here that the peer has
      * not. Hence the peer's word. But it may have said it, or answered, under a session that ended with its process,
-     * and that may be held back, too: so whatever comes under `before` makes that current again. */
+     * and that may be held back, too: so whatever comes under `before` makes that current again. Where what comes next
+     * is under another key, it does not tell whether that was the peer that lives: another session is asked for. */
     struct seal_session current, before, promised, offered;
     bool settled; /* there is a current one, and none is promised that may become it */
+    bool turned;  /* `before` was made the current one, and nothing came since */
 
     /* As initiator. 1. HELLO goes out. 2. It is sent again, and both are answered. 3. The first answer makes the
      * session and ends the asking: or the second would put another in its place, which the peer will not have. */
@@ -323,6 +325,7 @@ static void settle(struct pair *q, struct seal_session *session)
     q->current = *session;
     sodium_memzero(session, sizeof *session);
     q->settled = true;
+    q->turned = false;
     q->asking = false;
     q->pause_usec = q->retry_usec = 0;
 }
@@ -355,6 +358,16 @@ static enum seal_result try_open_nonce(struct seal *s, struct peer *p, uint32_t 
     return result == SEAL_OPENED ? SEAL_OPENED : SEAL_STALE;
 }
 
+/* Something came under the key of `slot`. */
+static void ask_where_turned(struct peer *p, uint32_t slot)
+{
+    for (uint32_t other = 0; other < SEAL_KEYS_MAX; other++) {
+        struct pair *q = &p->pairs[other];
+        if (other != slot && q->turned)
+            q->turned = q->settled = false;
+    }
+}
+
 static enum seal_result open_sealed(struct seal *s, struct peer *p, uint32_t slot, const uint8_t *bytes, size_t size,
                                     uint64_t now_usec, uint8_t *ret)
 {
@@ -378,6 +391,9 @@ static enum seal_result open_sealed(struct seal *s, struct peer *p, uint32_t slo
             q->current = q->before;
             q->before = newer;
             sodium_memzero(&newer, sizeof newer);
+            q->turned = true;
+        } else if (session == &q->current) {
+            q->turned = false;
         }
     }
     if (result == SEAL_STALE)
@@ -385,6 +401,7 @@ static enum seal_result open_sealed(struct seal *s, struct peer *p, uint32_t slo
     if (result == SEAL_OPENED) {
         p->heard = slot;
         p->opened_usec = now_usec;
+        ask_where_turned(p, slot);
     }
     return result == SEAL_OPENED && size == DATAGRAM_HEADER_SIZE ? SEAL_EMPTY : result;
 }

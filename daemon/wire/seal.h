@@ -15,9 +15,9 @@
  * says, by a flag in what it seals, that it heard R under it: what I sealed under a session that it forgot since may
  * come late. Both sides may begin at once: then there are two sessions, and either opens both. Of the two, each side
  * seals under the one that the other used last: what a process sealed that has ended may come late, but what comes next
- * is of the living one. Each side that makes a session tells so by an empty sealed datagram; a HELLO is repeated, from
- * SEAL_RETRY_USEC_MIN up to SEAL_RETRY_USEC_MAX apart, until they have heard of each other, and again while a peer is
- * silent for SEAL_SILENCE_USEC.
+ * is of the living one; where that comes under another key, another session is asked for. Each side that makes a
+ * session tells so by an empty sealed datagram; a HELLO is repeated, from SEAL_RETRY_USEC_MIN up to SEAL_RETRY_USEC_MAX
+ * apart, until they have heard of each other, and again while a peer is silent for SEAL_SILENCE_USEC.
  *
  * Sealing is XChaCha20-Poly1305. Key: BLAKE2b-256 of "mpaxos session", I's id, R's id, I's nonce, R's nonce, direction
  * (0: from I). Nonce: the sender's nonce of the handshake (16 bytes, the salt), then the datagram's seq (u64,

@@ -350,6 +350,31 @@ static void test_an_idle_key_survives_a_restart(void **state)
     ends_stop(&a, &b);
 }
 
+/* It uses another key than its peer, so nothing that comes under the key of the late one tells that its session is
+ * dead: what comes under the other key does. */
+static void test_a_late_one_of_an_ended_process_under_the_other_key(void **state)
+{
+    (void)state;
+    struct end a, b;
+    const struct seal_keys old_new = two_keys(&ends_key, &ends_other_key),
+                           new_old = two_keys(&ends_other_key, &ends_key);
+    end_start(&a, 1, &old_new);
+    end_start(&b, 2, &old_new);
+    ends_exchange(&a, &b);
+    ends_pass(&a, &b, "x");
+    struct bytes late = end_seals(&b, 1, "late");
+    end_stop(&b);
+    end_start(&b, 2, &new_old);
+    ends_exchange(&a, &b);
+    assert_true(seals_with(&a, 2, &ends_key));
+    assert_true(seals_with(&b, 1, &ends_other_key));
+    assert_int_equal(end_opens(&a, 2, &late, "late"), SEAL_OPENED);
+    ends_pass(&b, &a, "of the living one");
+    ends_exchange(&a, &b);
+    ends_pass(&a, &b, "x");
+    ends_stop(&a, &b);
+}
+
 /* Whether the key stands in the block, as it is or as what the handshake's tags are made with. */
 static bool holds(const struct end *e, const struct seal_keys *keys)
 {
@@ -388,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_keys_change_without_a_gap),
         cmocka_unit_test(test_a_key_that_was_dropped_opens_nothing),
         cmocka_unit_test(test_an_idle_key_survives_a_restart),
+        cmocka_unit_test(test_a_late_one_of_an_ended_process_under_the_other_key),
         cmocka_unit_test(test_a_key_that_was_dropped_is_wiped),
     };
     return cmocka_run_group_tests(tests, ends_set_up, NULL);
