@@ -390,12 +390,16 @@ static void test_a_key_that_was_dropped_is_wiped(void **state)
     struct end a, b;
     ends_start(&a, &b);
     const struct seal_keys both = two_keys(&ends_key, &ends_other_key);
+    struct bytes d = end_seals(&b, 1, "x");
+    const uint8_t *salt = d.bytes + AT_SALT; /* beside the session's keys */
     assert_true(holds(&a, &ends_key));
     assert_false(holds(&a, &ends_other_key));
+    assert_non_null(memmem(a.seal, seal_size(2), salt, SEAL_NONCE_SIZE));
     seal_set_keys(a.seal, &both);
     seal_set_keys(a.seal, &ends_other_key); /* which has its own place, and comes into no other's */
     assert_true(holds(&a, &ends_other_key));
     assert_false(holds(&a, &ends_key));
+    assert_null(memmem(a.seal, seal_size(2), salt, SEAL_NONCE_SIZE));
     ends_stop(&a, &b);
 }
 
