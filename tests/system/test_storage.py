@@ -1,5 +1,6 @@
 """Disks that rot, tear, mix up, fail and fill up, under real daemons: what was chosen comes back from the peers, and who lost
 votes never votes again."""
+import contextlib
 import os
 import shutil
 import struct
@@ -334,19 +335,29 @@ def test_a_followers_full_disk(context):
         subprocess.run(["umount", "-l", mount])
 
 
+def let_2_lead(cluster):
+    cluster.ctl("transfer", "2")
+    return wait_until("it leads", lambda: cluster.leader() if cluster.leader().number == 2 else None)
+
+
+@contextlib.contextmanager
+def frozen(mount):
+    subprocess.run(["fsfreeze", "-f", mount], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", mount], check=True)
+
+
 def test_a_frozen_disk_is_told(context):
     """As for a snapshot: whatever waits for it, the leader answers, and messages go on by the others' disks."""
     mount = small_disk(context, 64)
     try:
         cluster = start_with_disk_of_2(context, mount)
-        cluster.ctl("transfer", "2")
-        victim = wait_until("it leads", lambda: cluster.leader() if cluster.leader().number == 2 else None)
-        subprocess.run(["fsfreeze", "-f", mount], check=True)
-        try:
+        victim = let_2_lead(cluster)
+        with frozen(mount):
             cluster[0].call("Submit", text="meanwhile", timeout_ms=20000)
             wait_until("it tells that its disk is slow", lambda: any("slow disk" in w for w in victim.status()["warnings"]))
-        finally:
-            subprocess.run(["fsfreeze", "-u", mount], check=True)
         wait_until("the disk answers again", lambda: not warnings(victim))
         cluster.check_identical()
     finally:
@@ -362,21 +373,17 @@ def test_a_frozen_disk_of_the_chat_log_holds_up_nothing(context):
         (cluster.dir / "log").mkdir()
         cluster[2].log.symlink_to(mount / "replica_2.log")
         cluster.start()
-        cluster.ctl("transfer", "2")
-        victim = wait_until("it leads", lambda: cluster.leader() if cluster.leader().number == 2 else None)
+        victim = let_2_lead(cluster)
         ballot = victim.status()["ballot"]
         cluster.ctl("-i", 2, "flush")
         cluster.ctl("-i", 2, "send", "before")
-        subprocess.run(["fsfreeze", "-f", mount], check=True)
-        try:
+        with frozen(mount):
             flush = cluster.ctl("-i", 2, "--timeout", 1, "flush", expect=1)
             assert "still being written" in flush.stdout + flush.stderr
             cluster.ctl("-i", 2, "send", "meanwhile")
             wait_until("it tells that the file is not written",
                        lambda: any(str(victim.log) in w and "hangs" in w for w in victim.status()["warnings"]))
             assert victim.status()["ballot"] == ballot
-        finally:
-            subprocess.run(["fsfreeze", "-u", mount], check=True)
         wait_until("the disk answers again", lambda: not warnings(victim))
         cluster.check_identical()
     finally:

@@ -330,6 +330,15 @@ static void test_a_key_that_was_dropped_opens_nothing(void **state)
     ends_stop(&a, &b);
 }
 
+/* Both with both keys, and a session under each. */
+static void start_with(struct end *a, struct end *b, const struct seal_keys *keys)
+{
+    end_start(a, 1, keys);
+    end_start(b, 2, keys);
+    ends_exchange(a, b);
+    ends_pass(a, b, "x");
+}
+
 /* A peer that was started again while a second key lies idle must have a session under that, too, before it is used. */
 static void test_an_idle_key_survives_a_restart(void **state)
 {
@@ -337,10 +346,7 @@ static void test_an_idle_key_survives_a_restart(void **state)
     struct end a, b;
     const struct seal_keys old_new = two_keys(&ends_key, &ends_other_key),
                            new_old = two_keys(&ends_other_key, &ends_key);
-    end_start(&a, 1, &old_new);
-    end_start(&b, 2, &old_new);
-    ends_exchange(&a, &b);
-    ends_pass(&a, &b, "x");
+    start_with(&a, &b, &old_new);
     end_stop(&b);
     end_start(&b, 2, &old_new);
     ends_exchange(&a, &b);
@@ -358,10 +364,7 @@ static void test_a_late_one_of_an_ended_process_under_the_other_key(void **state
     struct end a, b;
     const struct seal_keys old_new = two_keys(&ends_key, &ends_other_key),
                            new_old = two_keys(&ends_other_key, &ends_key);
-    end_start(&a, 1, &old_new);
-    end_start(&b, 2, &old_new);
-    ends_exchange(&a, &b);
-    ends_pass(&a, &b, "x");
+    start_with(&a, &b, &old_new);
     struct bytes late = end_seals(&b, 1, "late");
     end_stop(&b);
     end_start(&b, 2, &new_old);
