@@ -294,7 +294,7 @@ bool flushes_finish(struct flushes *f)
     if (s->skipped_from > 0)
         f->options.skipped(f->options.user, s->skipped_from, s->skip_to);
     f->trouble[0] = 0;
-    if (s->result < 0 && f->required > f->flushed) {
+    if (s->result < 0 && (f->required > f->flushed || s->skip_to > f->flushed)) {
         f->required_wait = FLUSH_REQUIRE_CALLS;
         memcpy(f->trouble, s->error, sizeof(f->trouble));
     }
@@ -317,10 +317,13 @@ void flushes_work(struct flushes *f, slot_t applied, uint64_t now_usec)
         tell_slow(f, now_usec);
         return;
     }
-    bool skips = f->skip_to > f->flushed;
-    if (f->is_ended && !(f->slice.result < 0 && skips)) /* else what failed is about to be passed over */
+    bool skips = f->skip_to > f->flushed, skip_failed = f->slice.result < 0 && f->slice.skip_to > f->flushed;
+    if (f->is_ended &&
+        (f->slice.result == 0 || !skips || skip_failed)) /* else what failed is about to be passed over */
         finish_all(f, applied, f->slice.result < 0 ? f->slice.error : NULL);
     f->is_ended = false;
+    if (skip_failed && now_usec - f->slice.since_usec < FLUSH_SKIP_AGAIN_USEC)
+        return;
     if (!find_target(f, applied, &target) && !skips)
         return;
     slot_t done = skips ? f->skip_to : f->flushed;

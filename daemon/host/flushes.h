@@ -23,7 +23,8 @@ enum {
     FLUSH_SLICE_SLOTS_MAX = 10000,
     FLUSH_SLICE_BYTES = 8 << 20,
     FLUSH_REPEAT_USEC = 200000,
-    FLUSH_SLOW_USEC = 5000000, /* a slice that takes longer is told: the disk hangs, or nearly */
+    FLUSH_SLOW_USEC = 5000000,       /* a slice that takes longer is told: the disk hangs, or nearly */
+    FLUSH_SKIP_AGAIN_USEC = 1000000, /* where flushes_skip() failed */
     FLUSH_REQUIRE_CALLS = 10,
 };
 

@@ -311,6 +311,34 @@ static void what_is_not_to_be_had_is_passed_over(void **state)
     assert_false(work(x, 9));
 }
 
+/* It is told, and tried again now and then, not at once and for ever. */
+static void a_skip_that_fails_is_tried_again(void **state)
+{
+    struct fixture *x = *state;
+    char away[40];
+    snprintf(away, sizeof(away), "%s.away", x->dir);
+    x->chosen = 9;
+    x->now_usec = 10;
+    flushes_request(x->f, false, 9, 60000, 0, answer, x);
+    flushes_skip(x->f, 4);
+    assert_int_equal(rename(x->dir, away), 0);
+    assert_true(work(x, 9));
+    assert_int_equal(flushes_flushed(x->f), 0);
+    assert_true(strlen(flushes_trouble(x->f)) > 0);
+    assert_false(work(x, 9));
+    flushes_tick(x->f, 1);
+    assert_int_equal(x->n_answers, 1);
+    assert_false(x->results[0].ok);
+    assert_int_equal(rename(away, x->dir), 0);
+    x->now_usec += FLUSH_SKIP_AGAIN_USEC - 1;
+    assert_false(work(x, 9));
+    x->now_usec++;
+    assert_true(work(x, 9));
+    assert_int_equal(x->skipped_last, 4);
+    assert_string_equal(flushes_trouble(x->f), "");
+    assert_false(work(x, 9));
+}
+
 static void peers_are_asked_until_they_answer(void **state)
 {
     struct fixture *x = *state;
@@ -410,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_slice_is_written_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_yet_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_to_be_had_is_passed_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_skip_that_fails_is_tried_again, setup, teardown),
         cmocka_unit_test_setup_teardown(peers_are_asked_until_they_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peers_request_waits_and_is_answered_alike_each_time, setup, teardown),
         cmocka_unit_test_setup_teardown(both_tables_are_bounded, setup, teardown),
