@@ -40,7 +40,7 @@ static enum journal_result take(struct journal *j, const struct checkpoint_heade
         return explain(
             ret_error, JOURNAL_REFUSED,
             "%s: it stands at slot %llu, but the log before slot %llu was trimmed: it is an older one. Put the newer "
-            "one back, or replace this replica (mpaxos(7))",
+            "one back, or see FAILURES in mpaxos(7)",
             CHECKPOINT_NAME, (unsigned long long)h->slot, (unsigned long long)j->superblock.first_kept);
     if (h->first_kept > j->superblock.first_kept)
         j->superblock.first_kept = h->first_kept;
@@ -64,8 +64,8 @@ enum journal_result checkpoint_find(struct journal *j, struct checkpoint_file *r
     if (check != CHECKPOINT_FILE_WHOLE && !log_is_whole(j))
         return explain(ret_error, JOURNAL_REFUSED,
                        "%s: %s, and what came before slot %llu was trimmed, so that the log alone does not tell the "
-                       "state. Nothing "
-                       "was changed. Restore the state directory, or replace this replica (mpaxos(7))",
+                       "state. Nothing was changed. Put the very file back, no older copy, or see FAILURES in "
+                       "mpaxos(7)",
                        CHECKPOINT_NAME,
                        check == CHECKPOINT_FILE_DAMAGED ? "the file is damaged" : "the file is missing",
                        (unsigned long long)j->superblock.first_kept);

@@ -67,19 +67,18 @@ static enum journal_result check_files(struct journal *j, const struct files *al
     size_t i;
 
     if ((all->n > 0 || all->has_checkpoint) && j->superblock.sequence == 0)
-        return explain(
-            ret_error, JOURNAL_REFUSED,
-            "superblock.0, superblock.1: both are missing, but %s there. Put them back, or replace this replica "
-            "(mpaxos(7))",
-            all->n > 0 ? "segments are" : "a checkpoint is");
+        return explain(ret_error, JOURNAL_REFUSED,
+                       "superblock.0, superblock.1: both are missing, but %s there. Put them back, or see FAILURES in "
+                       "mpaxos(7)",
+                       all->n > 0 ? "segments are" : "a checkpoint is");
     for (i = all->first; i < all->n && all->segments[i] == expected; i++)
         expected++;
     if (i < all->n || (all->first == all->n && j->superblock.durable > 0)) {
         segment_name(expected, name);
         return explain(
             ret_error, JOURNAL_REFUSED,
-            "%s: the file is missing. This replica's votes may be lost: put the file back, or replace this replica "
-            "(mpaxos(7))",
+            "%s: the file is missing. This replica's votes may be lost: put the very file back, or see FAILURES in "
+            "mpaxos(7)",
             name);
     }
     return JOURNAL_OK;

@@ -137,8 +137,8 @@ static enum journal_result choose_copy(const struct superblock *copies, const en
         if (ret->sequence % 2 != (uint64_t)newest)
             return explain(
                 ret_error, JOURNAL_REFUSED,
-                "%s: holds the bytes of the other copy: it was moved or written over. Restore the state directory, or "
-                "replace this replica (mpaxos(7))",
+                "%s: holds the bytes of the other copy: it was moved or written over. Put the very file back, no "
+                "older copy, or see FAILURES in mpaxos(7)",
                 names[newest]);
         /* A copy is written only after the other one is durable: that one is, unless it was torn or rots. */
         ret->newest_first = states[1 - newest] != COPY_DAMAGED;
@@ -150,7 +150,7 @@ static enum journal_result choose_copy(const struct superblock *copies, const en
     return explain(
         ret_error, JOURNAL_REFUSED,
         "superblock.0, superblock.1: no whole copy of this replica's identity is left. Its votes cannot be trusted: "
-        "restore both files, or replace this replica (mpaxos(7))");
+        "put the very files back, or see FAILURES in mpaxos(7)");
 }
 
 enum journal_result superblock_read(const struct vfs *vfs, struct superblock *ret, char *ret_error)
