@@ -16,8 +16,8 @@ static void note_ahead(struct driver_member *m)
         m->ahead_usec = now_usec;
     else if (now_usec - m->ahead_usec > AHEAD_PATIENCE_USEC)
         driver_note_member(m, NOTICE_REPLICA_BLANK,
-                           "its cluster ran before, and this replica's disk is blank: it may not vote. Put its state "
-                           "directory back, or admit it again (member replace)");
+                           "its cluster ran before, and this replica's disk is blank: it may not vote. Put back the "
+                           "very directory that it had; without it, it stays a bystander");
 }
 
 /* The name keeps clusters apart that have no id yet; afterwards the id alone counts, and the file may say what it
@@ -50,7 +50,7 @@ static bool is_trusted(struct driver *d, size_t member, const struct datagram_he
     int i = configuration_find(&own->configuration, h->from);
     if (own->status == IDENTITY_VOTER && (i < 0 || own->configuration.members[i].life != h->from_life)) {
         driver_refuse_member(
-            d, member, "its disk is blank or another one: it may not vote until it is admitted again (member replace)");
+            d, member, "its disk is blank or another one: it may not vote; put back the very directory that it had");
         return false;
     }
     return same;
