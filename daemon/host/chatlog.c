@@ -1,6 +1,5 @@
 #include "host/chatlog.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "host/chatlog_file.h"
 #include "host/chatlog_mark.h"
 
 enum { PIECE_BYTES = 256 << 10, PIECE_MESSAGES = 4096, COMPARE_BYTES = 16 << 10 };
@@ -145,11 +143,9 @@ static int verify(struct writer *w)
         size = (size_t)(w->target->size - w->at);
     while (at < size) {
         size_t want = size - at < sizeof bytes ? size - at : sizeof bytes;
-        ssize_t n = pread(w->target->fd, bytes, want, (off_t)(w->at + at));
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = chatlog_file_read(w->target->fd, w->at + at, bytes, want);
         if (n < 0)
-            return complain_io(w->reason, -errno, w->target->path, "read");
+            return complain_io(w->reason, (int)n, w->target->path, "read");
         if (n == 0 || memcmp(bytes, w->buffer.bytes + at, (size_t)n) != 0)
             return complain(
                 w->reason, -EBADMSG,
@@ -166,12 +162,12 @@ static int write_buffer(struct writer *w)
     int error = verify(w);
 
     for (size_t at = 0; error == 0 && at < w->buffer.size;) {
-        ssize_t n = pwrite(w->target->fd, w->buffer.bytes + at, w->buffer.size - at, (off_t)w->at);
+        ssize_t n = chatlog_file_write(w->target->fd, w->at, w->buffer.bytes + at, w->buffer.size - at);
         if (n > 0) {
             at += (size_t)n;
             w->at += (uint64_t)n;
-        } else if (n == 0 || errno != EINTR) {
-            error = complain_io(w->reason, n == 0 ? -EIO : -errno, w->target->path, "written");
+        } else {
+            error = complain_io(w->reason, (int)n, w->target->path, "written");
         }
     }
     w->buffer.size = 0;
@@ -251,18 +247,21 @@ static int append(struct chatlog *c, const struct target *t, bool only_cut_off, 
                        .at = mark.length,
                        .reason = ret_error};
     int error = write_messages(&w, mark.slot + 1, read, user);
-    struct stat st;
+    struct chatlog_file_state now;
 
-    if (error == 0 && w.at > mark.length && fsync(t->fd) < 0)
-        error = complain_io(ret_error, -errno, t->path, "synced");
+    if (error == 0 && w.at > mark.length) {
+        error = chatlog_file_sync(t->fd);
+        if (error < 0)
+            complain_io(ret_error, error, t->path, "synced");
+    }
     free(w.buffer.bytes);
     if (error < 0) {
         /* Every byte from the mark on is ours: they stood there as we would write them, or we wrote them. */
-        if (w.at > t->size && ftruncate(t->fd, (off_t)mark.length) < 0)
+        if (w.at > t->size && chatlog_file_truncate(t->fd, mark.length) < 0)
             return error; /* what is left is found, compared and completed by the next flush */
         return error;
     }
-    if (fstat(t->fd, &st) < 0 || (uint64_t)st.st_size < w.at)
+    if (chatlog_file_look(t->fd, &now) < 0 || now.size < w.at)
         return complain(ret_error, -EBADMSG,
                         "%.300s was truncated while it was flushed; rotate it between flushes only", t->path);
     if (w.last == mark.slot && w.at == mark.length)
@@ -284,17 +283,17 @@ static int append(struct chatlog *c, const struct target *t, bool only_cut_off, 
 
 static int target_open(const char *path, int flags, struct target *ret, char *ret_error)
 {
-    struct stat st;
+    struct chatlog_file_state now;
 
-    *ret = (struct target){.path = path, .fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0640)};
+    *ret = (struct target){.path = path, .fd = chatlog_file_open(path, O_RDWR | flags, 0640)};
     if (ret->fd < 0)
-        return complain_io(ret_error, -errno, path, "opened");
-    if (fstat(ret->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(ret->fd);
+        return complain_io(ret_error, ret->fd, path, "opened");
+    if (chatlog_file_look(ret->fd, &now) < 0 || !now.is_regular) {
+        chatlog_file_close(ret->fd);
         return complain(ret_error, -EINVAL, "%.300s is no regular file; move it away, and flush again", path);
     }
-    ret->inode = st.st_ino;
-    ret->size = (uint64_t)st.st_size;
+    ret->inode = now.inode;
+    ret->size = now.size;
     return 0;
 }
 
@@ -325,39 +324,23 @@ static int complete(struct chatlog *c, const struct target *t, slot_t upto, chat
         t->path);
 }
 
-/* The marked file under another name in its directory, such as replica_0.log.1. False: not there. */
-static bool find_rotated(const struct chatlog *c, char ret[PATH_MAX])
-{
-    const char *name = strrchr(c->path, '/') ? strrchr(c->path, '/') + 1 : c->path;
-    DIR *d = opendir(c->directory);
-    const struct dirent *e;
-    struct stat st;
-    bool found = false;
-
-    while (d && !found && (e = readdir(d)))
-        found = strncmp(e->d_name, name, strlen(name)) == 0 &&
-                fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-                st.st_ino == c->mark.inode && snprintf(ret, PATH_MAX, "%s/%s", c->directory, e->d_name) < PATH_MAX;
-    if (d)
-        closedir(d);
-    return found;
-}
-
+/* In the marked file under another name in its directory, such as replica_0.log.1. */
 static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
                             char *ret_error)
 {
+    const char *slash = strrchr(c->path, '/'), *name = slash ? slash + 1 : c->path;
     char path[PATH_MAX];
     struct target t;
-    struct stat st;
     int error = 0;
 
-    if (!c->mark.exists || (stat(c->path, &st) == 0 && st.st_ino == c->mark.inode) || !find_rotated(c, path))
+    if (!c->mark.exists || chatlog_file_inode(c->path) == c->mark.inode ||
+        !chatlog_directory_find(c->directory, name, c->mark.inode, path))
         return 0;
     if (target_open(path, 0, &t, ret_error) < 0)
         return 0; /* gone again, or no longer ours to write */
     if (t.size > c->mark.length && target_is_marked(c, &t))
         error = complete(c, &t, upto, read, user, ret_messages, ret_error);
-    close(t.fd);
+    chatlog_file_close(t.fd);
     return error;
 }
 
@@ -366,7 +349,7 @@ static int begin(struct chatlog *c, const struct target *t, uint64_t length, cha
 {
     struct chatlog_mark mark = {
         .exists = true, .slot = c->mark.slot, .inode = t->inode, .length = length, .format = c->format};
-    int error = directory_sync(c->directory);
+    int error = chatlog_directory_sync(c->directory);
 
     if (error < 0)
         return complain_io(ret_error, error, c->directory, "synced");
@@ -417,7 +400,7 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
         result = place(c, &t, upto, read, user, &messages, ret_error);
         if (result == 0)
             result = append(c, &t, false, upto, read, user, &messages, ret_error);
-        close(t.fd);
+        chatlog_file_close(t.fd);
     }
     *ret_messages = messages;
     return result < 0 ? result : 0;

@@ -6,7 +6,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "host/chatlog_file.h"
 
 enum { MARK_BYTES_MAX = 512 };
 
@@ -66,24 +67,23 @@ static bool parse(const char *text, size_t size, struct chatlog_mark *ret)
 int chatlog_mark_read(const char *state_dir, struct chatlog_mark *ret, char *ret_error)
 {
     char path[PATH_MAX], text[MARK_BYTES_MAX];
-    ssize_t n = -1;
+    ssize_t n;
     int fd, error = 0;
 
     if (snprintf(path, sizeof path, "%s/flushed", state_dir) >= (int)sizeof path)
         return snprintf(ret_error, CONFIG_ERROR_MAX + 1,
                         "the path of the state directory is too long; choose a shorter one"),
                -ENAMETOOLONG;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) {
+    fd = chatlog_file_open(path, O_RDONLY, 0);
+    if (fd == -ENOENT) {
         *ret = (struct chatlog_mark){0};
         return 0;
     }
-    if (fd >= 0)
-        n = read(fd, text, sizeof text - 1);
+    n = fd < 0 ? fd : chatlog_file_read(fd, 0, text, sizeof text - 1);
     if (n < 0) {
-        error = -errno;
+        error = (int)n;
         snprintf(ret_error, CONFIG_ERROR_MAX + 1, "%.300s cannot be read: %s; make it readable for the daemon's user",
-                 path, strerror(errno));
+                 path, strerror(-error));
     } else {
         text[n] = '\0';
         if (!parse(text, (size_t)n, ret)) {
@@ -96,37 +96,26 @@ int chatlog_mark_read(const char *state_dir, struct chatlog_mark *ret, char *ret
         }
     }
     if (fd >= 0)
-        close(fd);
-    return error;
-}
-
-int directory_sync(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (fsync(fd) < 0)
-        error = -errno;
-    close(fd);
+        chatlog_file_close(fd);
     return error;
 }
 
 static int write_synced(const char *path, const char *text, size_t size)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), error = 0;
-    ssize_t n;
+    int fd = chatlog_file_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), error = 0;
 
     if (fd < 0)
-        return -errno;
-    for (size_t at = 0; error == 0 && at<size; at += n> 0 ? (size_t)n : 0) {
-        n = write(fd, text + at, size - at);
-        if (n < 0 && errno != EINTR)
-            error = -errno;
+        return fd;
+    for (size_t at = 0; error == 0 && at < size;) {
+        ssize_t n = chatlog_file_write(fd, at, text + at, size - at);
+        if (n > 0)
+            at += (size_t)n;
+        else
+            error = (int)n;
     }
-    if (error == 0 && fsync(fd) < 0)
-        error = -errno;
-    close(fd);
+    if (error == 0)
+        error = chatlog_file_sync(fd);
+    chatlog_file_close(fd);
     return error;
 }
 
@@ -141,10 +130,10 @@ int chatlog_mark_write(const char *state_dir, const struct chatlog_mark *m, char
         error = -ENAMETOOLONG;
     else
         error = write_synced(temporary, text, size);
-    if (error == 0 && rename(temporary, path) < 0)
-        error = -errno;
     if (error == 0)
-        error = directory_sync(state_dir);
+        error = chatlog_file_rename(temporary, path);
+    if (error == 0)
+        error = chatlog_directory_sync(state_dir);
     if (error < 0)
         snprintf(ret_error, CONFIG_ERROR_MAX + 1, "%.300s/flushed cannot be written: %s; %s, and flush again",
                  state_dir, strerror(-error),
@@ -155,17 +144,13 @@ int chatlog_mark_write(const char *state_dir, const struct chatlog_mark *m, char
 int chatlog_mark_tail(int fd, uint64_t length, struct hash128 *ret)
 {
     char bytes[MARK_TAIL_BYTES];
-    size_t size = length < sizeof bytes ? (size_t)length : sizeof bytes, at = 0;
+    size_t size = length < sizeof bytes ? (size_t)length : sizeof bytes;
+    ssize_t n = chatlog_file_read(fd, length - size, bytes, size);
 
-    while (at < size) {
-        ssize_t n = pread(fd, bytes + at, size - at, (off_t)(length - size + at));
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n == 0)
-            return -ENODATA;
-        if (n > 0)
-            at += (size_t)n;
-    }
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < size)
+        return -ENODATA;
     *ret = hash_bytes(&no_key, bytes, size);
     return 0;
 }

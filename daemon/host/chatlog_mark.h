@@ -28,7 +28,4 @@ int chatlog_mark_write(const char *state_dir, const struct chatlog_mark *m, char
 /* The hash of the bytes before `length` of an open file. -ENODATA: it is shorter. */
 int chatlog_mark_tail(int fd, uint64_t length, struct hash128 *ret);
 
-/* Makes names in a directory durable. */
-int directory_sync(const char *path);
-
 #endif

@@ -5,6 +5,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/access.h \
 	daemon/host/chatlog.c \
 	daemon/host/chatlog.h \
+	daemon/host/chatlog_file.c \
+	daemon/host/chatlog_file.h \
 	daemon/host/chatlog_format.c \
 	daemon/host/chatlog_mark.c \
 	daemon/host/chatlog_mark.h \
