@@ -131,7 +131,19 @@ int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
 
 /* --- writing lines behind the mark --- */
 
-/* What of the buffer stands in the file already must stand there exactly so. */
+/* A line holds no zero byte; a power cut leaves some where the file grew and what was to stand there was lost. */
+static bool is_ours(const char *bytes, const char *ours, size_t size)
+{
+    size_t i = 0;
+
+    if (memcmp(bytes, ours, size) == 0)
+        return true;
+    while (i < size && (bytes[i] == ours[i] || bytes[i] == 0))
+        i++;
+    return i == size;
+}
+
+/* What of the buffer stands in the file already must stand there exactly so, or as zeros. */
 static int verify(struct writer *w)
 {
     char bytes[COMPARE_BYTES];
@@ -146,7 +158,7 @@ static int verify(struct writer *w)
         ssize_t n = chatlog_file_read(w->target->fd, w->at + at, bytes, want);
         if (n < 0)
             return complain_io(w->reason, (int)n, w->target->path, "read");
-        if (n == 0 || memcmp(bytes, w->buffer.bytes + at, (size_t)n) != 0)
+        if (n == 0 || !is_ours(bytes, w->buffer.bytes + at, (size_t)n))
             return complain(
                 w->reason, -EBADMSG,
                 "%.300s holds something behind byte %llu that this replica did not write; move the file to another "

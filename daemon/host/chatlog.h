@@ -3,8 +3,8 @@
  * Exactly once over crashes: the mark ("flushed" in the state directory) names the file's inode, its length, a hash of
  * the bytes before that length, and the last slot that was flushed. It is written by rename after the file was synced,
  * and, with length 0, before the first byte goes into a new file. What a flush finds behind the mark is a flush that
- * was cut off: it must be a prefix of what is to be written, and is completed, never written twice; bytes that are
- * anything else are somebody's, and an error, never overwritten.
+ * was cut off: it must be a prefix of what is to be written, with zeros at most where a power cut lost some of it, and
+ * is completed, never written twice; bytes that are anything else are somebody's, and an error, never overwritten.
  *
  * Rotation, between flushes: a file that is gone or empty is begun at the next slot. If the old one was renamed within
  * its directory while a flush was cut off in it, that one is completed first. The same bytes under another inode (moved

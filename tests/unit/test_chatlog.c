@@ -150,6 +150,29 @@ static void test_cut_at_every_byte(void **state)
     fixture_drop(&after);
 }
 
+/* Of what a flush wrote before the power went some is lost: the file is as long as it was, with zeros there. */
+static void test_zeros_where_power_was_cut(void **state)
+{
+    struct snapshot before = fixture_take(7), after = fixture_take(23);
+    static char bytes[FIXTURE_FILE_MAX];
+    slot_t flushed;
+
+    (void)state;
+    for (size_t first = before.log_size; first < after.log_size; first += 3) {
+        size_t n = first % 64 + 1 < after.log_size - first ? first % 64 + 1 : after.log_size - first;
+        memcpy(bytes, after.log, after.log_size);
+        memset(bytes + first, 0, n);
+        fixture_write_file(fixture.log_path, bytes, after.log_size);
+        fixture_write_file(fixture.mark_path, before.mark, before.mark_size);
+        if (fixture_flush(LOG_FORMAT_FULL, 15, &flushed, NULL) < 0)
+            fail_msg("zeros at %zu: %s", first, fixture.error);
+        fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+        fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, FIXTURE_SLOTS);
+    }
+    fixture_drop(&before);
+    fixture_drop(&after);
+}
+
 static void test_killed_at_every_byte(void **state)
 {
     unsigned crashes = 0;
@@ -336,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup(test_one_process_flushes_often, fixture_empty),
         cmocka_unit_test_setup(test_less_is_chosen_than_asked_for, fixture_empty),
         cmocka_unit_test_setup(test_cut_at_every_byte, fixture_empty),
+        cmocka_unit_test_setup(test_zeros_where_power_was_cut, fixture_empty),
         cmocka_unit_test_setup(test_killed_at_every_byte, fixture_empty),
         cmocka_unit_test_setup(test_less_is_chosen_after_the_crash, fixture_empty),
         cmocka_unit_test_setup(test_full_disk, fixture_empty),
