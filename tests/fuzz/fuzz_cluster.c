@@ -315,6 +315,9 @@ static struct cluster_options choose_sizes(struct fuzz_input *in)
     o.message_bytes_max = 1024;
     o.datagram_bytes = shape / 16 % 2 ? 512 : 1200;
     o.segment_bytes = JOURNAL_SEGMENT_BYTES_MIN;
+    if (shape / 128 == 0) /* else all is kept, as a real cluster would here */
+        o.retain_bytes = JOURNAL_SEGMENT_BYTES_MIN;
+    o.checkpoint_bytes = 8 << 10;
     return o;
 }
 

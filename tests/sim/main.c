@@ -1,7 +1,7 @@
 /* The simulator: whole clusters of the daemon's own code in a simulated world, each from one seed (sim.h).
  *
  *   sim [--seeds FILE]             the seeds of a file, one a line, behind # a comment
- *   sim --count N [--from SEED]    N seeds, from a fresh one or from SEED on
+ *   sim [--count N] [--from SEED]  N seeds (100), from a fresh one or from SEED on
  *   sim --seconds S [--from SEED]  as many as fit into the time
  *   sim --seed N [--trace]         one, with its last events where it fails, or with every event
  *   --scenario NAME                a directed one, of scenario.c
@@ -9,7 +9,8 @@
  *   --jobs J                       processes at once; by default one a processor
  *   --quiet                        no line for each seed
  *
- * Exit status 0: nothing found. 1: a rule is broken; the seed and how to see it again are printed. */
+ * Exit status 0: nothing found. 1: a rule is broken; the seed and how to see it again are printed. 64: the command is
+ * wrong. 66: FILE cannot be read. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -204,8 +205,8 @@ static void read_list(const char *path)
 
 static void usage(void)
 {
-    fputs("usage: sim [--seeds FILE | --count N | --seconds S | --seed N [--trace]] [--from SEED] [--jobs J] "
-          "[--faults] [--quiet]\n",
+    fputs("usage: sim [--seeds FILE | --count N | --seconds S | --seed N [--trace]] [--from SEED] [--scenario NAME] "
+          "[--jobs J] [--faults] [--quiet]\n",
           stderr);
     exit(64);
 }

@@ -9,7 +9,21 @@
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
 
-enum { CORE_LIMIT_S = 30, PEACE_LIMIT_S = 60, MEND_LIMIT_S = 60 };
+/* Pauses, late datagrams and what is tried again by the clock last so long; all else goes by heartbeats. */
+enum {
+    CORE_LIMIT_S = 10,
+    CORE_LIMIT_HEARTBEATS = 400,
+    PEACE_LIMIT_S = 10,
+    PEACE_LIMIT_HEARTBEATS = 200,
+    REST_LIMIT_S = 5,
+    REST_LIMIT_HEARTBEATS = 100,
+    MEND_LIMIT_S = 60,
+};
+
+static uint64_t limit(const struct cluster *c, uint64_t seconds, uint64_t heartbeats)
+{
+    return seconds * SECOND + heartbeats * c->options.heartbeat_usec;
+}
 
 static void heal_host(struct cluster *c, struct host *h)
 {
@@ -124,6 +138,11 @@ uint64_t cluster_settle(struct cluster *c, uint64_t limit_usec)
     return settle(c, &r, limit_usec);
 }
 
+static void settle_again(struct cluster *c)
+{
+    cluster_settle(c, limit(c, REST_LIMIT_S, REST_LIMIT_HEARTBEATS));
+}
+
 /* A random majority, healed. 0: there is none. */
 static uint32_t choose_core(struct cluster *c, uint32_t *ret_hub)
 {
@@ -171,7 +190,7 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
     n->loss_permille = n->late_permille = n->corrupt_permille = 0;
     if (leader)
         clients_send(c, r.hub, 0, NULL);
-    uint64_t usec = settle(c, &r, CORE_LIMIT_S * SECOND), before = observer_leaderships(c);
+    uint64_t usec = settle(c, &r, limit(c, CORE_LIMIT_S, CORE_LIMIT_HEARTBEATS)), before = observer_leaderships(c);
     uint64_t n_skipped = c->happened[HAPPENED_SKIPPED]; /* by what comes late; another leader fills each hole */
     cluster_run(c, 60 * c->options.heartbeat_usec);
     /* Whoever is outside may come back with a bid from before: its disk hung. */
@@ -214,7 +233,7 @@ static void check_calm(struct cluster *c)
     cluster_run(c, 5 * c->options.heartbeat_usec);
     host_start(h);
     cluster_run(c, 60 * c->options.heartbeat_usec);
-    cluster_settle(c, 10 * SECOND);
+    settle_again(c);
     if (observer_leaderships(c) > before + c->happened[HAPPENED_SKIPPED] - n_skipped)
         cluster_fail(c, "the leader changed %lu times in calm, when host %u came back (traps 13, 27)",
                      observer_leaderships(c) - before, i);
@@ -245,7 +264,7 @@ static void check_succession(struct cluster *c)
     if (!cluster_run_until(c, 4 * ELECTION_HEARTBEATS * c->options.heartbeat_usec, has_leader, NULL))
         cluster_fail(c, "no leader 4 E after host %u, which led, died (I10)", leader->index);
     host_start(leader);
-    cluster_settle(c, 10 * SECOND);
+    settle_again(c);
 }
 
 /* --- what rotted below a checkpoint --- */
@@ -325,7 +344,7 @@ static void check_works(struct cluster *c)
                 cluster_run(c, 2 * SECOND); /* it was asked to stop before, and did so now */
             uint64_t operation = clients_send(c, i, 0, NULL);
             clients_position(c, i);
-            cluster_settle(c, 10 * SECOND);
+            settle_again(c);
             struct operation_state state = clients_operation(c, operation);
             if (state.acked)
                 break;
@@ -340,7 +359,7 @@ static void check_works(struct cluster *c)
         clients_read(c, i);
         clients_flush(c, i, true);
     }
-    cluster_settle(c, 10 * SECOND);
+    settle_again(c);
     if (cluster_chance(c, 400))
         check_calm(c);
     if (cluster_chance(c, 400))
@@ -350,7 +369,7 @@ static void check_works(struct cluster *c)
 
 uint64_t cluster_demand_rest(struct cluster *c)
 {
-    uint64_t usec = cluster_settle(c, PEACE_LIMIT_S * SECOND);
+    uint64_t usec = cluster_settle(c, limit(c, PEACE_LIMIT_S, PEACE_LIMIT_HEARTBEATS));
     check_mended(c);
     check_works(c);
     return usec;

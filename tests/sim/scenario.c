@@ -1,4 +1,5 @@
 /* Draws a scenario: the sizes of everything, then which faults there are. */
+#include "host/config.h"
 #include "journal/journal.h"
 #include "tests/sim/fault.h"
 
@@ -36,6 +37,19 @@ static void draw_history(struct prng *p, struct cluster_options *o)
 {
     o->checkpoint_bytes = chance(p, 30) ? 0 : draw(p, 1, 100) << 10;
     o->retain_bytes = chance(p, 40) ? 0 : o->segment_bytes * draw(p, 1, 3) + (draw(p, 0, 64) << 10);
+}
+
+/* What an operator may set. */
+static void draw_host(struct prng *p, struct scenario *s)
+{
+    static const uint64_t heartbeats_msec[] = {10, 20, 50, 50, 50, 100, 200};
+    struct cluster_options *o = &s->cluster;
+    o->heartbeat_usec = heartbeats_msec[prng_below(p, sizeof(heartbeats_msec) / sizeof(heartbeats_msec[0]))] * MSEC;
+    o->space_bytes = (uint32_t)1 << draw(p, 16, 20);
+    if (chance(p, 50))
+        o->scrub_usec = draw(p, 500 * MSEC, 10 * SECOND);
+    if (chance(p, 50))
+        s->clients.flush_permille = (uint32_t)draw(p, 0, 50);
 }
 
 static void draw_load(struct prng *p, struct clients_options *l, uint32_t message_bytes_max)
@@ -105,6 +119,7 @@ struct scenario scenario_draw(uint64_t seed)
     }
     s.cluster.sealed = seed % 5 == 3;
     draw_history(&p, &s.cluster);
+    draw_host(&p, &s);
     if (seed % 8 == 5)
         make_laggards(&s);
     if (seed % 16 == 3)
@@ -162,6 +177,8 @@ static void direct_chained(struct scenario *s)
  * acknowledged. */
 static void direct_hub(struct scenario *s)
 {
+    if (s->cluster.heartbeat_usec < HEARTBEAT_MS_DEFAULT * MSEC) /* heartbeats bound it, and delays are no shorter */
+        s->cluster.heartbeat_usec = HEARTBEAT_MS_DEFAULT * MSEC;
     s->cluster.dedup_slots = 4096;
     s->cluster.streams_max = 256;
     s->cluster.submissions_max = 1024;
@@ -171,7 +188,7 @@ static void direct_hub(struct scenario *s)
     s->core_first = false;
     s->clients.n_clients = 5;
     s->clients.operations_max = 4000;
-    s->clients.pause_max_usec = 100 * MSEC;
+    s->clients.pause_max_usec = 2 * s->cluster.heartbeat_usec; /* they have to last as long as the cuts */
     s->duration_usec = 1 * SECOND;
 }
 
@@ -191,7 +208,7 @@ static void direct_constrained(struct scenario *s)
 static void direct_skips(struct scenario *s)
 {
     s->kinds = 1U << FAULT_SKIP;
-    s->rest_usec = 1500 * MSEC;
+    s->rest_usec = 50 * s->cluster.heartbeat_usec; /* two leaders may have been asked, one after the other */
     s->core_first = false;
     s->duration_usec = 1 * SECOND;
 }

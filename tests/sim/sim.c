@@ -58,6 +58,7 @@ static void make_config(struct cluster *c)
         .heartbeat_ms = (uint32_t)(o->heartbeat_usec / MSEC),
         .message_bytes_max = o->message_bytes_max,
         .datagram_bytes = o->datagram_bytes,
+        .retain_mb = RETAIN_MB_DEFAULT,
         .dedup_slots = o->dedup_slots,
         .n_replicas = o->n_hosts,
     };
