@@ -3,8 +3,9 @@
  *
  * The one behind asks for a chunk at a time (driver_chunk.c); what came goes straight to the journal, after it was
  * looked through. Equal slot means equal bytes (paxos/checkpoint.h), so another peer may go on where one fell silent;
- * the hash at the end covers it all. Only once the journal holds it durably does the core go on from it. A peer serves
- * one chunk every SERVE_USEC, so that nothing new waits for it. */
+ * the hash at the end covers it all. Where none can, it is given up, and begun anew from what a peer has, if the core
+ * still wants one. Only once the journal holds it durably does the core go on from it. A peer serves one chunk every
+ * SERVE_USEC, so that nothing new waits for it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,7 +16,10 @@
 #include "host/log.h"
 #include "host/notice.h"
 
-enum { REFUSED_USEC = 10000000 };
+enum {
+    REFUSED_USEC = 10000000,
+    SOURCE_GONE_USEC = 5 * CHUNK_SILENCE_USEC, /* no peer has the next piece: begun anew, if it still helps */
+};
 
 enum stage {
     STAGE_ASKING,    /* for pieces of the chunk                                          */
@@ -134,7 +138,7 @@ void driver_install_wanted(struct driver *d, replica_id_t from, uint64_t now_use
 {
     struct install *in = d->install;
     if (in != NULL) {
-        if (in->from != from && now_usec - in->chunk.heard_usec >= CHUNK_SILENCE_USEC)
+        if (in->from != from && now_usec >= in->chunk.heard_usec + CHUNK_SILENCE_USEC)
             in->from = from;
         return;
     }
@@ -219,6 +223,7 @@ static void append(struct driver *d, struct install *in)
         return;
     uint64_t asked_usec = in->chunk.ask_usec - CHUNK_ASK_USEC;
     in->appended = 0;
+    in->chunk.heard_usec = driver_now(); /* the silence was the journal's */
     in->stage = driver_chunk_next(&in->chunk, asked_usec + SERVE_USEC) ? STAGE_ASKING : STAGE_FLUSHING;
 }
 
@@ -295,6 +300,12 @@ bool driver_install_work(struct driver *d, uint64_t now_usec)
                 refuse(d);
                 return false;
             }
+        } else if (now_usec >= in->chunk.heard_usec + SOURCE_GONE_USEC) {
+            log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_NOTICE,
+                        "far behind: nobody sends more of that checkpoint; its fetch is given up, and begun anew if "
+                        "it still helps");
+            give_up(d, 0);
+            return false;
         } else {
             driver_chunk_ask(d, &in->chunk, in->from, in->slot, now_usec);
         }

@@ -34,6 +34,7 @@ unit_tests = \
 	tests/unit/test_dedup \
 	tests/unit/test_driver \
 	tests/unit/test_driver_chunk \
+	tests/unit/test_driver_install \
 	tests/unit/test_driver_mend \
 	tests/unit/test_driver_refuse \
 	tests/unit/test_faults \

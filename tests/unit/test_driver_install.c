@@ -1,0 +1,84 @@
+/* A peer's checkpoint, where the one that sent it is gone: real files, real datagrams. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "host/driver_internal.h"
+#include "tests/unit/driver_cluster.h"
+
+enum { BEFORE = 10, MESSAGES = 1500, TEXT_BYTES = 1000, RETAIN_BYTES = 64 << 10, LATE = 2 };
+
+static slot_t behind; /* what the late one has */
+
+static bool is_trimmed_above(struct cluster *c)
+{
+    return driver_first_kept(c->nodes[0].driver) > behind && driver_first_kept(c->nodes[1].driver) > behind;
+}
+
+static bool is_fetching(struct cluster *c)
+{
+    return driver_install_is_active(c->nodes[LATE].driver);
+}
+
+static bool has_given_up(struct cluster *c)
+{
+    return !is_fetching(c);
+}
+
+/* Replica 2 begins to fetch: the others have trimmed what it missed. */
+static struct cluster *with_one_behind(void)
+{
+    struct cluster *c = cluster_start(NULL);
+    cluster_submit(c, 0, BEFORE, TEXT_BYTES);
+    behind = c->goal;
+    cluster_stop_node(c, LATE);
+    for (size_t i = 0; i < LATE; i++)
+        c->nodes[i].driver->options.retain_bytes = RETAIN_BYTES;
+    cluster_submit(c, BEFORE, MESSAGES, TEXT_BYTES);
+    cluster_run_until(c, is_trimmed_above);
+    cluster_stop_all(c); /* so that the others have nothing in memory, either */
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(cluster_start_node(c, i), 0);
+    cluster_run_until(c, is_fetching);
+    return c;
+}
+
+/* The first piece came from one that nobody hears of any more; the others' checkpoints are of lower slots. */
+static void a_checkpoint_that_nobody_has_any_more_is_given_up(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[CHECKPOINT_PIECE_BYTES];
+    struct cluster *c = with_one_behind();
+    const struct checkpoint_piece p = {
+        .slot = 2 * c->goal, .total = CHECKPOINT_CHUNK_BYTES, .size = sizeof(bytes), .bytes = bytes};
+    for (replica_id_t from = 0; from < LATE; from++) /* one of them is asked */
+        driver_install_piece(c->nodes[LATE].driver, from, &p);
+    cluster_run_until(c, cluster_is_at_goal);
+    cluster_free(c);
+}
+
+/* So that it may write checkpoints of its own again, if it needs no other's. */
+static void a_fetch_that_nobody_answers_ends(void **state)
+{
+    (void)state;
+    struct cluster *c = with_one_behind();
+    faults_set(c->nodes[LATE].faults, 100, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
+    cluster_run_until(c, has_given_up);
+    assert_in_range(replica_chosen(c->nodes[LATE].driver->replica), 0, behind);
+    faults_set(c->nodes[LATE].faults, 0, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
+    cluster_run_until(c, cluster_is_at_goal);
+    cluster_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_checkpoint_that_nobody_has_any_more_is_given_up),
+        cmocka_unit_test(a_fetch_that_nobody_answers_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
