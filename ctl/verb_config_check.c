@@ -84,20 +84,58 @@ static void print_json(const struct invocation *v, const struct config *c)
     cJSON_Delete(object);
 }
 
-/* The cluster's name lives in the log from the first start on: a file that says otherwise now is only worth a note. */
+/* The members of the running cluster stay; other addresses count from the next start on. */
+static void compare_members(const char *path, const struct config *c, const cJSON *peers)
+{
+    bool known[REPLICA_ID_MAX + 1] = {false};
+    const cJSON *peer;
+    cJSON_ArrayForEach(peer, peers)
+    {
+        int64_t id;
+        const char *uses = NULL;
+        char address[CONFIG_HOST_MAX + 16];
+        if (!varlink_get_int(peer, "id", 0, REPLICA_ID_MAX, &id))
+            continue;
+        known[id] = true;
+        const struct config_replica *r = config_find(c, (replica_id_t)id);
+        if (!r) {
+            fprintf(stderr,
+                    "mpaxosctl: %s: replica %lld: the file leaves it out, but the running cluster has it, and that "
+                    "stays\n",
+                    path, (long long)id);
+            continue;
+        }
+        config_address(r, address, sizeof(address));
+        if (varlink_get_string(peer, "address", &uses) && uses && strcmp(uses, address) != 0)
+            fprintf(stderr,
+                    "mpaxosctl: %s: replica %lld: the file says %s, but the replica that was asked uses %s until it "
+                    "is restarted\n",
+                    path, (long long)id, address, uses);
+    }
+    for (uint32_t i = 0; i < c->n_replicas && cJSON_IsArray(peers); i++) {
+        if (!known[c->replicas[i].id])
+            fprintf(stderr,
+                    "mpaxosctl: %s: replica %u: the file has it, but the running cluster has not, and that stays\n",
+                    path, c->replicas[i].id);
+    }
+}
+
+/* What lives in the log from the first start on: a file that says otherwise now is only worth a note. */
 static void compare_with_running(const struct invocation *v, const char *path, const struct config *c)
 {
     struct client client;
     struct failure f = {0};
     struct reply r = {0};
     const char *cluster = NULL;
-    bool named = v->place.id >= 0 || v->place.dir || v->place.socket;
+    bool named = v->place.id >= 0 || v->place.dir || v->place.socket || getenv("MPAXOS_DIR");
     if (named && client_open(&client, &v->place, &f) == 0) {
-        if (client_ask(&client, "org.mpaxos.Replica.Status", NULL, CLIENT_TIMEOUT_MSEC_DEFAULT, false, &r, &f) == 0 &&
-            varlink_get_string(r.parameters, "cluster", &cluster) && cluster && strcmp(cluster, c->cluster) != 0)
-            fprintf(stderr,
-                    "mpaxosctl: %s: cluster: the file says '%s', but the running cluster is '%s', and that stays\n",
-                    path, c->cluster, cluster);
+        if (client_ask(&client, "org.mpaxos.Replica.Status", NULL, CLIENT_TIMEOUT_MSEC_DEFAULT, false, &r, &f) == 0) {
+            if (varlink_get_string(r.parameters, "cluster", &cluster) && cluster && strcmp(cluster, c->cluster) != 0)
+                fprintf(stderr,
+                        "mpaxosctl: %s: cluster: the file says '%s', but the running cluster is '%s', and that stays\n",
+                        path, c->cluster, cluster);
+            compare_members(path, c, cJSON_GetObjectItemCaseSensitive(r.parameters, "peers"));
+        }
         client_close(&client);
     }
     reply_done(&r);

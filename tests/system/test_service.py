@@ -1,4 +1,5 @@
 """The daemon as a service: reloads, what it tells a service manager, hand-over, the generator of units."""
+import json
 import os
 import pathlib
 import re
@@ -87,6 +88,28 @@ def test_reload_names_what_it_leaves_alone(context):
     assert cluster[1].call("Reload") == {"changed": ["log_format"]}
     warnings = "\n".join(cluster[1].status()["warnings"])
     assert "since the start" not in warnings and "first start" not in warnings, warnings
+
+
+def test_config_check_compares_with_the_running_cluster(context):
+    cluster = context.cluster().start()
+    own = cluster.ctl("config", "check", cluster.config_path)
+    assert own.stderr == "", own.stderr
+    other = cluster.dir / "other.json"
+    file = json.loads(cluster.config_path.read_text())
+    file["cluster"] = "elsewhere"
+    file["replica_list"][1]["port"] += 1000
+    file["replica_list"][2]["id"] = 9
+    other.write_text(json.dumps(file))
+    port = cluster.port + 1
+    expected = [
+        f"cluster: the file says 'elsewhere', but the running cluster is '{cluster[0].status()['cluster']}', and that stays",
+        f"replica 1: the file says 127.0.0.1:{port + 1000}, but the replica that was asked uses 127.0.0.1:{port} until it is restarted",
+        "replica 2: the file leaves it out, but the running cluster has it, and that stays",
+        "replica 9: the file has it, but the running cluster has not, and that stays"]
+    for result in (cluster.ctl("config", "check", other),
+                   context.ctl("config", "check", other, env={"MPAXOS_DIR": str(cluster.dir)})):
+        said = [line.removeprefix(f"mpaxosctl: {other}: ") for line in result.stderr.splitlines()]
+        assert said[:1] + sorted(said[1:]) == expected, said
 
 
 def test_a_wrong_file_changes_nothing(context):
