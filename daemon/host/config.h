@@ -83,7 +83,7 @@ void config_address(const struct config_replica *r, char *ret, size_t size);
 void config_identity(const struct config *c, replica_id_t id, uint64_t life, struct identity *ret);
 /* Covers cluster name, members, dedup_slots and alpha only: what must be the same in every replica's file at the first
  * start, and to compare a later file with what lives in the log. */
-struct hash128 config_bootstrap_hash(const struct config *c);
+struct hash128 config_bootstrap_hash(const char *cluster, const struct configuration *members);
 /* Of the cluster's name alone: what every datagram carries. */
 uint64_t config_cluster_name_hash(const struct config *c);
 

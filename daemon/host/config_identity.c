@@ -45,18 +45,17 @@ void config_address(const struct config_replica *r, char *ret, size_t size)
     snprintf(ret, size, strchr(r->host, ':') ? "[%s]:%u" : "%s:%u", r->host, r->port);
 }
 
-struct hash128 config_bootstrap_hash(const struct config *c)
+struct hash128 config_bootstrap_hash(const char *cluster, const struct configuration *members)
 {
     /* One line a fact. No field can hold a line feed, so no two configurations have one text. */
-    static const char head[] = "mpaxos bootstrap 1\ncluster %s\ndedup_slots %u\nalpha %d\n";
-    char text[sizeof head + CLUSTER_NAME_MAX + 32 + (size_t)REPLICAS_MAX * (CONFIG_HOST_MAX + 32)];
+    static const char head[] = "mpaxos bootstrap 1\ncluster %s\ndedup_slots %u\nalpha %u\n";
+    char text[sizeof head + CLUSTER_NAME_MAX + 32 + (size_t)REPLICAS_MAX * (ADDRESS_BYTES_MAX + 32)];
     struct hash128 key = {{0}};
-    size_t at = (size_t)snprintf(text, sizeof text, head, c->cluster, c->dedup_slots, WINDOW_SLOTS_DEFAULT);
+    size_t at = (size_t)snprintf(text, sizeof text, head, cluster, members->dedup_slots, members->alpha);
 
-    for (uint32_t i = 0; i < c->n_replicas; i++) {
-        char address[CONFIG_HOST_MAX + 16];
-        config_address(&c->replicas[i], address, sizeof address);
-        at += (size_t)snprintf(text + at, sizeof text - at, "replica %u %s\n", c->replicas[i].id, address);
+    for (uint32_t i = 0; i < members->n_members; i++) {
+        const struct member *m = &members->members[i];
+        at += (size_t)snprintf(text + at, sizeof text - at, "replica %u %.*s\n", m->id, m->address_size, m->address);
     }
     return hash_bytes(&key, text, at);
 }
@@ -69,7 +68,6 @@ void config_identity(const struct config *c, replica_id_t id, uint64_t life, str
     ret->status = IDENTITY_EMPTY;
     ret->id = id;
     ret->life = life;
-    ret->bootstrap = config_bootstrap_hash(c);
     members->alpha = WINDOW_SLOTS_DEFAULT;
     members->dedup_slots = c->dedup_slots;
     members->streams_max = STREAMS_DEFAULT;
@@ -83,6 +81,7 @@ void config_identity(const struct config *c, replica_id_t id, uint64_t life, str
         m->address_size = (uint8_t)strnlen(address, ADDRESS_BYTES_MAX);
         memcpy(m->address, address, m->address_size);
     }
+    ret->bootstrap = config_bootstrap_hash(c->cluster, members);
 }
 
 uint64_t config_cluster_name_hash(const struct config *c)

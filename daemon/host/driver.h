@@ -175,6 +175,7 @@ struct driver_status {
     uint64_t busy_since_usec; /* when the journal's write or sync that runs now began (monotonic); 0: none runs */
     const struct config *config;
     const char *config_warning; /* where the log says otherwise than the file: "" if nowhere */
+    bool is_config_overruled;   /* ... and its word stands                                   */
     const char *reload_warning; /* where only a restart takes up what the file says now: "" if nowhere */
     slot_t flushed, first_kept;
     slot_t checkpoint;            /* the newest one's slot; 0: none                     */

@@ -153,6 +153,7 @@ struct driver {
     struct driver_options options;
     const struct config *config;
     char config_warning[256], reload_warning[256];
+    bool is_config_overruled; /* config_warning is about more than addresses */
     uint64_t cluster_name_hash;
     void *block;
     struct replica *replica;

@@ -6,16 +6,19 @@
 #include "host/notice.h"
 #include "host/reload.h"
 
-static const char *find_difference(const struct identity *a, const struct identity *b)
+/* What the file says in vain; NULL: nothing, only addresses differ. */
+static const char *find_difference(const struct config *file, const struct configuration *said,
+                                   const struct identity *own)
 {
-    const struct configuration *x = &a->configuration, *y = &b->configuration;
-    bool members_differ = x->n_members != y->n_members;
-    for (uint32_t i = 0; i < x->n_members && !members_differ; i++) {
-        members_differ = x->members[i].id != y->members[i].id ||
-                         x->members[i].address_size != y->members[i].address_size ||
-                         memcmp(x->members[i].address, y->members[i].address, x->members[i].address_size) != 0;
-    }
-    return members_differ ? "members or their addresses" : x->dedup_slots != y->dedup_slots ? "dedup_slots" : "cluster";
+    const struct configuration *log = &own->configuration;
+    struct hash128 named = config_bootstrap_hash(file->cluster, log);
+    bool members_differ = said->n_members != log->n_members;
+    for (uint32_t i = 0; i < said->n_members && !members_differ; i++)
+        members_differ = said->members[i].id != log->members[i].id;
+    return members_differ                          ? "list of replicas"
+           : said->dedup_slots != log->dedup_slots ? "dedup_slots"
+           : !hash_equal(&named, &own->bootstrap)  ? "cluster"
+                                                   : NULL;
 }
 
 void driver_compare_config(struct driver *d, const struct identity *own, const struct config *file)
@@ -25,10 +28,16 @@ void driver_compare_config(struct driver *d, const struct identity *own, const s
     config_identity(file, own->id, own->life, &said);
     if (hash_equal(&said.bootstrap, &own->bootstrap))
         return;
-    snprintf(d->config_warning, sizeof(d->config_warning),
-             "the configuration's %s differ from those of the first start; the log's stand (addresses: the file's). "
-             "Write the file as it was",
-             find_difference(&said, own));
+    const char *overruled = find_difference(file, &said.configuration, own);
+    d->is_config_overruled = overruled != NULL;
+    if (overruled != NULL)
+        snprintf(d->config_warning, sizeof(d->config_warning),
+                 "the configuration's %s is not that of the first start, which stands. Write the file as it was",
+                 overruled);
+    else
+        snprintf(d->config_warning, sizeof(d->config_warning),
+                 "the configuration's addresses are not those of the first start, and are used, from the next start "
+                 "on. Where that is not meant, write the file as it was");
     notice(NOTICE_CONFIG_DIFFERS, NULL, "%s", d->config_warning);
 }
 

@@ -155,6 +155,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     journal_stats(d->journal, &ret->journal);
     ret->config = d->config;
     ret->config_warning = d->config_warning;
+    ret->is_config_overruled = d->is_config_overruled;
     ret->reload_warning = d->reload_warning;
     ret->flushed = flushes_flushed(d->flushes);
     ret->first_kept = logread_first_kept(d->logread);

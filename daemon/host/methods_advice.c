@@ -253,7 +253,8 @@ static void advise_host(const struct advice *a)
     }
     if (a->s->config_warning != NULL && a->s->config_warning[0] != 0) {
         say(a, false, "%s", a->s->config_warning);
-        say(a, true, "make the configuration file say what the log says, on every replica");
+        if (a->s->is_config_overruled)
+            say(a, true, "make the configuration file say what the log says, on every replica");
     }
     if (a->s->reload_warning != NULL && a->s->reload_warning[0] != 0) {
         say(a, false, "%s", a->s->reload_warning);

@@ -81,13 +81,22 @@ def test_reload_names_what_it_leaves_alone(context):
     assert cluster[1].call("Reload") == {"changed": ["log_format"]}
     warnings = "\n".join(cluster[1].status()["warnings"])
     assert "since the start in cluster, heartbeat_ms" in warnings, warnings
-    assert "cluster differ from those of the first start" in warnings, warnings
+    assert "cluster is not that of the first start, which stands" in warnings, warnings
+    overruled = "make the configuration file say what the log says, on every replica"
+    assert overruled in cluster[1].status()["remedies"]
     wait_said(cluster[1], "left alone until a restart: cluster, heartbeat_ms")
     cluster.keys.clear()
     cluster.write_config()
     assert cluster[1].call("Reload") == {"changed": ["log_format"]}
     warnings = "\n".join(cluster[1].status()["warnings"])
     assert "since the start" not in warnings and "first start" not in warnings, warnings
+    # Who moved a host is not told to point everybody at where it was.
+    cluster.per_replica = {2: {"ip": "127.0.0.2"}}
+    cluster.write_config()
+    cluster[1].call("Reload")
+    status = cluster[1].status()
+    assert "addresses are not those of the first start, and are used" in "\n".join(status["warnings"]), status["warnings"]
+    assert overruled not in status["remedies"], status["remedies"]
 
 
 def test_config_check_compares_with_the_running_cluster(context):

@@ -434,6 +434,13 @@ static void test_files(void **state)
     assert_string_equal(error, "/:1: JSON: the file cannot be read: Is a directory; name a file that can be read");
 }
 
+static struct hash128 bootstrap_hash(const struct config *c)
+{
+    struct identity identity;
+    config_identity(c, 0, 0, &identity);
+    return identity.bootstrap;
+}
+
 static void test_identity(void **state)
 {
     static struct config a, b;
@@ -457,22 +464,22 @@ static void test_identity(void **state)
     assert_memory_equal(identity.configuration.members[2].address, "localhost:6002", 14);
 
     /* The hash covers cluster, members, dedup_slots; not what may differ from replica to replica. */
-    struct hash128 hash = config_bootstrap_hash(&a), other;
+    struct hash128 hash = bootstrap_hash(&a), other;
     assert_true(hash_equal(&hash, &identity.bootstrap));
     b = a;
     b.heartbeat_ms = 7, b.script = false, b.log_format = LOG_FORMAT_JSON, b.replicas[1].drop_rate = 9;
-    other = config_bootstrap_hash(&b);
+    other = bootstrap_hash(&b);
     assert_true(hash_equal(&hash, &other));
-    b = a, b.dedup_slots++, other = config_bootstrap_hash(&b);
+    b = a, b.dedup_slots++, other = bootstrap_hash(&b);
     assert_false(hash_equal(&hash, &other));
-    b = a, b.replicas[2].port++, other = config_bootstrap_hash(&b);
+    b = a, b.replicas[2].port++, other = bootstrap_hash(&b);
     assert_false(hash_equal(&hash, &other));
-    b = a, b.replicas[2].id++, other = config_bootstrap_hash(&b);
+    b = a, b.replicas[2].id++, other = bootstrap_hash(&b);
     assert_false(hash_equal(&hash, &other));
-    b = a, b.n_replicas--, other = config_bootstrap_hash(&b);
+    b = a, b.n_replicas--, other = bootstrap_hash(&b);
     assert_false(hash_equal(&hash, &other));
     name = config_cluster_name_hash(&a);
-    b = a, strcpy(b.cluster, "mpaxot"), other = config_bootstrap_hash(&b);
+    b = a, strcpy(b.cluster, "mpaxot"), other = bootstrap_hash(&b);
     assert_false(hash_equal(&hash, &other));
     assert_true(name != config_cluster_name_hash(&b));
     assert_true(name == config_cluster_name_hash(&a));

@@ -258,6 +258,7 @@ static void test_advice(void **state)
     s->replica.peers[0].linked = s->replica.peers[0].silent = true;
     advises("does not vote: its disk hangs or is full", "mpaxosctl -i 0 status");
     s->config_warning = "alpha: the log says 1, the file 2";
+    s->is_config_overruled = true;
     advises("alpha: the log says 1, the file 2", "configuration file");
     s->busy_since_usec = uv_hrtime() / 1000 - 7000000;
     advises("slow disk: one write or sync of the journal in /state/1 has been running for 7 s", "iostat");
