@@ -126,6 +126,7 @@ void driver_step(struct driver *d, const struct event *e)
     replica_step(d->replica, e, &effects);
     driver_carry_out(d, &effects, e->now_usec);
     d->stepping = false;
+    driver_checkpoint_keep_ahead(d);
 }
 
 /* --- a turn --- */

@@ -1,8 +1,10 @@
 /* Checkpoints of this replica's own, and trimming.
  *
  * A checkpoint is written beside everything else: a slice of CHECKPOINT_SLICE_BYTES a turn at the most, as the journal
- * takes it. It begins after CHECKPOINT_INTERVAL_BYTES of records, so that a restart reads little more than that; and
- * at an orderly stop, once nobody waits for this replica, so that the restart reads next to nothing.
+ * takes it. Where the log goes on faster, it would forget the oldest keys before they are written: those wait here, so
+ * that a slow disk makes a checkpoint late, and never impossible. It begins after CHECKPOINT_INTERVAL_BYTES of records,
+ * so that a restart reads little more than that; and at an orderly stop, once nobody waits for this replica, so that
+ * the restart reads next to nothing.
  *
  * A trim is an entry of the log (mpaxos(7), "Compaction"): the leader, whose kept bytes count, has one chosen; what is
  * below its slot then goes on every replica, once this one's chat log file has it and a checkpoint covers it. */
@@ -15,6 +17,7 @@
 #include "host/log.h"
 #include "host/notice.h"
 #include "paxos/bytes.h"
+#include "paxos/invariant.h"
 
 enum {
     RECORD_OVERHEAD_BYTES = 64, /* of a record on the disk, about                                  */
@@ -43,12 +46,20 @@ void driver_checkpoint_cover(struct driver *d, slot_t slot)
         d->checkpoint.is_wanted = true;
 }
 
+static void writer_end(struct own_checkpoint *c)
+{
+    free(c->pending);
+    c->pending = NULL;
+    c->pending_room = c->pending_size = c->pending_at = 0;
+    c->writer = NULL;
+}
+
 void driver_checkpoint_give_up(struct driver *d, uint64_t retry_usec)
 {
     struct own_checkpoint *c = &d->checkpoint;
     if (c->writer != NULL)
         journal_checkpoint_cancel(d->journal);
-    c->writer = NULL;
+    writer_end(c);
     c->retry_usec = retry_usec;
     d->appended = true;
 }
@@ -76,37 +87,59 @@ static void begin(struct driver *d, uint64_t now_usec)
         return;
     if (c->block == NULL)
         c->block = malloc(c->block_size);
-    if (c->slice == NULL)
-        c->slice = malloc(CHECKPOINT_SLICE_BYTES);
     free(c->host);
     c->host = NULL;
-    if (c->block == NULL || c->slice == NULL ||
-        logread_checkpoint(d->logread, first_kept, &c->host, &c->host_size) < 0 ||
+    if (c->block == NULL || logread_checkpoint(d->logread, first_kept, &c->host, &c->host_size) < 0 ||
         journal_checkpoint_begin(d->journal, slot, CHECKPOINT_OWN) < 0)
         return;
     c->writer = checkpoint_begin(c->block, d->replica, c->host, c->host_size);
-    c->slice_size = c->slice_at = 0;
     c->is_finished = c->is_wanted = false;
     c->bytes = 0;
+    driver_checkpoint_keep_ahead(d);
+}
+
+/* The next slice, behind what is pending. False: no memory, and given up for now. */
+static bool fill(struct driver *d)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    size_t room = c->pending_room == 0 ? CHECKPOINT_SLICE_BYTES : 2 * c->pending_room, n;
+    if (c->pending_size + CHECKPOINT_SLICE_BYTES > c->pending_room) {
+        uint8_t *pending = realloc(c->pending, room);
+        if (pending == NULL) {
+            driver_checkpoint_give_up(d, driver_now() + RETRY_USEC);
+            c->is_wanted = true;
+            return false;
+        }
+        c->pending = pending;
+        c->pending_room = room;
+    }
+    bool is_ahead = checkpoint_write(c->writer, d->replica, c->pending + c->pending_size, CHECKPOINT_SLICE_BYTES, &n);
+    invariant(is_ahead, checkpoint_slot(c->writer), replica_chosen(d->replica));
+    c->pending_size += n;
+    return true;
+}
+
+void driver_checkpoint_keep_ahead(struct driver *d)
+{
+    struct own_checkpoint *c = &d->checkpoint;
+    while (c->writer != NULL && !checkpoint_is_ahead(c->writer, d->replica) && fill(d)) {
+    }
 }
 
 /* Hands the next bytes over. True: there is room for more at once. */
 static bool append(struct driver *d)
 {
     struct own_checkpoint *c = &d->checkpoint;
-    if (c->slice_at == c->slice_size) {
-        c->slice_at = 0;
-        if (!checkpoint_write(c->writer, d->replica, c->slice, CHECKPOINT_SLICE_BYTES, &c->slice_size)) {
-            driver_checkpoint_give_up(d, 0); /* overtaken: the next one will be ahead of it */
-            c->is_wanted = true;
-            return true;
-        }
+    if (c->pending_at == c->pending_size) {
+        c->pending_at = c->pending_size = 0;
+        if (!fill(d))
+            return false;
     }
-    int64_t taken = journal_checkpoint_append(d->journal, c->slice + c->slice_at, c->slice_size - c->slice_at);
+    int64_t taken = journal_checkpoint_append(d->journal, c->pending + c->pending_at, c->pending_size - c->pending_at);
     if (taken < 0)
         return false; /* driver_checkpoint_work() sees why */
-    c->slice_at += (size_t)taken;
-    if (c->slice_at == c->slice_size && checkpoint_is_written(c->writer)) {
+    c->pending_at += (size_t)taken;
+    if (c->pending_at == c->pending_size && checkpoint_is_written(c->writer)) {
         journal_checkpoint_finish(d->journal);
         c->is_finished = true;
     }
@@ -132,7 +165,7 @@ bool driver_checkpoint_work(struct driver *d, uint64_t now_usec)
     if (!c->is_finished)
         return append(d);
     if (state == CHECKPOINT_IDLE) {
-        c->writer = NULL;
+        writer_end(c);
         c->retry_usec = 0;
         c->done_usec = now_usec;
     }
@@ -154,7 +187,7 @@ bool driver_checkpoint_is_last(struct driver *d, uint64_t now_usec)
 void driver_checkpoint_free(struct driver *d)
 {
     free(d->checkpoint.block);
-    free(d->checkpoint.slice);
+    free(d->checkpoint.pending);
     free(d->checkpoint.host);
 }
 

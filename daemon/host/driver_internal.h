@@ -87,9 +87,11 @@ struct arrival {
 };
 
 struct own_checkpoint {
-    uint8_t *block, *slice, *host; /* of the writer; of its next bytes; of the log's readers */
-    size_t block_size, slice_size, slice_at;
+    uint8_t *block, *host; /* of the writer; of the log's readers */
+    size_t block_size;
     uint32_t host_size;
+    uint8_t *pending; /* not handed to the journal yet: a slice, or, behind a slow disk, all the keys at the most */
+    size_t pending_room, pending_size, pending_at;
     struct checkpoint_writer *writer; /* NULL: none is being written           */
     bool is_finished;                 /* the journal has all of it             */
     bool is_wanted;                   /* before the interval is over           */
@@ -239,6 +241,7 @@ void driver_send(struct driver *d, replica_id_t to, const struct message *m); /*
 /* driver_checkpoint.c */
 void driver_checkpoint_count(struct driver *d, const struct record *r); /* that was handed to the journal, or read   */
 bool driver_checkpoint_work(struct driver *d, uint64_t now_usec);       /* a slice; true: more can be done at once */
+void driver_checkpoint_keep_ahead(struct driver *d);         /* of the log: after each step                    */
 void driver_checkpoint_cover(struct driver *d, slot_t slot); /* one is to be written soon, if none reaches the slot */
 /* At the end: the one that a restart will begin with is written, or has to be as it is. */
 bool driver_checkpoint_is_last(struct driver *d, uint64_t now_usec);

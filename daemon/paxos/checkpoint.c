@@ -126,6 +126,11 @@ bool checkpoint_is_written(const struct checkpoint_writer *w)
     return w->part == PART_END;
 }
 
+bool checkpoint_is_ahead(const struct checkpoint_writer *w, const struct replica *r)
+{
+    return w->part > PART_KEYS || w->next_key + config_at(r)->dedup_slots > r->chosen + r->applied_max;
+}
+
 /* Of a part that lies in memory. */
 static size_t copy_some(struct checkpoint_writer *w, const uint8_t *from, size_t all, uint8_t *ret, size_t size)
 {

@@ -43,6 +43,9 @@ struct checkpoint_writer *checkpoint_begin(void *block, const struct replica *r,
                                            uint32_t host_size);
 slot_t checkpoint_slot(const struct checkpoint_writer *w);
 
+/* No step of the replica, whatever it applies, forgets a key that has not been written yet. */
+bool checkpoint_is_ahead(const struct checkpoint_writer *w, const struct replica *r);
+
 /* The next bytes, at most `size`, which is at least CHECKPOINT_PART_BYTES_MIN; how many, 0 too, in *ret_n. False: the
  * replica went so far meanwhile that keys are forgotten which have not been written yet: to be begun anew. */
 enum { CHECKPOINT_PART_BYTES_MIN = 64 };

@@ -4,7 +4,7 @@
 
 #include "host/driver.h"
 
-enum { REPLICAS = 3, CLUSTER_SLOTS_MAX = 8192 };
+enum { REPLICAS = 3, CLUSTER_SLOTS_MAX = 32768 };
 
 struct node {
     struct driver *driver;

@@ -33,6 +33,7 @@ unit_tests = \
 	tests/unit/test_datagram_hostile \
 	tests/unit/test_dedup \
 	tests/unit/test_driver \
+	tests/unit/test_driver_checkpoint \
 	tests/unit/test_driver_chunk \
 	tests/unit/test_driver_install \
 	tests/unit/test_driver_mend \
@@ -124,6 +125,8 @@ unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 # What it sends is the test's.
 tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
+# What its journal takes of a checkpoint is the test's.
+tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
 # Its users' names are the test's.
 tests_unit_test_access_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getpwuid_r
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)

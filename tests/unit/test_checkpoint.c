@@ -344,6 +344,43 @@ static void test_writing_ahead_of_the_log(void **state)
     }
 }
 
+/* Nothing that one step applies takes a key away that it needs, as long as it is kept ahead; however many streams the
+ * head has, and however little room. */
+static void test_kept_ahead_of_the_log(void **state)
+{
+    (void)state;
+    static const uint32_t tables[] = {1, 31, 32, 33, 100};
+    for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
+        const struct replica_config c = make_config(tables[t], 64);
+        struct replica *r = make(&c);
+        for (int i = 1; i <= 110; i++)
+            apply(r, &(struct value_fields){.type = VALUE_MESSAGE,
+                                            .stream = (uint64_t)i,
+                                            .n = 1,
+                                            .since = replica_chosen(r),
+                                            .key = &i,
+                                            .key_size = 1,
+                                            .text = "x",
+                                            .text_size = 1});
+        struct bytes wanted = write_all(&c, r, 4096), found = {.at = malloc(1 << 16)};
+        struct checkpoint_writer *w = begin(&c, r);
+        assert_non_null(found.at);
+        for (size_t n; !checkpoint_is_written(w); found.size += n) {
+            if (checkpoint_is_ahead(w, r)) {
+                for (uint32_t i = 0; i < 2 * c.identity.configuration.alpha; i++) /* the window: one step's most */
+                    apply_message(r, 1 + (int)replica_chosen(r) % 120);           /* each key is forgotten by then */
+            }
+            assert_true(checkpoint_write(w, r, found.at + found.size, CHECKPOINT_PART_BYTES_MIN, &n));
+        }
+        assert_int_equal(found.size, wanted.size);
+        assert_memory_equal(found.at, wanted.at, wanted.size);
+        free(w);
+        free(found.at);
+        free(wanted.at);
+        free(r);
+    }
+}
+
 static struct bytes sample(const struct replica_config *c)
 {
     struct replica *r = make(c);
@@ -532,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_what_was_written_comes_back),
         cmocka_unit_test(test_writing_beside_the_log),
         cmocka_unit_test(test_writing_ahead_of_the_log),
+        cmocka_unit_test(test_kept_ahead_of_the_log),
         cmocka_unit_test(test_a_flipped_bit_or_a_cut_is_refused),
         cmocka_unit_test(test_values_out_of_range_are_refused),
         cmocka_unit_test(test_another_cluster_is_refused),
