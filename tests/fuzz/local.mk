@@ -1,5 +1,5 @@
-# Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler; `make fuzz` lets them search,
-# with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
+# Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler, and cmocka; `make fuzz` lets
+# them search, with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
 fuzz_targets = checkpoint cluster config control datagram journal keyfile mark replica seal varlink
 fuzz_replays = \
 	tests/fuzz/fuzz_checkpoint \
