@@ -10,6 +10,7 @@
 
 #include "host/chatlog_file.h"
 #include "host/chatlog_mark.h"
+#include "host/chatlog_rest.h"
 
 enum { PIECE_BYTES = 256 << 10, PIECE_MESSAGES = 4096, COMPARE_BYTES = 16 << 10 };
 
@@ -66,6 +67,14 @@ static int complain_io(char *ret_error, int error, const char *path, const char 
                     remedy);
 }
 
+static int complain_foreign(char *ret_error, const char *path, uint64_t at)
+{
+    return complain(ret_error, -EBADMSG,
+                    "%.300s holds something behind byte %llu that this replica did not write; move the file to another "
+                    "directory, and flush again",
+                    path, (unsigned long long)at);
+}
+
 int chatlog_open(const char *state_dir, const char *log_path, enum log_format format, struct chatlog **ret,
                  char *ret_error)
 {
@@ -117,18 +126,6 @@ const char *chatlog_path(const struct chatlog *c)
     return c->path;
 }
 
-int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
-{
-    struct chatlog_mark mark = c->mark;
-    int error;
-
-    mark.slot = slot;
-    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
-    if (error == 0)
-        c->mark = mark;
-    return error;
-}
-
 /* --- writing lines behind the mark --- */
 
 /* A line holds no zero byte; a power cut leaves some where the file grew and what was to stand there was lost. */
@@ -159,11 +156,7 @@ static int verify(struct writer *w)
         if (n < 0)
             return complain_io(w->reason, (int)n, w->target->path, "read");
         if (n == 0 || !is_ours(bytes, w->buffer.bytes + at, (size_t)n))
-            return complain(
-                w->reason, -EBADMSG,
-                "%.300s holds something behind byte %llu that this replica did not write; move the file to another "
-                "directory, and flush again",
-                w->target->path, (unsigned long long)(w->at + at));
+            return complain_foreign(w->reason, w->target->path, w->at + at);
         at += (size_t)n;
     }
     return 0;
@@ -318,6 +311,22 @@ static bool target_is_marked(const struct chatlog *c, const struct target *t)
            hash_equal(&tail, &c->mark.tail);
 }
 
+/* Takes away the zeros that a marked file ends with: they may reach further than the lines to be written now. */
+static int drop_zeros(const struct chatlog *c, struct target *t, char *ret_error)
+{
+    uint64_t end;
+    int error = chatlog_rest_end(t->fd, c->mark.length, t->size, &end);
+
+    if (error < 0)
+        return complain_io(ret_error, error, t->path, "read");
+    if (end < t->size)
+        error = chatlog_file_truncate(t->fd, end);
+    if (error < 0)
+        return complain_io(ret_error, error, t->path, "truncated");
+    t->size = end;
+    return 0;
+}
+
 /* Completes a flush that was cut off in `t`, before lines go elsewhere or in another format. Answers 1 where that took
  * all slots up to `upto`: the rest of `t` is for the next flush. */
 static int complete(struct chatlog *c, const struct target *t, slot_t upto, chatlog_read read, void *user,
@@ -336,21 +345,31 @@ static int complete(struct chatlog *c, const struct target *t, slot_t upto, chat
         t->path);
 }
 
-/* In the marked file under another name in its directory, such as replica_0.log.1. */
+/* Opens the marked file under another name in its directory, such as replica_0.log.1. False: it has its own, is gone,
+ * or is no longer ours to write. */
+static bool open_rotated(const struct chatlog *c, char path[PATH_MAX], struct target *ret, char *ret_error)
+{
+    const char *slash = strrchr(c->path, '/'), *name = slash ? slash + 1 : c->path;
+
+    if (!c->mark.exists || chatlog_file_inode(c->path) == c->mark.inode ||
+        !chatlog_directory_find(c->directory, name, c->mark.inode, path) || target_open(path, 0, ret, ret_error) < 0)
+        return false;
+    if (target_is_marked(c, ret))
+        return true;
+    chatlog_file_close(ret->fd);
+    return false;
+}
+
 static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
                             char *ret_error)
 {
-    const char *slash = strrchr(c->path, '/'), *name = slash ? slash + 1 : c->path;
     char path[PATH_MAX];
     struct target t;
-    int error = 0;
 
-    if (!c->mark.exists || chatlog_file_inode(c->path) == c->mark.inode ||
-        !chatlog_directory_find(c->directory, name, c->mark.inode, path))
+    if (!open_rotated(c, path, &t, ret_error))
         return 0;
-    if (target_open(path, 0, &t, ret_error) < 0)
-        return 0; /* gone again, or no longer ours to write */
-    if (t.size > c->mark.length && target_is_marked(c, &t))
+    int error = drop_zeros(c, &t, ret_error);
+    if (error == 0 && t.size > c->mark.length)
         error = complete(c, &t, upto, read, user, ret_messages, ret_error);
     chatlog_file_close(t.fd);
     return error;
@@ -375,7 +394,7 @@ static int begin(struct chatlog *c, const struct target *t, uint64_t length, cha
 }
 
 /* Settles where the lines go on: after it, the mark is `t`'s, in the wanted format. 1: as complete() says. */
-static int place(struct chatlog *c, const struct target *t, slot_t upto, chatlog_read read, void *user,
+static int place(struct chatlog *c, struct target *t, slot_t upto, chatlog_read read, void *user,
                  uint64_t *ret_messages, char *ret_error)
 {
     if (!c->mark.exists || t->size == 0)
@@ -388,11 +407,11 @@ static int place(struct chatlog *c, const struct target *t, slot_t upto, chatlog
                         "again: a new file "
                         "then begins at the next slot",
                         c->path, (unsigned long long)c->mark.length, (unsigned long long)c->mark.slot);
-    if (c->mark.format != c->format && t->size > c->mark.length) {
-        int result = complete(c, t, upto, read, user, ret_messages, ret_error);
-        if (result != 0)
-            return result;
-    }
+    int result = drop_zeros(c, t, ret_error);
+    if (result == 0 && c->mark.format != c->format && t->size > c->mark.length)
+        result = complete(c, t, upto, read, user, ret_messages, ret_error);
+    if (result != 0)
+        return result;
     if (c->mark.format != c->format || c->mark.inode != t->inode)
         return begin(c, t, c->mark.length, ret_error);
     return 0;
@@ -416,4 +435,46 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
     }
     *ret_messages = messages;
     return result < 0 ? result : 0;
+}
+
+/* --- going on behind a gap --- */
+
+/* Closes `t`, and takes away what a flush that was cut off left in it: durably, or a power cut would bring it back, to
+ * be compared with the lines behind the gap. */
+static int cut(const struct chatlog *c, const struct target *t, char *ret_error)
+{
+    int error = 0;
+
+    if (t->size > c->mark.length && target_is_marked(c, t)) {
+        int ours = chatlog_rest_is_ours(t->fd, c->mark.length, t->size, c->mark.format, c->mark.slot);
+        error = ours < 0 ? ours : ours == 0 ? -EBADMSG : chatlog_file_truncate(t->fd, c->mark.length);
+        if (error == 0)
+            error = chatlog_file_sync(t->fd);
+        if (ours == 0)
+            complain_foreign(ret_error, t->path, c->mark.length);
+        else if (error < 0)
+            complain_io(ret_error, error, t->path, ours < 0 ? "read" : "truncated");
+    }
+    chatlog_file_close(t->fd);
+    return error;
+}
+
+int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
+{
+    struct chatlog_mark mark = c->mark;
+    char path[PATH_MAX];
+    struct target t;
+    int error = open_rotated(c, path, &t, ret_error) ? cut(c, &t, ret_error) : 0;
+
+    if (error == 0 && c->mark.exists) {
+        error = target_open(c->path, 0, &t, ret_error);
+        error = error == 0 ? cut(c, &t, ret_error) : error == -ENOENT ? 0 : error;
+    }
+    if (error < 0)
+        return error;
+    mark.slot = slot;
+    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
+    if (error == 0)
+        c->mark = mark;
+    return error;
 }

@@ -3,8 +3,9 @@
  * Exactly once over crashes: the mark ("flushed" in the state directory) names the file's inode, its length, a hash of
  * the bytes before that length, and the last slot that was flushed. It is written by rename after the file was synced,
  * and, with length 0, before the first byte goes into a new file. What a flush finds behind the mark is a flush that
- * was cut off: it must be a prefix of what is to be written, with zeros at most where a power cut lost some of it, and
- * is completed, never written twice; bytes that are anything else are somebody's, and an error, never overwritten.
+ * was cut off: it must be a prefix of what is to be written, with zeros at most where a power cut lost some of it or
+ * behind it, and is completed, never written twice; bytes that are anything else are somebody's, and an error, never
+ * overwritten.
  *
  * Rotation, between flushes: a file that is gone or empty is begun at the next slot. If the old one was renamed within
  * its directory while a flush was cut off in it, that one is completed first. The same bytes under another inode (moved
@@ -34,8 +35,9 @@ void chatlog_close(struct chatlog *c);
 /* Of what is flushed from now on: what a cut-off flush left behind in the old format is completed in that one first. */
 void chatlog_set_format(struct chatlog *c, enum log_format format);
 
-/* Goes on behind `slot`, durably, where what stands before it is no longer to be had: the file will not have it. 0, or
- * a negative errno with a reason. */
+/* Goes on behind `slot`, durably, where what stands before it is no longer to be had: the file will not have it. Lines
+ * that a cut-off flush left of it are taken away, since nothing is left to compare them with; where they are not lines
+ * of slots behind the mark, as far as the format tells, that is an error. 0, or a negative errno with a reason. */
 int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error);
 
 slot_t chatlog_flushed(const struct chatlog *c); /* 0: nothing yet (slot 0 holds no message) */

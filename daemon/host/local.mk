@@ -10,6 +10,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/chatlog_format.c \
 	daemon/host/chatlog_mark.c \
 	daemon/host/chatlog_mark.h \
+	daemon/host/chatlog_rest.c \
+	daemon/host/chatlog_rest.h \
 	daemon/host/control.c \
 	daemon/host/control_account.c \
 	daemon/host/control.h \

@@ -173,6 +173,27 @@ static void test_zeros_where_power_was_cut(void **state)
     fixture_drop(&after);
 }
 
+/* Further than what is flushed next, and than all that was to be written, for what anybody knows. */
+static void test_zeros_behind_the_lines(void **state)
+{
+    static char torn[FIXTURE_FILE_MAX];
+    struct snapshot before = fixture_take(7), after = fixture_take(23);
+    struct line_buffer until_15 = fixture_lines(LOG_FORMAT_FULL, 1, 15);
+
+    (void)state;
+    for (size_t cut = before.log_size; cut <= until_15.size; cut++) {
+        for (size_t i = 0; i < after.log_size + 40000; i++)
+            torn[i] = i < cut ? after.log[i] : '\0';
+        fixture_write_file(fixture.log_path, torn, after.log_size + (cut % 2 ? 40000 : 0));
+        fixture_write_file(fixture.mark_path, before.mark, before.mark_size);
+        fixture_flush_ok(LOG_FORMAT_FULL, 15);
+        fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 1, 15);
+    }
+    free(until_15.bytes);
+    fixture_drop(&before);
+    fixture_drop(&after);
+}
+
 static void test_killed_at_every_byte(void **state)
 {
     unsigned crashes = 0;
@@ -360,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup(test_less_is_chosen_than_asked_for, fixture_empty),
         cmocka_unit_test_setup(test_cut_at_every_byte, fixture_empty),
         cmocka_unit_test_setup(test_zeros_where_power_was_cut, fixture_empty),
+        cmocka_unit_test_setup(test_zeros_behind_the_lines, fixture_empty),
         cmocka_unit_test_setup(test_killed_at_every_byte, fixture_empty),
         cmocka_unit_test_setup(test_less_is_chosen_after_the_crash, fixture_empty),
         cmocka_unit_test_setup(test_full_disk, fixture_empty),

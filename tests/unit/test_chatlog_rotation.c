@@ -102,6 +102,33 @@ static void test_cut_off_then_renamed_away(void **state)
     fixture_drop(&after);
 }
 
+/* As if a flush of the slots behind 7 had been cut off at a byte, in the place of some of which NUL may stand. */
+static void cut_off(enum log_format format, size_t n_lines, size_t n_nul)
+{
+    static char torn[FIXTURE_FILE_MAX];
+    struct line_buffer lines = fixture_lines(format, 1, 23);
+
+    fixture_flush_ok(format, 7);
+    memset(torn, 0, n_lines + n_nul);
+    memcpy(torn, lines.bytes, n_lines);
+    fixture_write_file(fixture.log_path, torn, n_lines + n_nul);
+    free(lines.bytes);
+}
+
+/* By a power cut, which left zeros behind the last line's bytes. */
+static void test_zeros_in_a_rotated_file(void **state)
+{
+    struct line_buffer lines = fixture_lines(LOG_FORMAT_FULL, 1, 23);
+
+    (void)state;
+    cut_off(LOG_FORMAT_FULL, lines.size - 5, 40000);
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, FIXTURE_SLOTS);
+    fixture_expect_file(fixture.rotated_path, LOG_FORMAT_FULL, 1, 23);
+    fixture_expect_file(fixture.log_path, LOG_FORMAT_FULL, 24, FIXTURE_SLOTS);
+    free(lines.bytes);
+}
+
 static void test_cut_off_file_waits_for_the_replica(void **state)
 {
     struct snapshot before = fixture_take(7), after = fixture_take(23);
@@ -158,6 +185,84 @@ static void test_another_format(void **state)
     free(json.bytes);
     fixture_drop(&before);
     fixture_drop(&after);
+}
+
+/* --- slots that are no longer to be had --- */
+
+static void skip_to(enum log_format format, slot_t slot, int expected)
+{
+    struct chatlog *c = fixture_open(format);
+
+    assert_int_equal(chatlog_skip(c, slot, fixture.error), expected);
+    chatlog_close(c);
+}
+
+static void expect_gap(enum log_format format, slot_t last, slot_t first)
+{
+    static char bytes[FIXTURE_FILE_MAX];
+    struct line_buffer before = fixture_lines(format, 1, last), behind = fixture_lines(format, first, FIXTURE_SLOTS);
+
+    assert_int_equal(fixture_read_file(fixture.log_path, bytes), before.size + behind.size);
+    assert_memory_equal(bytes, before.bytes, before.size);
+    assert_memory_equal(bytes + before.size, behind.bytes, behind.size);
+    free(before.bytes);
+    free(behind.bytes);
+}
+
+/* To before or behind where it was cut off; in a file that was rotated away, or not. */
+static void test_cut_off_then_skipped(void **state)
+{
+    for (enum log_format format = LOG_FORMAT_FULL; format <= LOG_FORMAT_JSON; format++) {
+        struct line_buffer lines = fixture_lines(format, 1, 23), whole = fixture_lines(format, 1, 7);
+        for (size_t cut = whole.size; cut <= lines.size; cut += 7) {
+            slot_t skipped = cut % 2 ? 12 : 30;
+            fixture_empty(state);
+            cut_off(format, cut, cut % 5 == 0 ? 100 : 0);
+            if (cut % 3 == 0)
+                assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+            skip_to(format, skipped, 0);
+            fixture_expect_file(cut % 3 == 0 ? fixture.rotated_path : fixture.log_path, format, 1, 7);
+            fixture_flush_ok(format, FIXTURE_SLOTS);
+            if (cut % 3 == 0)
+                fixture_expect_file(fixture.log_path, format, skipped + 1, FIXTURE_SLOTS);
+            else
+                expect_gap(format, 7, skipped + 1);
+        }
+        free(lines.bytes);
+        free(whole.bytes);
+    }
+}
+
+/* Nothing of it is taken away that can be seen to be no line of a slot behind the mark. */
+static void test_foreign_bytes_are_not_skipped(void **state)
+{
+    static const char *const full[] = {"note\n", "7\tx\n", "8\tx\n8\tx\n", "8\tx\nnote", "8 x", "\n9\nnote\n"},
+                             *const json[] = {"note\n", "8\tx\n", "{\"slot\":7,\n", "{\"slot\":8}\n", "{\"time"};
+    static char bytes[FIXTURE_FILE_MAX], again[FIXTURE_FILE_MAX];
+
+    for (size_t i = 0; i < sizeof full / sizeof *full + sizeof json / sizeof *json; i++) {
+        bool is_full = i < sizeof full / sizeof *full;
+        enum log_format format = is_full ? LOG_FORMAT_FULL : LOG_FORMAT_JSON;
+        const char *foreign = is_full ? full[i] : json[i - sizeof full / sizeof *full];
+        char expected[2 * CONFIG_ERROR_MAX];
+        fixture_empty(state);
+        fixture_flush_ok(format, 7);
+        size_t size = fixture_read_file(fixture.log_path, bytes), n = strlen(foreign);
+        memcpy(bytes + size, foreign, n);
+        fixture_write_file(fixture.log_path, bytes, size + n);
+        skip_to(format, 12, -EBADMSG);
+        snprintf(expected, sizeof expected,
+                 "%s holds something behind byte %zu that this replica did not write; move the file to another "
+                 "directory, and flush again",
+                 fixture.log_path, size);
+        assert_string_equal(fixture.error, expected);
+        assert_int_equal(fixture_read_file(fixture.log_path, again), size + n);
+        assert_memory_equal(bytes, again, size + n);
+        assert_int_equal(unlink(fixture.log_path), 0); /* the remedy that the message names */
+        skip_to(format, 12, 0);
+        fixture_flush_ok(format, FIXTURE_SLOTS);
+        fixture_expect_file(fixture.log_path, format, 13, FIXTURE_SLOTS);
+    }
 }
 
 /* --- other people's bytes --- */
@@ -258,9 +363,12 @@ int main(void)
         cmocka_unit_test_setup(test_removed_and_truncated, fixture_empty),
         cmocka_unit_test_setup(test_cut_off_after_truncation, fixture_empty),
         cmocka_unit_test_setup(test_cut_off_then_renamed_away, fixture_empty),
+        cmocka_unit_test_setup(test_zeros_in_a_rotated_file, fixture_empty),
         cmocka_unit_test_setup(test_cut_off_file_waits_for_the_replica, fixture_empty),
         cmocka_unit_test_setup(test_moved_to_another_disk, fixture_empty),
         cmocka_unit_test_setup(test_another_format, fixture_empty),
+        cmocka_unit_test_setup(test_cut_off_then_skipped, fixture_empty),
+        cmocka_unit_test_setup(test_foreign_bytes_are_not_skipped, fixture_empty),
         cmocka_unit_test_setup(test_foreign_bytes_are_never_written_over, fixture_empty),
         cmocka_unit_test_setup(test_file_without_mark, fixture_empty),
         cmocka_unit_test_setup(test_damaged_mark, fixture_empty),
