@@ -174,4 +174,65 @@ enum cluster_act {
     CLUSTER_ACTS,
 };
 
+/* --- fuzz_driver: seed u8, shape u8, then acts, a byte each (modulo), and their arguments --- */
+
+enum {
+    DRIVER_LIAR = 1,        /* one member says anything; else only what must be refused, or does no harm */
+    DRIVER_BLANK = 2,       /* without a liar                                                            */
+    DRIVER_SEALED = 4,      /* the same                                                                  */
+    DRIVER_SHORT_LIVED = 8, /* checkpoints often, little is kept                                         */
+    DRIVER_SCRUB = 16,
+    DRIVER_SMALL = 32,       /* the smallest datagrams            */
+    DRIVER_CHECKPOINTS = 64, /* often, and as much is kept as is there */
+};
+
+enum driver_act {
+    DRIVER_RUN,        /* argument: so many events                                                           */
+    DRIVER_WAIT,       /* argument: so many times 5 ms                                                       */
+    DRIVER_SUBMIT,     /* argument: through which host, how many                                             */
+    DRIVER_LOAD,       /* the same, long ones                                                                */
+    DRIVER_SAY,        /* arguments: to whom and from whom, type, guard; the message's fields (says.h)       */
+    DRIVER_PAGE,       /* of the log, as was asked for: to whom, how many slots, what is wrong with it, how it is cut */
+    DRIVER_CHECKPOINT, /* the same of a checkpoint: to whom, where it is changed u16, how, how it is cut */
+    DRIVER_CHANGE,     /* argument: bits of the next datagram that is on its way                         */
+    DRIVER_AGAIN,      /* argument: one of the last datagrams comes again                                */
+    DRIVER_CRASH,      /* argument: a host; the high bit: all that was not durable is lost               */
+    DRIVER_START,      /* argument: a host                                                               */
+    DRIVER_CUT,        /* argument: a host, from all others, or no longer                                */
+    DRIVER_ROT,        /* argument: a host's disk                                                        */
+    DRIVER_FLUSH,      /* argument: of which host, or of all                                             */
+    DRIVER_READ,       /* argument: a host                                                               */
+    DRIVER_MUTE,       /* the liar says nothing else, or is an honest one beside                         */
+    DRIVER_ACTS,
+};
+
+/* What an honest cluster must refuse a message for. */
+enum driver_guard {
+    GUARD_NONE,    /* of messages that do no harm */
+    GUARD_LIFE,    /* another one                 */
+    GUARD_CLUSTER, /* another id, and name        */
+    GUARD_CHECKSUM,
+    GUARD_RECEIVER, /* another one */
+    GUARD_STRANGER, /* from no member */
+    GUARD_OWN,      /* from itself    */
+    GUARD_CUT,      /* its end is missing */
+    GUARD_HASH,     /* of its values is another's */
+    GUARDS,
+};
+
+enum page_fault {
+    PAGE_RIGHT,
+    PAGE_HASH,     /* is wrong                     */
+    PAGE_EMPTY,    /* a value without bytes        */
+    PAGE_LONG,     /* a value longer than the page */
+    PAGE_NOTE,     /* of no type                   */
+    PAGE_GARBAGE,  /* no value at the end          */
+    PAGE_OTHER,    /* slot's page                  */
+    PAGE_SHORT,    /* ends in its head             */
+    PAGE_LACKING,  /* the peer does not have it    */
+    PAGE_REST,     /* some bytes behind the last   */
+    PAGE_INVENTED, /* values: a liar's only        */
+    PAGE_FAULTS,
+};
+
 #endif

@@ -1,12 +1,13 @@
 # Fuzz targets (tests/fuzz/fuzz.h). `make check` replays their corpora, with any compiler, and cmocka; `make fuzz` lets
 # them search, with clang: make fuzz FUZZ_SECONDS=600 FUZZ_TARGETS='journal cluster'.
-fuzz_targets = checkpoint cluster config control datagram journal keyfile mark replica seal varlink
+fuzz_targets = checkpoint cluster config control datagram driver journal keyfile mark replica seal varlink
 fuzz_replays = \
 	tests/fuzz/fuzz_checkpoint \
 	tests/fuzz/fuzz_cluster \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_datagram \
+	tests/fuzz/fuzz_driver \
 	tests/fuzz/fuzz_journal \
 	tests/fuzz/fuzz_keyfile \
 	tests/fuzz/fuzz_mark \
@@ -27,6 +28,10 @@ tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_common)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
+tests_fuzz_fuzz_driver_SOURCES = tests/fuzz/fuzz_driver.c tests/fuzz/intrusion.c tests/fuzz/intrusion.h \
+	tests/fuzz/pages.c tests/fuzz/pages.h tests/fuzz/says.c tests/fuzz/says.h $(fuzz_common)
+tests_fuzz_fuzz_driver_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
+tests_fuzz_fuzz_driver_LDADD = $(sim_libraries)
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c tests/fuzz/journal_damage.c tests/fuzz/journal_damage.h \
 	$(fuzz_common)
 tests_fuzz_fuzz_keyfile_SOURCES = tests/fuzz/fuzz_keyfile.c $(fuzz_common)
@@ -39,8 +44,8 @@ EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
 # The seeds, made anew: make fuzz-seeds
 EXTRA_PROGRAMS = tests/fuzz/seeds
 CLEANFILES += tests/fuzz/seeds
-tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/seeds.h tests/fuzz/seeds_disk.c tests/fuzz/seeds_peers.c \
-	tests/fuzz/seeds_seal.c tests/fuzz/seeds_socket.c
+tests_fuzz_seeds_SOURCES = tests/fuzz/seeds.c tests/fuzz/seeds.h tests/fuzz/seeds_disk.c tests/fuzz/seeds_driver.c \
+	tests/fuzz/seeds_peers.c tests/fuzz/seeds_seal.c tests/fuzz/seeds_socket.c
 .PHONY: fuzz fuzz-seeds
 fuzz-seeds: tests/fuzz/seeds
 	tests/fuzz/seeds $(srcdir)/tests/fuzz/corpus
@@ -71,10 +76,12 @@ fuzz-build/fake.a: $(fuzz_fake)
 fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
-fuzz_beside = fuzz-build/tests/fuzz/host.o fuzz-build/tests/fuzz/journal_damage.o
+fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,host intrusion journal_damage pages says)
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
+fuzz-build/fuzz_driver: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,intrusion pages says) $(sim_wrap) \
+	fuzz-build/sim.a
 fuzz-build/fuzz_journal: fuzz_first = fuzz-build/tests/fuzz/journal_damage.o
 fuzz-build/fuzz_replica: fuzz_first = fuzz-build/tests/fuzz/host.o
 fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o $(fuzz_beside) $(fuzz_archives)

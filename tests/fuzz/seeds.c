@@ -63,5 +63,6 @@ int main(int argc, char **argv)
     make_socket_seeds();
     make_disk_seeds();
     make_seal_seeds();
+    make_driver_seeds();
     return 0;
 }

@@ -14,5 +14,6 @@ void make_peer_seeds(void);   /* datagram, cluster, replica */
 void make_socket_seeds(void); /* varlink, control, config   */
 void make_disk_seeds(void);   /* mark, journal, checkpoint  */
 void make_seal_seeds(void);   /* seal, keyfile              */
+void make_driver_seeds(void); /* driver                     */
 
 #endif

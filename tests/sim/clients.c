@@ -300,7 +300,7 @@ void clients_handed_over(struct host *h, const struct submission *list, size_t n
 {
     struct cluster *c = h->cluster;
     struct clients *k = c->clients;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !c->options.liar; i++) {
         struct text_view v;
         text_view(list[i].value->bytes, &v);
         uint64_t id = v.text_size >= CLIENT_TEXT_MIN ? digits_get(v.text) : 0;

@@ -141,6 +141,8 @@ static void check_promises(struct cluster *c, const struct owner *w)
 {
     struct ballot b = w->ballot;
     uint32_t n = 0, n_sent = (uint32_t)__builtin_popcount(w->promisers | UINT32_C(1) << w->host);
+    if (c->options.liar)
+        return;
     for (uint32_t i = 0; i < c->options.n_hosts; i++)
         n += c->hosts[i].wiped || ballot_compare(c->hosts[i].disk.promised_ever, b) >= 0;
     if (2 * n <= c->options.n_hosts)
@@ -201,6 +203,8 @@ struct proposal *observer_propose(struct host *h, slot_t slot, struct ballot b, 
         p = &s->proposals[s->n_proposals++];
         *p = (struct proposal){.ballot = b, .body = body};
     }
+    if (c->options.liar)
+        return p;
     if (p->body != body)
         cluster_fail(c, "host %u: two values under slot %lu, ballot %lu.%u (trap 11)", h->index, slot, b.round, b.id);
     if (s->chosen && s->chosen != body && ballot_compare(b, s->chosen_ballot) > 0)
@@ -238,7 +242,7 @@ void observer_durable(struct host *h, const struct disk_record *r)
     observer_check_voter(h, "an ACCEPT record");
     struct proposal *p = observer_propose(h, r->slot, r->ballot, r->body);
     p->acceptors |= UINT32_C(1) << h->index;
-    if (2 * (uint32_t)__builtin_popcount(p->acceptors) > h->cluster->options.n_hosts)
+    if (2 * (uint32_t)__builtin_popcount(p->acceptors) > h->cluster->options.n_hosts && !h->cluster->options.liar)
         choose(h->cluster, r->slot, p);
 }
 
@@ -298,17 +302,21 @@ void observer_record(struct host *h, const struct disk_record *r)
                          r->slot, r->ballot.round, r->ballot.id, h->disk.promised.round, h->disk.promised.id);
         if (r->slot > 0)
             observer_propose(h, r->slot, r->ballot, r->body);
-        if (r->slot > 0 && r->ballot.id == h->id)
+        if (r->slot > 0 && r->ballot.id == h->id && !c->options.liar)
             check_barrier(h, r);
         break;
     case RECORD_CHOSEN:
         cluster_trace(c, (int)h->index, "record     CHOSEN slot %lu", r->slot);
+        if (c->options.liar)
+            break;
         if (r->slot > 0 && !observer_is_chosen(c, r->slot, r->body))
             cluster_fail(c, "host %u: records slot %lu as chosen, which it is not (trap 36)", h->index, r->slot);
         overtake(h, r);
         break;
     case RECORD_COMMIT:
         cluster_trace(c, (int)h->index, "record     COMMIT slot %lu, %u notes", r->slot, r->n_notes);
+        if (c->options.liar)
+            break;
         if (r->slot > c->observer->chosen)
             cluster_fail(c, "host %u: commits slot %lu, chosen are %lu", h->index, r->slot, c->observer->chosen);
         for (slot_t s = h->disk.commit + 1; s <= r->slot; s++) {

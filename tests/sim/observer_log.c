@@ -51,7 +51,7 @@ void observer_applied(struct host *h, const struct applied *a)
         cluster_fail(c, "host %u: applies slot %lu after %lu (trap 17)", h->index, a->slot, h->applied);
     h->has_applied = true;
     h->applied = a->slot;
-    if (a->slot == 0)
+    if (a->slot == 0 || c->options.liar)
         return;
     struct log_slot *s = observer_slot_at(c, a->slot);
     if (a->slot > c->observer->chosen)
@@ -67,7 +67,7 @@ void observer_applied(struct host *h, const struct applied *a)
 
 void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain)
 {
-    if (slot == 0)
+    if (slot == 0 || h->cluster->options.liar)
         return;
     struct log_slot *s = observer_slot_at(h->cluster, slot);
     if (!s->has_chain)
@@ -79,6 +79,8 @@ void observer_chain(struct host *h, slot_t slot, const struct hash128 *chain)
 
 void observer_first_kept(struct host *h, slot_t slot, slot_t first_kept)
 {
+    if (h->cluster->options.liar)
+        return;
     const struct log_slot *s = observer_slot_at(h->cluster, slot);
     if (slot > 0 && s->first_kept != first_kept)
         cluster_fail(h->cluster, "host %u: at slot %lu everything below %lu may go, by the log below %lu (I6)",
@@ -88,6 +90,8 @@ void observer_first_kept(struct host *h, slot_t slot, slot_t first_kept)
 void observer_checkpoint(struct host *h, slot_t slot, slot_t first_kept, const struct hash128 *chain,
                          uint64_t last_time_usec)
 {
+    if (h->cluster->options.liar)
+        return;
     const struct log_slot *s = observer_slot_at(h->cluster, slot);
     if (!s->applied)
         cluster_fail(h->cluster, "host %u: goes on from a checkpoint of slot %lu, which nobody applied", h->index,
@@ -104,6 +108,8 @@ void observer_checkpoint(struct host *h, slot_t slot, slot_t first_kept, const s
 
 void observer_checkpoint_sum(struct host *h, slot_t slot, const struct hash128 *sum)
 {
+    if (h->cluster->options.liar)
+        return;
     struct log_slot *s = observer_slot_at(h->cluster, slot);
     if (!s->has_sum)
         s->checkpoint_sum = *sum;
@@ -117,6 +123,8 @@ static void check_commit(struct host *h, const struct record *r, slot_t after)
 {
     struct cluster *c = h->cluster;
     uint32_t at = 0;
+    if (c->options.liar)
+        return;
     for (slot_t slot = after + 1; slot <= r->slot; slot++) {
         const struct log_slot *s = observer_slot(c, slot);
         if (!s || !s->applied)

@@ -7,11 +7,17 @@
 
 enum { SUBMIT_HOPS_MOST = 2, VALUE_BYTES_MOST = 2 << 20, CHOSEN_BYTES_MOST = 64 << 10, CHOSEN_SLOTS_MOST = 512 };
 
+/* Where a member lies, nobody knows what is chosen. */
+static bool is_beyond_chosen(const struct cluster *c, slot_t slot)
+{
+    return slot > observer_chosen(c) && !c->options.liar;
+}
+
 /* What a step made, while its values can still be looked at. */
 static void check_accept(struct host *h, const struct accept *a)
 {
     struct cluster *c = h->cluster;
-    if (a->commit > observer_chosen(c))
+    if (is_beyond_chosen(c, a->commit))
         cluster_fail(c, "host %u: ACCEPT says %lu are chosen, %lu are", h->index, a->commit, observer_chosen(c));
     for (uint32_t i = 0; i < a->n_entries; i++) {
         slot_t slot = a->entries[i].slot;
@@ -64,7 +70,8 @@ static void check_chosen(struct host *h, const struct chosen *m)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < m->n_entries; i++) {
         const struct entry *e = &m->entries[i];
-        if (e->slot > 0 && !observer_is_chosen(c, e->slot, cluster_body(c, e->value->bytes, e->value->size)))
+        if (e->slot > 0 && !c->options.liar &&
+            !observer_is_chosen(c, e->slot, cluster_body(c, e->value->bytes, e->value->size)))
             cluster_fail(c, "host %u: sends slot %lu as chosen, which it is not (trap 36)", h->index, e->slot);
         bytes += i > 0 ? e->value->size : 0;
     }
@@ -135,7 +142,7 @@ static void check_promise(struct host *h, const struct promise *p)
     if (ballot_compare(h->disk.promised_durable, p->ballot) < 0)
         cluster_fail(c, "host %u: PROMISE %lu.%u left before it was durable (trap 2)", h->index, p->ballot.round,
                      p->ballot.id);
-    if (p->chosen > observer_chosen(c))
+    if (is_beyond_chosen(c, p->chosen))
         cluster_fail(c, "host %u: PROMISE says %lu are chosen, %lu are", h->index, p->chosen, observer_chosen(c));
     slot_t first = p->from + (slot_t)p->page * p->page_slots, end = first + p->page_slots;
     uint32_t at = 0;
@@ -148,7 +155,7 @@ static void check_promise(struct host *h, const struct promise *p)
         if (s > p->chosen && voted && (!e || (!e->chosen && ballot_compare(e->ballot, d->durable_ballot) < 0)))
             cluster_fail(c, "host %u: PROMISE %lu.%u page %u hides its vote for slot %lu (trap 9, 10)", h->index,
                          p->ballot.round, p->ballot.id, p->page, s);
-        if (e && e->chosen && s > 0 && !observer_is_chosen(c, s, NULL))
+        if (e && e->chosen && s > 0 && !c->options.liar && !observer_is_chosen(c, s, NULL))
             cluster_fail(c, "host %u: PROMISE says slot %lu is chosen, which it is not", h->index, s);
         if (e && !e->chosen && voted && ballot_equal(e->ballot, d->durable_ballot)) {
             struct hash128 hash = hash_value(&h->disk.identity.cluster, d->durable->bytes, d->durable->size);
@@ -163,11 +170,13 @@ static void check_accepted(struct host *h, const struct accepted *a)
     struct cluster *c = h->cluster;
     if (a->n_words > 0) /* else it is no vote */
         check_voice(h, "ACCEPTED");
-    if (a->chosen > observer_chosen(c))
+    if (is_beyond_chosen(c, a->chosen))
         cluster_fail(c, "host %u: ACCEPTED says %lu are chosen, %lu are", h->index, a->chosen, observer_chosen(c));
     for (uint32_t i = 0; i < 64 * a->n_words; i++) {
         slot_t slot = a->base + i;
         if (!(a->words[i / 64] >> (i % 64) & 1) || observer_is_chosen(c, slot, NULL))
+            continue;
+        if (c->options.liar && (slot <= h->chosen || disk_slot(&h->disk, slot)->durable_chosen))
             continue;
         const struct log_slot *s = observer_slot(c, slot);
         bool voted = false;
@@ -181,7 +190,7 @@ static void check_accepted(struct host *h, const struct accepted *a)
 
 static void check_heartbeat(struct host *h, const struct heartbeat *b)
 {
-    if (b->commit > observer_chosen(h->cluster))
+    if (is_beyond_chosen(h->cluster, b->commit))
         cluster_fail(h->cluster, "host %u: a heartbeat says %lu are chosen, %lu are", h->index, b->commit,
                      observer_chosen(h->cluster));
     observer_chain(h, b->commit, &b->chain);
@@ -231,7 +240,7 @@ static void check_message(struct host *h, const struct message *m)
     if (m->type == MESSAGE_PREPARE && ballot_compare(h->disk.promised_durable, m->prepare.ballot) < 0)
         cluster_fail(h->cluster, "host %u: PREPARE %lu.%u left before its own promise was durable (trap 1)", h->index,
                      m->prepare.ballot.round, m->prepare.ballot.id);
-    if (m->type == MESSAGE_ANSWER && m->position.slot > observer_chosen(h->cluster))
+    if (m->type == MESSAGE_ANSWER && is_beyond_chosen(h->cluster, m->position.slot))
         cluster_fail(h->cluster, "host %u: answers position %lu, chosen are %lu", h->index, m->position.slot,
                      observer_chosen(h->cluster));
 }

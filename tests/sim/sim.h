@@ -239,6 +239,7 @@ struct cluster_options {
     uint32_t proposal_bytes_max, message_bytes_max, space_bytes;
     uint32_t datagram_bytes;
     bool sealed; /* datagrams are */
+    bool liar;   /* a member says anything: what hosts owe their own disks is looked at, not what they agree on */
     uint64_t segment_bytes;
     uint32_t rot_sealed_permille;            /* of rot: in a segment that is written no more */
     uint64_t checkpoint_bytes, retain_bytes; /* 0: the daemon's own */
