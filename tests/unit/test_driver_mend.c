@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "host/driver_internal.h"
+#include "paxos/bytes.h"
 #include "tests/unit/driver_cluster.h"
 
 enum {
@@ -231,13 +232,107 @@ static void who_is_away_is_waited_for_a_while(void **state)
     cluster_free(c);
 }
 
+/* --- pages that make no sense --- */
+
+struct page {
+    uint8_t bytes[CHECKPOINT_PIECE_BYTES];
+    size_t size;
+};
+
+static void put_entry(struct page *p, uint32_t size, uint32_t note, const uint8_t *value, size_t value_size)
+{
+    uint8_t *entry = p->bytes + p->size;
+    assert_true(p->size + 16 + value_size + 16 <= sizeof(p->bytes));
+    put_u32(entry, size);
+    put_u32(entry + 4, note);
+    put_u64(entry + 8, 0);
+    memcpy(entry + 16, value, value_size);
+    p->size += 16 + value_size;
+}
+
+static void put_hash(struct page *p, const struct driver *d)
+{
+    struct hash128 hash = hash_bytes(&replica_identity(d->replica)->cluster, p->bytes, p->size);
+    memcpy(p->bytes + p->size, hash.bytes, sizeof(hash.bytes));
+    p->size += sizeof(hash.bytes);
+}
+
+static struct page begin_page(slot_t slot)
+{
+    struct page p = {.size = 8};
+    put_u64(p.bytes, slot);
+    return p;
+}
+
+/* What it asks a peer for comes as this one piece. The slot that it lacks then. */
+static slot_t answer(struct driver *d, const struct page *p)
+{
+    slot_t first, last;
+    d->mending.tried = d->mending.lacking = 0;
+    driver_mend_work(d, driver_now());
+    assert_int_not_equal(d->mending.slot, 0);
+    driver_mend_piece(d, d->mending.from,
+                      &(struct checkpoint_piece){.slot = d->mending.slot | CHECKPOINT_HISTORY,
+                                                 .total = p->size,
+                                                 .size = (uint32_t)p->size,
+                                                 .bytes = p->bytes});
+    driver_mend_work(d, driver_now());
+    assert_true(journal_mend_slots(d->journal, &first, &last));
+    return first;
+}
+
+static bool asks_a_peer(struct cluster *c)
+{
+    return c->nodes[1].driver->mending.slot != 0;
+}
+
+/* None of it is taken, and the peer counts as one that does not have it. */
+static void a_page_without_sense_is_refused(void **state)
+{
+    (void)state;
+    static const uint8_t value[VALUE_HEADER_SIZE] = {VALUE_NOOP}, nonsense[VALUE_HEADER_SIZE] = {0xfe};
+    struct cluster *c = with_history();
+    damage(c, 1);
+    start_all(c);
+    read_until_rot(c, 1);
+    cluster_run_until(c, asks_a_peer);
+    struct driver *d = c->nodes[1].driver;
+    slot_t slot = d->mending.slot;
+    struct page pages[8];
+    for (size_t i = 0; i < 8; i++)
+        pages[i] = begin_page(i == 0 ? slot + 1 : slot);
+    put_entry(&pages[0], sizeof(value), 0, value, sizeof(value));
+    put_entry(&pages[1], sizeof(value), 0, nonsense, sizeof(nonsense));
+    put_entry(&pages[2], sizeof(value), NOTE_TIME + NOTE_HIDDEN + 1, value, sizeof(value));
+    put_entry(&pages[3], 0, 0, value, sizeof(value));
+    put_entry(&pages[4], sizeof(value) + 1, 0, value, sizeof(value));
+    put_entry(&pages[5], UINT32_MAX - 15, 0, value, sizeof(value));
+    put_entry(&pages[6], sizeof(value), 0, value, sizeof(value)); /* under a wrong hash; 7 has no entry */
+    for (size_t i = 0; i < 8; i++)
+        put_hash(&pages[i], d);
+    pages[6].bytes[pages[6].size - 1] ^= 1;
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(answer(d, &pages[i]), slot);
+        assert_int_equal(d->mending.slot, 0);
+        assert_int_not_equal(d->mending.lacking, 0);
+    }
+    for (size_t size = 2; size < pages[1].size; size += 7) { /* cut anywhere */
+        struct page cut = pages[1];
+        cut.size = size;
+        assert_int_equal(answer(d, &cut), slot);
+    }
+    d->mending.tried = d->mending.lacking = 0;
+    cluster_run_until(c, is_mended); /* by what is right */
+    assert_int_equal(cluster_read_all(c, 1), MESSAGES);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_rots_is_fetched_again),
-        cmocka_unit_test(who_is_silent_may_have_it),
-        cmocka_unit_test(what_nobody_has_is_gone),
-        cmocka_unit_test(who_is_away_is_waited_for_a_while),
+        cmocka_unit_test(what_rots_is_fetched_again),      cmocka_unit_test(who_is_silent_may_have_it),
+        cmocka_unit_test(what_nobody_has_is_gone),         cmocka_unit_test(who_is_away_is_waited_for_a_while),
+        cmocka_unit_test(a_page_without_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
