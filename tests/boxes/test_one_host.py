@@ -1,4 +1,5 @@
 """Three replicas on one host: script mode and its generator, the target, and what keeps replicas apart."""
+import subprocess
 import time
 
 from cluster import CONFIG, Installed, InstalledCluster, install_key
@@ -112,3 +113,29 @@ def test_autopkgtest(context):
     box.put(context.packages.tree / "packaging/debian/tests/three-replicas", "/root/three-replicas")
     box.run("sh", "/root/three-replicas")
     box.run("dpkg", "--purge", "mpaxos")
+
+
+def test_rpm_scripts_leave_the_administrators_choice(context):
+    """What the RPM runs at an installation, an upgrade and a removal, on a host that has the same files."""
+    box, _ = one_host(context)
+
+    def script(tag, n_left):
+        text = subprocess.run(["rpm", "-qp", "--qf", f"%{{{tag}}}", context.packages.rpm()], capture_output=True,
+                              text=True, check=True).stdout
+        assert "systemctl" in text, text
+        box.run("sh", "-es", n_left, stdin=text)
+
+    def is_enabled(unit):
+        return box.execute("systemctl", "is-enabled", unit).stdout.strip()
+
+    script("POSTIN", 1)
+    assert is_enabled("mpaxosd.target") == "disabled"
+    box.run("mpaxosctl", "config", "generate", 1, "-m", "-o", CONFIG)
+    box.run("systemctl", "enable", "--now", "mpaxosd.target", "mpaxosd@1")
+    script("POSTIN", 2)
+    script("PREUN", 1)
+    assert is_enabled("mpaxosd.target") == is_enabled("mpaxosd@1") == "enabled", "an upgrade undoes it"
+    assert box.property("mpaxosd@1", "ActiveState") == "active", "an upgrade stops it"
+    script("PREUN", 0)
+    wait_until("all have stopped", lambda: box.property("mpaxosd@1", "ActiveState") == "inactive")
+    assert is_enabled("mpaxosd.target") == is_enabled("mpaxosd@1") == "disabled", "what was enabled is left behind"
