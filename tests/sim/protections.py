@@ -1,10 +1,9 @@
-"""What keeps strangers and hostile users out, each broken on purpose: see tests/sim/mutants, which runs these too. The
-access and users' tests want root."""
+"""What keeps strangers and hostile users out, each broken on purpose: see tests/sim/mutants, which runs these too."""
 
 SEAL, HOSTILE = "tests/unit/test_seal", "tests/unit/test_seal_hostile"
 KEYFILE, SECRET = "tests/unit/test_keyfile", "tests/unit/test_secret"
 DRIVER, REFUSE, PEERS = "tests/unit/test_driver", "tests/unit/test_driver_refuse", "tests/unit/test_peers"
-ACCESS, USERS = "tests/unit/test_access", "tests/unit/test_control_users"
+ACCESS, USERS = WANT_ROOT = "tests/unit/test_access", "tests/unit/test_control_users"
 LIMITS, QUEUES = "tests/unit/test_control_limits", "tests/unit/test_control_queues"
 
 SEALED = [
