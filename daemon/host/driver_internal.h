@@ -38,7 +38,9 @@ enum {
     CHUNK_SILENCE_USEC = 1000000,         /* then another peer is asked                               */
     CHECKPOINT_SLICE_BYTES = JOURNAL_CHECKPOINT_PART_BYTES,
     CHECKPOINT_STOP_USEC = 2000000, /* an orderly stop waits for one no longer */
-    FETCHES_QUEUED_MAX = 32,        /* of all late peers                                                        */
+    /* Of a peer's value, whatever message_bytes_max is here: what a majority chose must be taken everywhere. */
+    VALUE_BYTES_MAX = VALUE_HEADER_SIZE + AUTHOR_BYTES_MAX + KEY_BYTES_MAX + MESSAGE_BYTES_MOST,
+    FETCHES_QUEUED_MAX = 32, /* of all late peers                                                        */
     EXIT_REFUSED = 65,
     EXIT_DISK = 74,
 };
@@ -177,7 +179,6 @@ struct driver {
     struct driver_member members[REPLICAS_MAX];
     void *assembly_block;
     struct assembly *assembly;
-    uint32_t value_bytes_max;
     struct datagram_message *incoming;
     struct entry entries[MESSAGE_ENTRIES_MAX];
     uint64_t dropped[DROP_REASONS]; /* of all                     */

@@ -21,6 +21,7 @@ enum {
     PAGE_ENTRY_BYTES = 16,
     PAGE_SLOTS_MAX = 4096,
     PAGE_NONE_BYTES = 1,
+    PAGE_BYTES_MAX = HISTORY_PAGE_BYTES + PAGE_HEAD_BYTES + PAGE_HASH_BYTES + PAGE_ENTRY_BYTES + VALUE_BYTES_MAX,
 };
 
 /* --- a peer's page --- */
@@ -47,12 +48,6 @@ static bool add_entry(void *user, struct record *record, const uint8_t *bytes, u
     return p->size < HISTORY_PAGE_BYTES;
 }
 
-/* At most as large as a page with one value, or HISTORY_PAGE_BYTES and one value more. */
-static size_t page_bytes_max(const struct driver *d)
-{
-    return (size_t)HISTORY_PAGE_BYTES + PAGE_HEAD_BYTES + PAGE_HASH_BYTES + PAGE_ENTRY_BYTES + d->value_bytes_max;
-}
-
 /* False: the slot cannot be read here. */
 static bool fill_page(struct driver *d, slot_t slot, struct page *ret)
 {
@@ -70,7 +65,7 @@ void driver_serve_history(struct driver *d, replica_id_t from, const struct chec
     static const uint8_t none[PAGE_NONE_BYTES];
     const struct checkpoint_fetch first = {.slot = q->slot, .missing = {1}};
     const slot_t slot = q->slot & ~CHECKPOINT_HISTORY;
-    struct page page = {.room = page_bytes_max(d), .size = PAGE_HEAD_BYTES, .next = slot};
+    struct page page = {.room = PAGE_BYTES_MAX, .size = PAGE_HEAD_BYTES, .next = slot};
     d->served.next_usec = driver_now() + SERVE_USEC;
     page.bytes = malloc(page.room);
     if (page.bytes == NULL) /* it asks again */
@@ -140,7 +135,7 @@ static void begin(struct driver *d, slot_t slot, uint64_t now_usec)
 void driver_mend_piece(struct driver *d, replica_id_t from, const struct checkpoint_piece *p)
 {
     struct mending *m = &d->mending;
-    if (m->slot == 0 || from != m->from || p->slot != (m->slot | CHECKPOINT_HISTORY) || p->total > page_bytes_max(d))
+    if (m->slot == 0 || from != m->from || p->slot != (m->slot | CHECKPOINT_HISTORY) || p->total > PAGE_BYTES_MAX)
         return;
     if (p->total == PAGE_NONE_BYTES) {
         turn_away(d, true);

@@ -201,7 +201,7 @@ static void take_messages(struct driver *d, const struct arrival *a, struct data
 {
     bool named = names_this_cluster(d, &a->header), trusted = is_trusted(d, a->member, &a->header);
     int result;
-    while ((result = datagram_next(reader, &a->header, d->value_bytes_max, d->incoming)) > 0) {
+    while ((result = datagram_next(reader, &a->header, VALUE_BYTES_MAX, d->incoming)) > 0) {
         if (trusted || (named && d->incoming->message.type == MESSAGE_STATE))
             take_message(d, a->member, d->incoming);
     }

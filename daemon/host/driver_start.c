@@ -162,21 +162,12 @@ static int open_network(struct driver *d, const struct identity *own)
 
 /* --- the core and its journal --- */
 
-static uint32_t value_bytes_max(const struct config *c)
-{
-    uint32_t message = VALUE_HEADER_SIZE + AUTHOR_BYTES_MAX + KEY_BYTES_MAX + c->message_bytes_max;
-    uint32_t configuration = VALUE_HEADER_SIZE + CONFIGURATION_BYTES_MAX;
-    return message > configuration ? message : configuration;
-}
-
-/* What each message looks up is spread over all of it: in pages of 4 KiB the processor would look up most of their
- * addresses, too. */
-static void *allocate_block(size_t size)
+static void *allocate_block(size_t size, int advice)
 {
     size_t whole = (size + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
     void *block = aligned_alloc(HUGE_PAGE_BYTES, whole);
     if (block != NULL)
-        madvise(block, whole, MADV_HUGEPAGE); /* where the kernel has none, it stays as it is */
+        madvise(block, whole, advice); /* where the kernel has no huge pages, it stays as it is */
     return block;
 }
 
@@ -194,15 +185,16 @@ static int make_core(struct driver *d, const struct identity *own)
         .seed = driver_random(),
         .now_usec = driver_now(),
     };
-    d->value_bytes_max = value_bytes_max(d->config);
     d->checkpoint.block_size = checkpoint_writer_size(&c);
-    d->block = allocate_block(replica_size(&c));
-    d->assembly_block = malloc(assembly_size((uint32_t)n, d->value_bytes_max));
+    /* What each message looks up is spread over all of the core: in pages of 4 KiB the processor would look up most of
+     * their addresses, too. Of the assembly little is ever touched, and memory is only what is. */
+    d->block = allocate_block(replica_size(&c), MADV_HUGEPAGE);
+    d->assembly_block = allocate_block(assembly_size((uint32_t)n, VALUE_BYTES_MAX), MADV_NOHUGEPAGE);
     d->incoming = malloc(sizeof(*d->incoming));
     d->logread = logread_new(&d->values);
     if (d->block == NULL || d->assembly_block == NULL || d->incoming == NULL || d->logread == NULL)
         return out_of_memory();
-    d->assembly = assembly_init(d->assembly_block, (uint32_t)n, d->value_bytes_max);
+    d->assembly = assembly_init(d->assembly_block, (uint32_t)n, VALUE_BYTES_MAX);
     d->replica = replica_init(d->block, &c);
     return 0;
 }

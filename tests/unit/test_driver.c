@@ -107,6 +107,25 @@ static void three_drivers_agree(void **state)
     cluster_free(c);
 }
 
+/* What a majority chose is taken everywhere: message_bytes_max is changed on one replica after the other. */
+static void the_own_limit_does_not_bind_the_others(void **state)
+{
+    (void)state;
+    struct cluster *c = malloc(sizeof(*c));
+    assert_non_null(c);
+    cluster_make(c);
+    for (size_t i = 0; i < REPLICAS; i++) {
+        c->config.message_bytes_max = i == 2 ? MESSAGE_BYTES_LEAST : MESSAGE_BYTES_MOST;
+        c->config.datagram_bytes = i == 0 ? 1200 : 8192; /* in pieces, and whole */
+        assert_int_equal(cluster_start_node(c, i), 0);
+    }
+    cluster_run_until(c, cluster_is_quorate);
+    cluster_submit(c, 0, 30, 4000);
+    for (size_t i = 0; i < REPLICAS; i++)
+        assert_int_equal(cluster_read_all(c, i), 30);
+    cluster_free(c);
+}
+
 static void one_loss_and_a_restart_lose_nothing(void **state)
 {
     (void)state;
@@ -283,9 +302,13 @@ static void sealed_drivers_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(three_drivers_agree),        cmocka_unit_test(one_loss_and_a_restart_lose_nothing),
-        cmocka_unit_test(a_stop_leaves_a_checkpoint), cmocka_unit_test(a_directory_in_use_or_of_another_is_refused),
-        cmocka_unit_test(garbage_is_counted),         cmocka_unit_test(sealed_drivers_agree),
+        cmocka_unit_test(three_drivers_agree),
+        cmocka_unit_test(the_own_limit_does_not_bind_the_others),
+        cmocka_unit_test(one_loss_and_a_restart_lose_nothing),
+        cmocka_unit_test(a_stop_leaves_a_checkpoint),
+        cmocka_unit_test(a_directory_in_use_or_of_another_is_refused),
+        cmocka_unit_test(garbage_is_counted),
+        cmocka_unit_test(sealed_drivers_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
