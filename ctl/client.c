@@ -210,8 +210,10 @@ int client_open(struct client *c, const struct place *place, struct failure *f)
     for (size_t i = 0; i < n; i++) {
         int r = client_connect(c, &endpoints[i]);
         if (r == 0) {
-            if (n == 1 || client_is_alive(c))
+            if (n == 1 || client_is_alive(c)) {
+                failure_done(f); /* of those before it */
                 return 0;
+            }
             client_close(c);
             r = -ETIMEDOUT;
         }

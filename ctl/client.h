@@ -59,7 +59,7 @@ int client_call(struct client *c, const char *method, cJSON *parameters, bool mo
 int client_reply(struct client *c, uint64_t timeout_msec, struct reply *ret);
 
 /* Connects to the first replica of the place that answers at all: a stopped process takes connections, too, so each
- * gets a moment to answer a harmless question, unless there is only one. 0, or -1 and why. */
+ * gets a moment to answer a harmless question, unless there is only one. 0 and an empty failure, or -1 and why. */
 int client_open(struct client *c, const struct place *place, struct failure *f);
 
 /* A timeout_ms as the daemon takes it: not over CLIENT_TIMEOUT_MSEC_MAX. */

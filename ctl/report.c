@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <langinfo.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { INDENT = 2 };
+
+static int output_error; /* of the first flush of standard output that failed; 0: none did */
 
 void report_init(struct report *r)
 {
@@ -92,7 +95,7 @@ static void print_safely(FILE *f, const char *text)
 int report_failure(const struct report *r, const struct failure *f)
 {
     if (r->json == JSON_OFF) {
-        fflush(stdout);
+        report_flush();
         fputs("mpaxosctl: ", stderr);
         print_safely(stderr, f->text);
         putc('\n', stderr);
@@ -109,18 +112,31 @@ int report_failure(const struct report *r, const struct failure *f)
     return (int)f->status;
 }
 
+void report_flush(void)
+{
+    if (fflush(stdout) != 0 && output_error == 0)
+        output_error = errno;
+}
+
 bool report_is_over(void)
 {
     return ferror(stdout) != 0;
 }
 
+static bool reader_is_gone(void)
+{
+    struct pollfd fd = {.fd = STDOUT_FILENO};
+    return poll(&fd, 1, 0) > 0;
+}
+
 int report_finish(int status)
 {
-    errno = 0;
-    bool failed = fflush(stdout) != 0;
-    if ((!failed && !ferror(stdout)) || errno == EPIPE || errno == 0)
+    report_flush();
+    /* Where a full buffer went out by itself and failed, only the flag is left of it. */
+    if (!report_is_over() || output_error == EPIPE || (output_error == 0 && reader_is_gone()))
         return status;
-    fprintf(stderr, "mpaxosctl: cannot write to standard output: %s\n", strerror(errno));
+    fprintf(stderr, "mpaxosctl: cannot write to standard output: %s\n",
+            output_error ? strerror(output_error) : "a part of it was not taken");
     return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 

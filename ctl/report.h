@@ -28,10 +28,13 @@ void report_json(const struct report *r, const cJSON *parameters, bool one_line)
 /* "mpaxosctl: ..." on standard error; with JSON {"error", "parameters"} on standard output. Answers f->status. */
 int report_failure(const struct report *r, const struct failure *f);
 
-/* Flushes standard output. A reader that went away is no failure; a full disk is. Answers the exit status. */
-int report_finish(int status);
-/* True once nobody reads standard output any more: whoever streams may stop. */
+/* Flushes standard output. What goes wrong is kept for report_finish(): stdio forgets it, and the bytes with it, so
+ * nobody else flushes. */
+void report_flush(void);
+/* True once standard output takes nothing any more: whoever streams may stop. */
 bool report_is_over(void);
+/* Flushes for the last time, and answers the exit status. A reader that went away is no failure; a full disk is. */
+int report_finish(int status);
 
 /* A tree of strings, booleans and varlink_int()s. */
 void json_add(struct buffer *b, const cJSON *value, bool pretty);

@@ -40,7 +40,7 @@ static char *ask(struct prompt *p, const char *question)
     if (p->terminal) {
         fputs(question, stdout);
     }
-    fflush(stdout);
+    report_flush();
     for (;;) {
         const char *line = NULL;
         size_t size = 0;
@@ -59,7 +59,7 @@ static bool send_line(struct prompt *p, const char *text)
 {
     const char *error = submission_text_error(text, strlen(text));
     if (error) {
-        fflush(stdout);
+        report_flush();
         fprintf(stderr, "mpaxosctl: %s; it was not sent\n", error);
         note(p, EXIT_FAILED);
         return true;
@@ -88,7 +88,7 @@ static void run(struct prompt *p)
         } else if (!strcmp(command, "e")) {
             goes_on = false;
         } else if (*command) {
-            fflush(stdout);
+            report_flush();
             fprintf(stderr, "mpaxosctl: '%.80s' is none of s, p and e\n", command);
             note(p, EXIT_FAILED);
         }

@@ -170,7 +170,7 @@ int verb_config_check(const struct invocation *v)
             print_text(v, path, c);
         else
             print_json(v, c);
-        fflush(stdout);
+        report_flush();
         compare_with_running(v, path, c);
     }
     free(c);

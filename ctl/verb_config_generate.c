@@ -121,10 +121,14 @@ static int write_file(const struct invocation *v, const char *path, const struct
     int status = new_file_write(v, &f, b->bytes, b->size);
     if (status != EXIT_DONE)
         return status;
-    if (v->report.json == JSON_OFF)
+    if (v->report.json == JSON_OFF) {
         printf("wrote %s\n", path);
-    else
-        printf("{\"path\":\"%s\"}\n", path);
+        return EXIT_DONE;
+    }
+    cJSON *p = cJSON_CreateObject();
+    cJSON_AddStringToObject(p, "path", path);
+    report_json(&v->report, p, false);
+    cJSON_Delete(p);
     return EXIT_DONE;
 }
 

@@ -179,7 +179,7 @@ static int run(const struct invocation *v, struct load_options *o, struct failur
         fputs("\r\033[K", stderr);
     if (v->report.json == JSON_OFF)
         print_text(o, result);
-    fflush(stdout);
+    report_flush();
     if (ran < 0 || load_check(o, result, &verdict, f) < 0) {
         status = report_failure(&v->report, f);
     } else {

@@ -125,8 +125,8 @@ static enum stream_end read_stream(struct reading *g, struct client *c)
         bool continues = r.continues;
         result = take_page(g, &r) < 0 ? -EBADMSG : 0;
         reply_done(&r);
-        if (g->follow && fflush(stdout) != 0)
-            return STREAM_OVER;
+        if (g->follow)
+            report_flush();
         if (report_is_over())
             return STREAM_OVER;
         if (result == 0 && !continues)
@@ -194,7 +194,7 @@ static pid_t pager_start(const struct invocation *v, bool follow)
     int ends[2];
     if (pipe(ends) < 0)
         return 0;
-    fflush(stdout);
+    report_flush();
     pid_t pid = fork();
     if (pid == 0) {
         dup2(ends[0], STDIN_FILENO);
@@ -214,7 +214,7 @@ static void pager_wait(pid_t pid)
 {
     if (!pid)
         return;
-    fflush(stdout);
+    report_flush();
     close(STDOUT_FILENO);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;

@@ -130,7 +130,7 @@ static int send_lines(struct sending *s, struct submitter *submitter)
         if (readable && (r = lines_read(&lines)) < 0)
             break;
         if (submitter_is_idle(submitter))
-            fflush(stdout);
+            report_flush();
     }
     lines_done(&lines);
     if (r < 0) {
@@ -138,7 +138,7 @@ static int send_lines(struct sending *s, struct submitter *submitter)
                 r == -1 ? "out of memory" : strerror(-r));
         status = EXIT_FAILED;
     }
-    fflush(stdout);
+    report_flush();
     fprintf(stderr, "%" PRIu64 " message%s sent, %" PRIu64 " empty line%s skipped\n", s->n_sent,
             s->n_sent == 1 ? "" : "s", s->n_empty, s->n_empty == 1 ? "" : "s");
     if (status == EXIT_DONE && s->n_refused)

@@ -335,7 +335,8 @@ int verb_status(const struct invocation *v)
         if (terminal)
             fputs("\033[H\033[2J", stdout);
         int status = show(v);
-        if (fflush(stdout) != 0 || report_is_over())
+        report_flush();
+        if (report_is_over())
             return status;
         sleep(WATCH_SECONDS);
     }

@@ -26,6 +26,7 @@ unit_tests = \
 	tests/unit/test_ctl_histogram \
 	tests/unit/test_ctl_load \
 	tests/unit/test_ctl_options \
+	tests/unit/test_ctl_report \
 	tests/unit/test_ctl_submitter \
 	tests/unit/test_ctl_text \
 	tests/unit/test_ctl_verbs \

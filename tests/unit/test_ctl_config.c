@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
 #include <sys/resource.h>
@@ -21,7 +22,7 @@
 static char dir[] = "/tmp/test_ctl_config_XXXXXX";
 
 /* Runs "config generate" or "config check" as the command line would; words with blanks between. */
-static int run(const char *line)
+static int run_as(enum json_mode json, const char *line)
 {
     char copy[512], error[OPTIONS_ERROR_MAX + 1];
     char *words[64];
@@ -30,7 +31,8 @@ static int run(const char *line)
     snprintf(copy, sizeof(copy), "%s", line);
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
         words[n++] = word;
-    struct invocation v = {.verb = verb_find(words, n, &taken), .arguments = &a, .place = {.id = -1}};
+    struct invocation v = {
+        .verb = verb_find(words, n, &taken), .arguments = &a, .place = {.id = -1}, .report = {.json = json}};
     assert_non_null(v.verb);
     assert_true(arguments_init(&a, (size_t)n));
     if (arguments_read(&a, global_options, v.verb->options, n - taken, words + taken, false, error) >= 0)
@@ -38,6 +40,11 @@ static int run(const char *line)
     arguments_done(&a);
     fflush(stdout);
     return status;
+}
+
+static int run(const char *line)
+{
+    return run_as(JSON_OFF, line);
 }
 
 static void read_back(const char *name, struct config *ret)
@@ -139,6 +146,22 @@ static void test_keeps_a_file_that_is_there(void **state)
     assert_int_equal(config.n_replicas, 5);
 }
 
+static void test_names_the_file_as_json(void **state)
+{
+    (void)state;
+    char out[64] = "";
+    fflush(stdout);
+    int saved = dup(1), file = open("out", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    dup2(file, 1);
+    int status = run_as(JSON_SHORT, "config generate 0 -o a\"b\\c.json");
+    dup2(saved, 1);
+    assert_int_equal(status, EXIT_DONE);
+    assert_int_equal(pread(file, out, sizeof(out) - 1, 0), strlen("{\"path\":\"a\\\"b\\\\c.json\"}\n"));
+    assert_string_equal(out, "{\"path\":\"a\\\"b\\\\c.json\"}\n");
+    close(saved);
+    close(file);
+}
+
 /* A file over its limit of size is the same as a full disk: nothing is left of it. */
 static void test_a_file_that_is_not_whole_does_not_stay(void **state)
 {
@@ -224,6 +247,7 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_wrong_usage_writes_nothing),
         cmocka_unit_test(test_keeps_a_file_that_is_there),
+        cmocka_unit_test(test_names_the_file_as_json),
         cmocka_unit_test(test_a_file_that_is_not_whole_does_not_stay),
         cmocka_unit_test(test_largest),
         cmocka_unit_test(test_check_refuses),

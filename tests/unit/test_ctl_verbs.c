@@ -11,12 +11,14 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/client.h"
 #include "ctl/verbs.h"
 #include "wire/varlink.h"
 
@@ -84,8 +86,10 @@ static void server_start(const struct canned *canned)
     assert_int_equal(listen(listener, 16), 0);
     server = fork();
     assert_true(server >= 0);
-    if (server == 0)
+    if (server == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where a test fails before server_stop() */
         serve(listener, canned);
+    }
     close(listener);
 }
 
@@ -296,6 +300,29 @@ static void test_flush_reports_each_replica(void **state)
         out, "REPLICA  SLOT  MESSAGES  PATH\n      0     9         3  /l/0\n      1     -         -  gone\n");
 }
 
+/* What the one before it said would else be taken for what ended it: `wait` gives up where something is not permitted.
+ */
+static void test_an_open_connection_has_no_failure(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {{NULL, NULL}};
+    const struct sockaddr_un nobody = {.sun_family = AF_UNIX, .sun_path = "run/0/control"};
+    const struct place place = {.id = -1, .dir = "."};
+    struct failure f = {0};
+    struct client c;
+    int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(stale, (const struct sockaddr *)&nobody, sizeof(nobody)), 0);
+    server_start(canned);
+    assert_int_equal(client_open(&c, &place, &f), 0);
+    assert_int_equal(c.endpoint.id, 1);
+    assert_false(failure_is_set(&f));
+    assert_int_equal(f.status, EXIT_DONE);
+    client_close(&c);
+    server_stop();
+    close(stale);
+    unlink(nobody.sun_path);
+}
+
 static void test_skip_says_where_the_leader_is(void **state)
 {
     (void)state;
@@ -335,7 +362,7 @@ static int enter(void **state)
     setenv("TZ", "UTC", 1);
     tzset();
     unsetenv("MPAXOS_DIR");
-    return mkdtemp(dir) && chdir(dir) == 0 ? system("mkdir -p run/1") : -1;
+    return mkdtemp(dir) && chdir(dir) == 0 ? system("mkdir -p run/0 run/1") : -1;
 }
 
 static int leave(void **state)
@@ -356,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_drop_zero_lifts_both_directions),
         cmocka_unit_test(test_log_follows_its_pages),
         cmocka_unit_test(test_flush_reports_each_replica),
+        cmocka_unit_test(test_an_open_connection_has_no_failure),
         cmocka_unit_test(test_skip_says_where_the_leader_is),
         cmocka_unit_test(test_wait_tells_why_it_gave_up),
     };
