@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/faults.h"
 #include "journal/journal.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/inputs.h"
@@ -21,7 +22,8 @@ enum {
     STEPS_MAX = 20000, /* of the acts                            */
     SECONDS_MAX = 30,  /* simulated ones, of the acts            */
     SEARCH_STEPS_MAX = 100,
-    OPERATIONS_MAX = 128,
+    OPERATIONS_MAX = 128, /* and as many long ones */
+    DROP_S = 2,
     CALLS_MAX_OPEN = 64,
     MESSAGE_TYPES = 64,
     HANG_S = 30,
@@ -34,7 +36,7 @@ static struct {
     unsigned lose;          /* so many more                    */
     time_t began_s;         /* 0: no input runs                */
     bool swallow;           /* the datagram that is delivered now */
-    uint64_t n_operations;
+    uint64_t n_operations, n_long;
     uint32_t connections[CLUSTER_HOSTS_MAX]; /* 0: none */
 } world;
 
@@ -120,7 +122,7 @@ static void fail_disk(struct host *h, unsigned how)
 
 static void submit(struct cluster *c, struct host *h, unsigned n)
 {
-    for (; n > 0 && world.n_operations < OPERATIONS_MAX; n--) {
+    for (; n > 0 && world.n_operations - world.n_long < OPERATIONS_MAX; n--) {
         uint32_t *connection = &world.connections[h->index];
         if (*connection != 0 && connection_at(c->clients, *connection)->closed)
             *connection = 0;
@@ -128,11 +130,24 @@ static void submit(struct cluster *c, struct host *h, unsigned n)
     }
 }
 
+/* Long ones fill segments. */
+static void load(struct cluster *c, struct host *h, unsigned n)
+{
+    struct clients_options *o = &clients_get(c)->options;
+    o->long_permille = 1000;
+    o->text_bytes_max = c->options.message_bytes_max;
+    for (; n > 0 && world.n_long < OPERATIONS_MAX; n--, world.n_long++)
+        world.n_operations = clients_send(c, h->index, 0, NULL);
+    *o = clients_defaults();
+}
+
 static void act_as_client(struct cluster *c, enum cluster_act a, struct host *h, unsigned how)
 {
     uint64_t operation = world.n_operations > 0 ? 1 + how % world.n_operations : 0;
     if (a == ACT_SUBMIT)
         submit(c, h, 1 + how % 8);
+    else if (a == ACT_LOAD)
+        load(c, h, 1 + how % 32);
     else if (a == ACT_POSITION && clients_get(c)->n_live < CALLS_MAX_OPEN)
         clients_position(c, h->index);
     else if (a == ACT_FLUSH && clients_get(c)->n_live < CALLS_MAX_OPEN)
@@ -143,7 +158,7 @@ static void act_as_client(struct cluster *c, enum cluster_act a, struct host *h,
         clients_close(c, world.connections[h->index]);
     else if (a == ACT_RETRY && operation > 0 && clients_operation(c, operation).n_open < OPERATION_ATTEMPTS_MAX)
         clients_retry(c, operation, h->index);
-    else if (a == ACT_CONFLICT && operation > 0 && world.n_operations < OPERATIONS_MAX)
+    else if (a == ACT_CONFLICT && operation > 0 && world.n_operations - world.n_long < OPERATIONS_MAX)
         world.n_operations = clients_conflict(c, operation, h->index);
     if (a == ACT_CLOSE)
         world.connections[h->index] = 0;
@@ -244,6 +259,24 @@ static void act_on_disk(struct cluster *c, enum cluster_act a, struct host *h, u
     }
 }
 
+static void drop(struct cluster *c, struct host *h, unsigned how)
+{
+    if (h->up)
+        faults_set(h->faults, (uint8_t)(how / 8 % 8 * 10), (enum fault_direction)(how / 64 % 3), REPLICA_ID_NONE,
+                   DROP_S, c->now_usec);
+}
+
+/* Until the end; who has begun has the log's say. */
+static void differ(struct host *h)
+{
+    if (h->wiped || h->disk.identity.status != IDENTITY_EMPTY)
+        return;
+    host_kill(h);
+    world.connections[h->index] = 0;
+    h->config_differs = true;
+    host_start(h);
+}
+
 static void act_on_host(struct cluster *c, enum cluster_act a, struct host *h, unsigned how)
 {
     switch (a) {
@@ -253,6 +286,16 @@ static void act_on_host(struct cluster *c, enum cluster_act a, struct host *h, u
         break;
     case ACT_WALL:
         h->wall_offset_usec = ((int64_t)how - 128) * (int64_t)SECOND;
+        break;
+    case ACT_DROP:
+        drop(c, h, how);
+        break;
+    case ACT_KEYS:
+        if (c->options.sealed)
+            sealed_change(h);
+        break;
+    case ACT_DIFFER:
+        differ(h);
         break;
     case ACT_TRANSFER:
         if (cluster_leader(c) != NULL && host_is_usable(cluster_leader(c)))
@@ -297,12 +340,30 @@ static void act(struct cluster *c, enum cluster_act a, unsigned how)
     }
 }
 
+static void choose_more(struct cluster_options *o, uint8_t more)
+{
+    o->sealed = more & CLUSTER_SEALED;
+    if (more & CLUSTER_SEVEN)
+        o->n_hosts = 7;
+    o->scrub_usec = more & CLUSTER_SCRUB ? 2 * SECOND : 0;
+    o->rot_sealed_permille = more & CLUSTER_ROT_SEALED ? 900 : 0;
+    if (more & CLUSTER_LARGE) {
+        o->message_bytes_max = 6000;
+        o->proposal_bytes_max = 32768;
+    }
+    if (more & CLUSTER_WIDE) {
+        o->alpha *= 8;
+        o->dedup_slots *= 16;
+        o->submissions_max *= 4;
+    }
+}
+
 static struct cluster_options choose_sizes(struct fuzz_input *in)
 {
     static const uint32_t hosts[] = {3, 5, 3, 1};
-    struct cluster_options o = cluster_defaults(fuzz_u8(in));
-    uint8_t shape = fuzz_u8(in), tables = fuzz_u8(in);
-    o.trace = getenv("FUZZ_TRACE") != NULL;
+    uint8_t seed = fuzz_u8(in), shape = fuzz_u8(in), tables = fuzz_u8(in);
+    struct cluster_options o = cluster_defaults(seed);
+    o.trace = o.trace_print = getenv("FUZZ_TRACE") != NULL;
     o.n_hosts = hosts[shape % 4];
     o.id_stride = 1 + shape / 4 % 2;
     o.blank = shape / 8 % 2;
@@ -318,6 +379,8 @@ static struct cluster_options choose_sizes(struct fuzz_input *in)
     if (shape / 128 == 0) /* else all is kept, as a real cluster would here */
         o.retain_bytes = JOURNAL_SEGMENT_BYTES_MIN;
     o.checkpoint_bytes = 8 << 10;
+    if (seed & CLUSTER_MORE)
+        choose_more(&o, fuzz_u8(in));
     return o;
 }
 

@@ -136,7 +136,19 @@ enum replica_act {
     REPLICA_MESSAGE = 64,
 };
 
-/* --- fuzz_cluster: seed u8, shape u8, tables u8 (see there), then acts and their argument, a byte each --- */
+/* --- fuzz_cluster: seed u8, shape u8, tables u8 (see there), with CLUSTER_MORE in the seed choices u8; then acts and
+ * their argument, a byte each --- */
+
+enum { CLUSTER_MORE = 0x80 };
+
+enum {
+    CLUSTER_SEALED = 1,
+    CLUSTER_SEVEN = 2,      /* hosts                   */
+    CLUSTER_SCRUB = 4,      /* often                   */
+    CLUSTER_ROT_SEALED = 8, /* mostly in full segments */
+    CLUSTER_LARGE = 16,     /* messages                */
+    CLUSTER_WIDE = 32,      /* windows                 */
+};
 
 enum cluster_act {
     ACT_RUN,      /* so many events                                               */
@@ -171,6 +183,10 @@ enum cluster_act {
     ACT_SLOW,     /* a host's disk: so many times 1 ms at most                    */
     ACT_READ,     /* some of the log, of a host                                   */
     ACT_FLUSH,    /* the chat log of a host, or of all                            */
+    ACT_LOAD,     /* as ACT_SUBMIT, long ones                                     */
+    ACT_DROP,     /* a host drops datagrams for a while: how many, which way      */
+    ACT_KEYS,     /* a host's keys go one step on, where all did the one before   */
+    ACT_DIFFER,   /* a blank host's configuration file says something else        */
     CLUSTER_ACTS,
 };
 
@@ -222,7 +238,7 @@ enum driver_guard {
 
 enum page_fault {
     PAGE_RIGHT,
-    PAGE_HASH,     /* is wrong                     */
+    PAGE_HASH,     /* is wrong, and so are the values */
     PAGE_EMPTY,    /* a value without bytes        */
     PAGE_LONG,     /* a value longer than the page */
     PAGE_NOTE,     /* of no type                   */

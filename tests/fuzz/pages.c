@@ -73,7 +73,7 @@ void page_make(struct cluster *c, slot_t slot, uint32_t n, enum page_fault fault
         return;
     for (uint32_t i = 0; i < n; i++) {
         const struct log_slot *s = observer_slot(c, slot + i);
-        if (fault == PAGE_INVENTED)
+        if (fault == PAGE_INVENTED || fault == PAGE_HASH)
             add_entry(ret, INVENTED_SIZE, i % 3, i, noop, INVENTED_SIZE);
         else if (s != NULL && s->applied)
             add_true_entry(ret, s);

@@ -139,6 +139,83 @@ static void acts(const char *name, unsigned shape, size_t n, const uint8_t (*lis
     seed_end();
 }
 
+static void begin_more(const char *name, unsigned seed, unsigned shape, unsigned more)
+{
+    seed_begin("cluster", name);
+    put8(CLUSTER_MORE + seed);
+    put8(shape);
+    put8(0xff);
+    put8(more);
+}
+
+static void act(enum cluster_act a, unsigned how)
+{
+    put8(a);
+    put8(how);
+}
+
+/* Host 2 is away until nobody keeps what it missed. */
+static void make_behind(const char *name, unsigned more)
+{
+    begin_more(name, 1, 0, CLUSTER_LARGE | CLUSTER_WIDE | more);
+    act(ACT_WAIT, 200);
+    act(ACT_CRASH, 2);
+    for (unsigned i = 0; i < 8; i++) {
+        act(ACT_LOAD, 3 * 20 + i % 2);
+        act(ACT_WAIT, 255);
+    }
+    for (unsigned i = 0; i < 2; i++) { /* nothing in memory can serve it any more */
+        act(ACT_CRASH, i);
+        act(ACT_START, i);
+    }
+    act(ACT_WAIT, 200);
+    act(ACT_START, 2);
+    act(ACT_WAIT, 100);
+    act(ACT_FLUSH, 3);
+    seed_end();
+}
+
+/* Full segments of host 0 rot, and are mended; keys are changed. */
+static void make_rotten(unsigned seed)
+{
+    char name[32];
+    snprintf(name, sizeof name, "rotten-%u", seed);
+    begin_more(name, seed, 0x80, CLUSTER_SEALED | CLUSTER_SCRUB | CLUSTER_ROT_SEALED | CLUSTER_LARGE | CLUSTER_WIDE);
+    act(ACT_WAIT, 200);
+    for (unsigned i = 0; i < 6; i++) {
+        act(ACT_LOAD, 3 * 25 + i % 3);
+        act(ACT_WAIT, 200);
+        act(ACT_KEYS, i);
+    }
+    act(ACT_ROT, 0);
+    act(ACT_CRASH, 0);
+    act(ACT_START, 0);
+    act(ACT_WAIT, 100);
+    act(ACT_FLUSH, 0);
+    act(ACT_READ, 0);
+    act(ACT_WAIT, 255);
+    seed_end();
+}
+
+static void make_seven(void)
+{
+    begin_more("seven", 1, 8, CLUSTER_SEVEN | CLUSTER_SEALED | CLUSTER_LARGE);
+    act(ACT_DIFFER, 3);
+    act(ACT_WAIT, 100);
+    act(ACT_KILL, 3); /* its file is right only in the end */
+    for (unsigned i = 0; i < 7; i++) {
+        act(ACT_DROP, 8 * 5 + i);
+        act(ACT_LOAD, 7 * 6 + i);
+        act(ACT_KEYS, i);
+        act(ACT_WAIT, 60);
+        act(ACT_CUT, 8 * i);
+    }
+    act(ACT_ISOLATE, 6);
+    act(ACT_SUBMIT, 30);
+    act(ACT_WAIT, 200);
+    seed_end();
+}
+
 #define ACTS(name, shape, ...)                                                                                         \
     do {                                                                                                               \
         static const uint8_t list[][2] = {__VA_ARGS__};                                                                \
@@ -297,6 +374,11 @@ void make_peer_seeds(void)
     make_cut_body();
     make_slot0();
     make_cluster_acts();
+    make_behind("behind", 0);
+    make_behind("behind-sealed", CLUSTER_SEALED);
+    for (unsigned seed = 0; seed < 4; seed++)
+        make_rotten(seed);
+    make_seven();
     make_replica_acts();
     make_bootstrap();
     make_old_slots();

@@ -85,6 +85,7 @@ bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 /* --- sealed.c --- */
 void sealed_keys(const struct host *h, struct seal_keys *ret); /* that it has now */
 void sealed_begin(struct cluster *c, struct trouble *t);       /* from now on they are changed now and then */
+void sealed_change(struct host *h); /* one step on, where all the others have done the step before */
 
 /* --- partial.c --- */
 void partial_check(struct cluster *c, enum partial partial); /* several times over */

@@ -75,28 +75,31 @@ void sealed_keys(const struct host *h, struct seal_keys *ret)
     memset(ret->keys[phase != 2], (int)first + 2, SEAL_KEY_SIZE);
 }
 
-/* On one replica, where all the others have done the step before. */
+void sealed_change(struct host *h)
+{
+    struct cluster *c = h->cluster;
+    struct seal_keys keys;
+    for (uint32_t i = 0; i < c->options.n_hosts; i++)
+        if (c->hosts[i].key_step < h->key_step)
+            return;
+    h->key_step++;
+    c->happened[HAPPENED_KEYS_CHANGED]++;
+    cluster_trace(c, (int)h->index, "keys       step %u", h->key_step);
+    sealed_keys(h, &keys);
+    world_enter(h);
+    if (h->up)
+        driver_set_keys(h->driver, &keys);
+    host_poke(h);
+}
+
 static void change_keys(struct cluster *c, void *user, uint64_t argument)
 {
     const struct trouble *t = user;
     struct host *h = &c->hosts[cluster_random(c, 0, c->options.n_hosts - 1)];
-    bool is_next = true;
     (void)argument;
     if (t->over)
         return;
-    for (uint32_t i = 0; i < c->options.n_hosts; i++)
-        is_next = is_next && c->hosts[i].key_step >= h->key_step;
-    if (is_next) {
-        struct seal_keys keys;
-        h->key_step++;
-        c->happened[HAPPENED_KEYS_CHANGED]++;
-        cluster_trace(c, (int)h->index, "keys       step %u", h->key_step);
-        sealed_keys(h, &keys);
-        world_enter(h);
-        if (h->up)
-            driver_set_keys(h->driver, &keys);
-        host_poke(h);
-    }
+    sealed_change(h);
     sealed_begin(c, user);
 }
 
