@@ -169,6 +169,7 @@ static void act_as_client(struct cluster *c, enum cluster_act a, struct host *h,
 static void act_on_network(struct cluster *c, enum cluster_act a, unsigned how)
 {
     uint32_t n = c->options.n_hosts, one = how % n, other = how / n % n;
+    struct weather w = network_calm();
     switch (a) {
     case ACT_LOSE:
         world.lose = how;
@@ -196,11 +197,12 @@ static void act_on_network(struct cluster *c, enum cluster_act a, unsigned how)
         world.lose = 0;
         break;
     case ACT_WEATHER:
-        c->network.loss_permille = how % 2 * 300;
-        c->network.duplicate_permille = how / 2 % 2 * 300;
-        c->network.late_permille = how / 4 % 2 * 200;
-        c->network.late_max_usec = 300 * MSEC;
-        c->network.corrupt_permille = how / 8 % 2 * 50;
+        w.loss_permille = how % 2 * 300;
+        w.duplicate_permille = how / 2 % 2 * 300;
+        w.late_permille = how / 4 % 2 * 200;
+        w.late_max_usec = 300 * MSEC;
+        w.corrupt_permille = how / 8 % 2 * 50;
+        network_weather(c, &w);
         break;
     default:
         break;

@@ -94,20 +94,29 @@ static void cut_links(struct cluster *c, struct trouble *t, enum fault_kind kind
     cluster_call_at(c, c->now_usec + cluster_random(c, 50 * MSEC, 3 * SECOND), heal_links, t, 0);
 }
 
-static void change_weather(struct cluster *c, const struct scenario *s)
+/* Of all links, or of one alone, or one way of it. */
+static void change_weather(struct cluster *c, const struct scenario *s, bool of_all)
 {
-    struct network *n = &c->network;
-    n->loss_permille = (uint32_t)cluster_random(c, 0, s->loss_max_permille);
-    n->duplicate_permille = (uint32_t)cluster_random(c, 0, s->duplicate_max_permille);
-    n->corrupt_permille = s->corrupt_permille;
-    n->late_permille = cluster_chance(c, 500) ? (uint32_t)cluster_random(c, 0, 200) : 0;
+    struct weather w = {.corrupt_permille = s->corrupt_permille};
+    w.loss_permille = (uint32_t)cluster_random(c, 0, s->loss_max_permille);
+    w.duplicate_permille = (uint32_t)cluster_random(c, 0, s->duplicate_max_permille);
+    w.late_permille = cluster_chance(c, 500) ? (uint32_t)cluster_random(c, 0, 200) : 0;
     if (s->late_permille > 0)
-        n->late_permille = s->late_permille;
-    n->late_max_usec = cluster_chance(c, 200) ? 3 * SECOND : 200 * MSEC;
-    n->delay_min_usec = cluster_random(c, 50, 2 * MSEC);
-    n->delay_max_usec = n->delay_min_usec + cluster_random(c, 0, 15 * MSEC);
-    cluster_trace(c, -1, "weather    loss %u duplicates %u late %u of 1000, delay %lu-%lu usec", n->loss_permille,
-                  n->duplicate_permille, n->late_permille, n->delay_min_usec, n->delay_max_usec);
+        w.late_permille = s->late_permille;
+    w.late_max_usec = cluster_chance(c, 200) ? 3 * SECOND : 200 * MSEC;
+    w.delay_min_usec = cluster_random(c, 50, 2 * MSEC);
+    w.delay_max_usec = w.delay_min_usec + cluster_random(c, 0, 15 * MSEC);
+    uint32_t a = pick(c), b = pick(c);
+    of_all = of_all || cluster_chance(c, 600);
+    if (of_all)
+        network_weather(c, &w);
+    else
+        c->network.weather[a][b] = w;
+    if (!of_all && cluster_chance(c, 500))
+        c->network.weather[b][a] = w;
+    cluster_trace(c, of_all ? -1 : (int)a, "weather    to %d loss %u duplicates %u late %u of 1000, delay %lu-%lu usec",
+                  of_all ? -1 : (int)b, w.loss_permille, w.duplicate_permille, w.late_permille, w.delay_min_usec,
+                  w.delay_max_usec);
 }
 
 static void clog_path(struct cluster *c)
@@ -278,7 +287,7 @@ static void inject(struct cluster *c, struct trouble *t, enum fault_kind kind)
         clog_path(c);
         break;
     case FAULT_WEATHER:
-        change_weather(c, t->scenario);
+        change_weather(c, t->scenario, false);
         break;
     case FAULT_STALL:
         stall(c, host);
@@ -333,6 +342,6 @@ static void make_trouble(struct cluster *c, void *user, uint64_t argument)
 
 void trouble_begin(struct cluster *c, struct trouble *t)
 {
-    change_weather(c, t->scenario);
+    change_weather(c, t->scenario, true);
     make_trouble(c, t, 0);
 }

@@ -183,32 +183,35 @@ void network_send(struct host *h, struct packet *p, uint32_t to)
 {
     struct cluster *c = h->cluster;
     struct network *n = &c->network;
+    const struct weather *w = &n->weather[h->index][to];
     uint32_t copies = 1;
     cluster_mix(c, get_u32(p->bytes + AT_CHECKSUM) + ((uint64_t)to << 32));
     if (n->cut[h->index][to]) {
         copies = 0;
         c->happened[n->cut[to][h->index] ? HAPPENED_CUT : HAPPENED_CUT_ONE_WAY]++;
-    } else if (cluster_chance(c, n->loss_permille)) {
+    } else if (cluster_chance(c, w->loss_permille)) {
         copies = 0;
         c->happened[HAPPENED_LOST]++;
-    } else if (cluster_chance(c, n->duplicate_permille)) {
+    } else if (cluster_chance(c, w->duplicate_permille)) {
         copies = 2;
         c->happened[HAPPENED_DOUBLED]++;
     }
     if (c->options.sealed && cluster_chance(c, RECORD_PERMILLE))
         repeat(c, p, to);
     for (uint32_t i = 0; i < copies; i++) {
-        uint64_t delay_usec = cluster_random(c, n->delay_min_usec, n->delay_max_usec);
-        if (cluster_chance(c, n->late_permille)) {
-            delay_usec += cluster_random(c, 0, n->late_max_usec);
+        uint64_t delay_usec = cluster_random(c, w->delay_min_usec, w->delay_max_usec);
+        if (cluster_chance(c, w->late_permille)) {
+            delay_usec += cluster_random(c, 0, w->late_max_usec);
             c->happened[HAPPENED_LATE]++;
         }
         if (n->clogged_usec[h->index][to] > c->now_usec) {
             delay_usec += n->clogged_usec[h->index][to] - c->now_usec;
             c->happened[HAPPENED_CLOGGED]++;
         }
-        struct packet *sent = cluster_chance(c, n->corrupt_permille) ? spoil(c, p) : p;
+        struct packet *sent = cluster_chance(c, w->corrupt_permille) ? spoil(c, p) : p;
         sent->refs++;
+        if (n->latest_usec < c->now_usec + delay_usec)
+            n->latest_usec = c->now_usec + delay_usec;
         cluster_push(c, (struct sim_event){
                             .at_usec = c->now_usec + delay_usec, .type = SIM_DELIVER, .host = to, .packet = sent});
     }
@@ -242,12 +245,23 @@ void network_isolate(struct cluster *c, uint32_t host, bool cut)
     }
 }
 
+struct weather network_calm(void)
+{
+    return (struct weather){.delay_min_usec = 1 * MSEC, .delay_max_usec = 5 * MSEC};
+}
+
+void network_weather(struct cluster *c, const struct weather *w)
+{
+    for (uint32_t i = 0; i < CLUSTER_HOSTS_MAX; i++)
+        for (uint32_t j = 0; j < CLUSTER_HOSTS_MAX; j++)
+            c->network.weather[i][j] = *w;
+}
+
 void network_heal(struct cluster *c)
 {
     struct network *n = &c->network;
+    const struct weather calm = network_calm();
     memset(n->cut, 0, sizeof(n->cut));
     memset(n->clogged_usec, 0, sizeof(n->clogged_usec));
-    n->loss_permille = n->duplicate_permille = n->late_permille = n->corrupt_permille = 0;
-    n->delay_min_usec = 1 * MSEC;
-    n->delay_max_usec = 5 * MSEC;
+    network_weather(c, &calm);
 }

@@ -160,7 +160,7 @@ static uint32_t choose_core(struct cluster *c, uint32_t *ret_hub)
     return count == n / 2 + 1 ? set : 0;
 }
 
-/* The majority can all reach one member; every other link, and who is not in it, stays as it is. */
+/* The majority can all reach one member; every other link, its weather too, and who is not in it, stays as it is. */
 static uint64_t make_core_work(struct cluster *c, bool hung_leader)
 {
     struct network *n = &c->network;
@@ -179,6 +179,10 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
             bool healed = (r.set >> i & 1) && (r.set >> j & 1) && (i == r.hub || j == r.hub);
             bool hung = leader && (i == leader->index || j == leader->index) && i != r.hub && j != r.hub;
             n->cut[i][j] = !healed && !hung && (leader || n->cut[i][j] || cluster_chance(c, 300));
+            if (!healed)
+                continue;
+            n->weather[i][j] = network_calm();
+            n->clogged_usec[i][j] = 0;
         }
         struct host *h = &c->hosts[i];
         if (!(r.set >> i & 1) && !host_is_usable(h))
@@ -186,8 +190,6 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
         else if (!(r.set >> i & 1) && (leader || cluster_chance(c, 200)))
             h->stalled_until_usec = c->now_usec + 3600 * SECOND;
     }
-    memset(n->clogged_usec, 0, sizeof(n->clogged_usec));
-    n->loss_permille = n->late_permille = n->corrupt_permille = 0;
     if (leader)
         clients_send(c, r.hub, 0, NULL);
     uint64_t usec = settle(c, &r, limit(c, CORE_LIMIT_S, CORE_LIMIT_HEARTBEATS)), before = observer_leaderships(c);
@@ -206,7 +208,8 @@ static void check_calm(struct cluster *c)
 {
     uint32_t i = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
     struct host *h = &c->hosts[i];
-    cluster_run(c, c->network.late_max_usec); /* a TRANSFER may still be on its way */
+    if (c->network.latest_usec > c->now_usec)
+        cluster_run(c, c->network.latest_usec - c->now_usec); /* a TRANSFER may still be on its way */
     const struct host *leader = cluster_leader(c);
     struct replica_status own, other;
     uint32_t n_others = 0;

@@ -106,8 +106,7 @@ struct cluster *cluster_make(const struct cluster_options *o)
     prng_next(&c->prng);
     c->now_usec = 1000 * SECOND;
     c->wall_base_usec = UINT64_C(1790000000) * SECOND;
-    c->network.delay_min_usec = 1 * MSEC;
-    c->network.delay_max_usec = 5 * MSEC;
+    network_heal(c);
     c->observer = observer_make(c);
     if (o->trace) {
         c->trace = calloc(CLUSTER_TRACE_LINES, sizeof(*c->trace));

@@ -215,12 +215,18 @@ struct sim_event {
     };
 };
 
-struct network {
+/* Of one link, one way. */
+struct weather {
     uint32_t loss_permille, duplicate_permille, late_permille, corrupt_permille;
     uint64_t delay_min_usec, delay_max_usec, late_max_usec;
-    bool cut[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];              /* [from][to] */
+};
+
+struct network {
+    struct weather weather[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX]; /* [from][to] */
+    bool cut[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];
     uint64_t clogged_usec[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX]; /* nothing arrives before, then all of it */
     uint64_t delivered[CLUSTER_HOSTS_MAX][CLUSTER_HOSTS_MAX];    /* .order of what came last */
+    uint64_t latest_usec;                                        /* then all that was sent so far has arrived */
     /* May swallow (true) a datagram just before it is delivered. */
     bool (*filter)(struct cluster *c, uint32_t from, uint32_t to, const struct packet *p);
     void *filter_user;
@@ -335,6 +341,8 @@ void network_deliver(struct host *h, struct packet *p, uint64_t order);
 enum datagram_error packet_open(const struct packet *p, struct datagram_reader *r, struct datagram_header *ret);
 void network_isolate(struct cluster *c, uint32_t host, bool cut); /* both ways, from all others */
 void network_link(struct cluster *c, uint32_t a, uint32_t b, bool up);
+struct weather network_calm(void);                                /* 1-5 ms one way, and nothing else */
+void network_weather(struct cluster *c, const struct weather *w); /* of every link */
 void network_heal(struct cluster *c);
 
 /* --- failure (trace.c) --- */

@@ -223,7 +223,9 @@ static void the_order_on_a_connection_holds_while_leaders_die(void **state)
     struct cluster *c = cluster_make(&o);
     cluster_settle(c, 4 * ELECTION_USEC);
     uint32_t session, n = 1;
-    c->network.loss_permille = 200;
+    struct weather w = network_calm();
+    w.loss_permille = 200;
+    network_weather(c, &w);
     clients_send(c, 0, 0, &session);
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 50; i++, n++) {

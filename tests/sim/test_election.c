@@ -223,7 +223,9 @@ static void thirty_percent_loss_leaves_the_leader_alone(void **state)
 {
     (void)state;
     struct cluster *c = make(3, 5);
-    c->network.loss_permille = 300;
+    struct weather w = network_calm();
+    w.loss_permille = 300;
+    network_weather(c, &w);
     uint64_t before = observer_leaderships(c);
     for (int i = 0; i < 100; i++)
         send_through(c, (uint32_t)i % 3, 20 * ELECTION_USEC); /* a retransmission may wait for a second */

@@ -57,8 +57,9 @@ static void trap_34_all_blank_with_loss_and_crashes(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 40; seed++) {
         struct cluster *c = make(seed % 2 ? 3 : 5, seed);
-        c->network.loss_permille = 300;
-        c->network.duplicate_permille = 300;
+        struct weather w = network_calm();
+        w.loss_permille = w.duplicate_permille = 300;
+        network_weather(c, &w);
         for (int i = 0; i < 30; i++) {
             struct host *h = &c->hosts[cluster_random(c, 0, c->options.n_hosts - 1)];
             cluster_run(c, cluster_random(c, 0, 15 * MSEC));
@@ -188,7 +189,9 @@ static void a_voter_vouches_for_all_that_are_starting(void **state)
     uint32_t found = 0;
     for (uint64_t seed = 1; seed <= 40; seed++) {
         struct cluster *c = make(3, seed);
-        c->network.loss_permille = 500;
+        struct weather w = network_calm();
+        w.loss_permille = 500;
+        network_weather(c, &w);
         while (count(c, IDENTITY_VOTER) == 0)
             cluster_run(c, MSEC);
         if (count(c, IDENTITY_VOTER) == 1 && count(c, IDENTITY_STARTING) == 2) {
@@ -199,7 +202,6 @@ static void a_voter_vouches_for_all_that_are_starting(void **state)
             host_wipe(h);
             host_start(h);
             network_heal(c);
-            c->network.loss_permille = 0;
             cluster_run(c, 2 * SECOND);
             assert_int_equal(count(c, IDENTITY_VOTER), 2);
             assert_int_equal(count(c, IDENTITY_EMPTY), 1);
