@@ -6,6 +6,7 @@
 #include "host/driver_internal.h"
 #include "host/faults.h"
 #include "journal/journal.h"
+#include "paxos/core.h"
 #include "tests/sim/clients.h"
 #include "tests/sim/fault.h"
 #include "tests/sim/handed.h"
@@ -54,6 +55,12 @@ static void run_closes(struct host *h)
     h->n_closes = 0;
 }
 
+static bool is_flight_full(const struct replica *r)
+{
+    const struct value *v = r->phase == PHASE_LEADING ? intake_peek(r) : NULL;
+    return v && r->flight_bytes > 0 && r->flight_bytes + v->size > r->config.proposal_bytes_max;
+}
+
 static void turn(struct host *h)
 {
     struct cluster *c = h->cluster;
@@ -63,6 +70,7 @@ static void turn(struct host *h)
     h->turning = false;
     c->happened[HAPPENED_MENDED] += h->driver->rot.mended - h->n_mended;
     h->n_mended = h->driver->rot.mended;
+    c->happened[HAPPENED_FLIGHT_FULL] += is_flight_full(h->replica);
     if (++h->turns % MEMORY_CHECK_TURNS == 0)
         memory_check(h);
     run_closes(h);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/driver_internal.h"
 #include "host/faults.h"
 #include "host/peers.h"
 #include "paxos/bytes.h"
@@ -102,7 +103,9 @@ void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEA
 
 void peers_flush(struct peers *p)
 {
+    const struct driver *d = p->host->driver;
     p->last_rest = NULL;
+    p->host->cluster->happened[HAPPENED_BUFFERS_FULL] += d && d->outbox.n_free == 0;
 }
 
 void peers_tick(struct peers *p, uint64_t now_usec)

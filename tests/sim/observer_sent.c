@@ -142,6 +142,7 @@ static void check_promise(struct host *h, const struct promise *p)
     if (ballot_compare(h->disk.promised_durable, p->ballot) < 0)
         cluster_fail(c, "host %u: PROMISE %lu.%u left before it was durable (trap 2)", h->index, p->ballot.round,
                      p->ballot.id);
+    c->happened[HAPPENED_PROMISE_PAGED] += p->page > 0;
     if (is_beyond_chosen(c, p->chosen))
         cluster_fail(c, "host %u: PROMISE says %lu are chosen, %lu are", h->index, p->chosen, observer_chosen(c));
     slot_t first = p->from + (slot_t)p->page * p->page_slots, end = first + p->page_slots;

@@ -30,22 +30,6 @@ static void start_all_again(struct cluster *c)
     }
 }
 
-/* Rivals that hear each other through a third only may bid at once; but they do not depose each other for ever. */
-static void check_chained(struct cluster *c)
-{
-    uint32_t hub = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
-    network_heal(c);
-    cut_all_but(c, hub);
-    for (int round = 0; round < CHAIN_ROUNDS; round++) {
-        start_all_again(c);
-        cluster_run(c, SETTLE_HEARTBEATS * c->options.heartbeat_usec);
-        uint64_t before = observer_leaderships(c);
-        cluster_run(c, WATCH_HEARTBEATS * c->options.heartbeat_usec);
-        if (observer_leaderships(c) > before + CHANGES_MAX)
-            cluster_fail(c, "the leader changed %lu times in a chain (trap 13)", observer_leaderships(c) - before);
-    }
-}
-
 static bool has_leader(struct cluster *c, void *user)
 {
     (void)user;
@@ -66,6 +50,35 @@ static void demand_acks(struct cluster *c, const char *what)
     uint64_t before = clients_acked(c);
     if (!cluster_run_until(c, limit_usec - while_usec, has_acked, &before))
         cluster_fail(c, "nothing is acknowledged %lu ms after %s", limit_usec / MSEC, what);
+}
+
+static bool is_answered(struct cluster *c, void *user)
+{
+    return clients_operation(c, *(const uint64_t *)user).acked;
+}
+
+static void demand_answer(struct cluster *c, uint32_t host)
+{
+    uint64_t operation = clients_send(c, host, 0, NULL);
+    if (!cluster_run_until(c, AGAIN_HEARTBEATS * c->options.heartbeat_usec, is_answered, &operation))
+        cluster_fail(c, "a message through host %u is not acknowledged in a chain at rest (trap 13)", host);
+}
+
+/* Rivals that hear each other through a third only may bid at once; but they do not depose each other for ever. */
+static void check_chained(struct cluster *c)
+{
+    uint32_t hub = (uint32_t)cluster_random(c, 0, c->options.n_hosts - 1);
+    network_heal(c);
+    cut_all_but(c, hub);
+    for (int round = 0; round < CHAIN_ROUNDS; round++) {
+        start_all_again(c);
+        cluster_run(c, SETTLE_HEARTBEATS * c->options.heartbeat_usec);
+        uint64_t before = observer_leaderships(c);
+        cluster_run(c, WATCH_HEARTBEATS * c->options.heartbeat_usec);
+        if (observer_leaderships(c) > before + CHANGES_MAX)
+            cluster_fail(c, "the leader changed %lu times in a chain (trap 13)", observer_leaderships(c) - before);
+        demand_answer(c, hub);
+    }
 }
 
 static uint32_t other_than(struct cluster *c, uint32_t host)

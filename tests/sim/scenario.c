@@ -160,9 +160,18 @@ static void direct_late_promises(struct scenario *s)
     s->duration_usec = 4 * SECOND;
 }
 
+/* In small ones all that waits for a leader may rightly expire, instead of being acknowledged. */
+static void make_tables_large(struct scenario *s)
+{
+    s->cluster.dedup_slots = 4096;
+    s->cluster.streams_max = 256;
+    s->cluster.submissions_max = 1024;
+}
+
 /* Rivals that cannot hear each other bid at once. */
 static void direct_chained(struct scenario *s)
 {
+    make_tables_large(s);
     s->kinds = 1U << FAULT_BRIDGE | 1U << FAULT_TRANSFER;
     s->partial = PARTIAL_CHAIN;
     s->cluster.heartbeat_usec = 10 * MSEC;
@@ -173,15 +182,12 @@ static void direct_chained(struct scenario *s)
     s->duration_usec = 1 * SECOND;
 }
 
-/* Nothing but cut links, under load. In smaller tables all that waits for a leader may rightly expire, instead of being
- * acknowledged. */
+/* Nothing but cut links, under load. */
 static void direct_hub(struct scenario *s)
 {
+    make_tables_large(s);
     if (s->cluster.heartbeat_usec < HEARTBEAT_MS_DEFAULT * MSEC) /* heartbeats bound it, and delays are no shorter */
         s->cluster.heartbeat_usec = HEARTBEAT_MS_DEFAULT * MSEC;
-    s->cluster.dedup_slots = 4096;
-    s->cluster.streams_max = 256;
-    s->cluster.submissions_max = 1024;
     s->cluster.n_hosts = 5;
     s->kinds = 0;
     s->loss_max_permille = s->corrupt_permille = 0;
