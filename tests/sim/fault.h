@@ -79,7 +79,9 @@ struct trouble {
 void trouble_begin(struct cluster *c, struct trouble *t);
 void trouble_set_space(struct cluster *c, uint32_t host, bool space);
 /* Whether this disk may be wiped or rot, so that its next start is perhaps refused: no more of them than the cluster
- * can do without. Then it counts as lost. */
+ * can do without. Then it counts as lost. By replica, not by item: one good copy of each slot somewhere would not do,
+ * since a replica whose promise or vote may be gone stops voting as a whole, and a majority of those stands still for
+ * an operator to come. So with one replica, or two of three, nothing rots here. */
 bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 
 /* --- sealed.c --- */

@@ -1,19 +1,24 @@
-/* Rot: bits, sectors and places of files that change by themselves. */
+/* Rot: bits, sectors and places of files that change by themselves; and batches that were written elsewhere, of which
+ * nobody is told. What nothing can show is left out: a write that is lost while it is the last one leaves a disk as if
+ * it had never been asked for. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/format.h"
 #include "tests/sim/world.h"
 
+enum { NAMES_MAX = 256, BATCHES_MAX = 1024 };
+
 struct names {
-    char items[64][64];
+    char items[NAMES_MAX][64];
     size_t n;
 };
 
 static int take_name(void *user, const char *name)
 {
     struct names *n = user;
-    if (n->n < 64)
+    if (n->n < NAMES_MAX)
         snprintf(n->items[n->n++], sizeof(n->items[0]), "%s", name);
     return 0;
 }
@@ -21,6 +26,18 @@ static int take_name(void *user, const char *name)
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(a, b);
+}
+
+/* Those that begin so: they stand together. */
+static size_t find_names(const struct names *names, const char *prefix, size_t *ret_n)
+{
+    size_t first = 0, n = 0, size = strlen(prefix);
+    while (first < names->n && strncmp(names->items[first], prefix, size) != 0)
+        first++;
+    while (first + n < names->n && strncmp(names->items[first + n], prefix, size) == 0)
+        n++;
+    *ret_n = n;
+    return first;
 }
 
 /* In the last batches: a bit that leaves no byte zero, since zeros there are what a write leaves that was cut off. */
@@ -40,6 +57,96 @@ static void rot_tail(struct host *h, const char *name)
     cluster_trace(h->cluster, (int)h->index, "rot        %s at %zu, near its end", name, at);
 }
 
+/* --- writes that land elsewhere --- */
+
+struct batches {
+    struct batch_header items[BATCHES_MAX];
+    size_t n;
+    uint64_t end; /* behind the last one */
+};
+
+static void read_batches(const struct vfs_memory *m, const char *name, struct batches *ret)
+{
+    struct batch_header h;
+    size_t size = 0;
+    const uint8_t *bytes = vfs_memory_bytes(m, name, &size);
+    ret->n = 0;
+    ret->end = SEGMENT_HEADER_BYTES;
+    while (ret->n < BATCHES_MAX && ret->end + BATCH_HEADER_BYTES <= size && batch_header_decode(bytes + ret->end, &h) &&
+           h.offset == ret->end && h.size <= size - ret->end && batch_is_whole(bytes + ret->end, &h)) {
+        ret->items[ret->n++] = h;
+        ret->end += h.size;
+    }
+}
+
+struct place {
+    const char *name;
+    uint64_t offset;
+    enum happened kind;
+};
+
+/* Where it came to stand: over another batch from its beginning, behind the last one, over a superblock, in a
+ * checkpoint, or at any sector of a closed segment. */
+static bool choose_place(struct cluster *c, const struct vfs_memory *m, const struct names *names, struct place *ret)
+{
+    static const char *const prefixes[] = {"segment-", "segment-", "superblock.", "checkpoint", "segment-"};
+    uint64_t kind = cluster_random(c, 0, 4);
+    size_t n, size = 0, first = find_names(names, prefixes[kind], &n);
+    struct batches b;
+    ret->kind = (enum happened)(HAPPENED_OVER_BATCH + kind);
+    n -= ret->kind == HAPPENED_IN_CLOSED && n > 0;
+    if (n == 0)
+        return false;
+    size_t which = ret->kind == HAPPENED_BEHIND_LAST ? n - 1 : cluster_random(c, 0, n - 1);
+    ret->name = names->items[first + which];
+    ret->offset = 0;
+    vfs_memory_bytes(m, ret->name, &size);
+    if (ret->kind == HAPPENED_IN_CLOSED || ret->kind == HAPPENED_IN_CHECKPOINT)
+        ret->offset = cluster_random(c, 0, size / 512) * 512;
+    if (ret->kind != HAPPENED_OVER_BATCH && ret->kind != HAPPENED_BEHIND_LAST)
+        return true;
+    read_batches(m, ret->name, &b);
+    ret->offset = b.end;
+    if (ret->kind == HAPPENED_OVER_BATCH && b.n > 0)
+        ret->offset = b.items[cluster_random(c, 0, b.n - 1)].offset;
+    return true;
+}
+
+/* A whole batch, which leaves zeros where it should be. In the last segment one that a later one calls durable. */
+static bool misdirect(struct host *h, const struct names *names)
+{
+    struct cluster *c = h->cluster;
+    struct vfs_memory *m = h->disk.memory;
+    size_t n_segments, size = 0, first_segment = find_names(names, "segment-", &n_segments);
+    size_t from = cluster_random(c, 0, n_segments - 1);
+    const char *name = names->items[first_segment + from];
+    struct batches b;
+    struct place to;
+    read_batches(m, name, &b);
+    if (b.n == 0 || !choose_place(c, m, names, &to))
+        return false;
+    const struct batch_header *k = &b.items[cluster_random(c, 0, b.n - 1)];
+    if ((from + 1 == n_segments && b.items[b.n - 1].durable < k->number) ||
+        (strcmp(name, to.name) == 0 && k->offset == to.offset))
+        return false;
+    uint8_t *bytes = malloc(k->size);
+    if (!bytes)
+        abort();
+    memcpy(bytes, vfs_memory_bytes(m, name, &size) + k->offset, k->size);
+    vfs_memory_zero(m, name, k->offset, k->size);
+    vfs_memory_bytes(m, to.name, &size);
+    if (to.offset < size)
+        vfs_memory_poke(m, to.name, to.offset, bytes, k->size < size - to.offset ? k->size : size - to.offset);
+    free(bytes);
+    c->happened[to.kind]++;
+    c->happened[HAPPENED_MISDIRECTED]++;
+    cluster_trace(c, (int)h->index, "rot        batch %lu of %s at %lu written to %s at %lu", k->number, name,
+                  k->offset, to.name, to.offset);
+    return true;
+}
+
+/* --- rot --- */
+
 /* Anywhere a bit; whole sectors only where a later segment tells that they were written: at the end of the last one,
  * zeros are what a write leaves that was cut off. */
 void disk_rot(struct host *h)
@@ -48,12 +155,10 @@ void disk_rot(struct host *h)
     struct vfs_memory *m = h->disk.memory;
     const struct vfs *vfs = vfs_memory_vfs(m);
     struct names names = {.n = 0};
-    size_t size = 0, n_segments = 0, first_segment = 0;
+    size_t size = 0;
     vfs->list(vfs->context, take_name, &names);
     qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
-    for (size_t i = 0; i < names.n; i++)
-        if (strncmp(names.items[i], "segment-", 8) == 0 && n_segments++ == 0)
-            first_segment = i;
+    size_t n_segments, first_segment = find_names(&names, "segment-", &n_segments);
     if (names.n == 0)
         return;
     const char *name = names.items[cluster_random(c, 0, names.n - 1)];
@@ -63,18 +168,17 @@ void disk_rot(struct host *h)
     if (size == 0)
         return;
     h->disk.n_rot++;
+    if (n_segments > 0 && cluster_chance(c, 300) && misdirect(h, &names))
+        return;
     if (n_segments > 0 && cluster_chance(c, 300)) {
-        size_t last = names.n;
-        while (strncmp(names.items[last - 1], "segment-", 8) != 0)
-            last--;
-        rot_tail(h, names.items[last - 1]);
+        rot_tail(h, names.items[first_segment + n_segments - 1]);
         return;
     }
     uint64_t at = cluster_random(c, 0, size - 1), sector = at / 512 * 512, kind = cluster_random(c, 0, 2);
     bool sealed = strncmp(name, "segment-", 8) == 0 && strcmp(name, names.items[names.n - 3]) < 0 && n_segments > 1;
     if (!sealed || sector + 512 > size)
         kind = 0;
-    c->happened[kind == 0 ? HAPPENED_FLIPPED : kind == 1 ? HAPPENED_ZEROED : HAPPENED_MISDIRECTED]++;
+    c->happened[kind == 0 ? HAPPENED_FLIPPED : kind == 1 ? HAPPENED_ZEROED : HAPPENED_SWAPPED]++;
     if (kind == 0)
         vfs_memory_flip(m, name, at, (uint8_t)(1 << cluster_random(c, 0, 7)));
     else if (kind == 1)
