@@ -66,11 +66,14 @@ enum {
 /* --- fuzz_journal: the first byte --- */
 
 enum {
-    JOURNAL_EDIT = 1,  /* of a valid journal: op u8, file u8, place u16, size u8, what it takes; else files */
-    JOURNAL_MEND = 2,  /* all checksums are made to match afterwards                                        */
-    JOURNAL_CORE = 4,  /* a replica restores what is read, and refuses what cannot follow                   */
-    JOURNAL_KEPT = 8,  /* the valid journal has a checkpoint, and all of the log                            */
-    JOURNAL_TRIM = 16, /* it has a checkpoint, and the log before it was trimmed                           */
+    JOURNAL_EDIT = 1,    /* of a valid journal: op u8, file u8, place u16, size u8, what it takes; else files */
+    JOURNAL_MEND = 2,    /* all checksums are made to match afterwards                                        */
+    JOURNAL_CORE = 4,    /* a replica restores what is read, and refuses what cannot follow                   */
+    JOURNAL_KEPT = 8,    /* the valid journal has a checkpoint, and all of the log                            */
+    JOURNAL_TRIM = 16,   /* it has a checkpoint, and the log before it was trimmed                           */
+    JOURNAL_ACTS = 32,   /* the number of edits u8 comes first, and acts (see below) after them               */
+    JOURNAL_CLOSED = 64, /* all that is voted on is chosen, and the last promise stands behind the last vote  */
+    JOURNAL_SURE = 128,  /* it was opened again: all of it is known to have been durable                      */
 };
 
 enum journal_edit {
@@ -82,7 +85,30 @@ enum journal_edit {
     EDIT_SWAP,     /* with another place u16; size times 64 bytes                                   */
     EDIT_IN_BATCH, /* size % 16 bytes; place: the batch in its low five bits, how far into it above */
     EDIT_COPY,     /* the file becomes a copy of file `size`                                        */
+    EDIT_MISPLACE, /* batch place / 256 of file `size` is written over batch place % 256            */
     EDITS,
+};
+
+/* A byte each (modulo), and arguments of a byte each. */
+enum journal_act {
+    JOURNAL_APPEND_VALUES, /* so many, with votes or without, with a COMMIT or without             */
+    JOURNAL_APPEND_PROMISE,
+    JOURNAL_WRITE,      /* so many times                                                        */
+    JOURNAL_READ,       /* from where                                                           */
+    JOURNAL_SPOIL,      /* segment, place u16, which bits: one that is full                     */
+    JOURNAL_BLANK,      /* segment, place u16, so many times 64 bytes: zeros                    */
+    JOURNAL_EXCHANGE,   /* segment, batch, batch                                                */
+    JOURNAL_SCRUB,      /* so many stretches                                                    */
+    JOURNAL_REPAIR,     /* what the peer does                                                   */
+    JOURNAL_CHECKPOINT, /* size; whether it is finished                                         */
+    JOURNAL_TRIM_AT,
+    JOURNAL_ROOM,      /* the disk has room for so many times 4 KiB more; 255: plenty          */
+    JOURNAL_FAIL,      /* which operation fails, and how: the disk is dead with it, or not     */
+    JOURNAL_FAIL_READ, /* which one, while all is read                                         */
+    JOURNAL_POWER_CUT, /* what survives                                                        */
+    JOURNAL_START,     /* it is closed, and opened again                                       */
+    JOURNAL_START_CUT, /* the start is cut off at this change of the disk                      */
+    JOURNAL_ACTS_ALL,
 };
 
 /* The files, by index. */

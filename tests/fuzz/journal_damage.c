@@ -60,7 +60,17 @@ static void poke(struct vfs_memory *disk, const char *name, uint64_t at, struct 
     }
 }
 
-void journal_edit(struct vfs_memory *disk, const struct vfs_memory *valid, struct fuzz_input *in)
+static void misplace(struct vfs_memory *disk, const struct vfs_memory *valid, const char *name, const char *from,
+                     unsigned place)
+{
+    uint64_t at = find_batch(valid, from, place / 256), to = find_batch(valid, name, place % 256);
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(valid, from, &size);
+    if (at > 0 && to > 0)
+        vfs_memory_poke(disk, name, to, bytes + at, get_u32(bytes + at + 4));
+}
+
+void journal_edit(struct vfs_memory *disk, const struct vfs_memory *valid, struct fuzz_input *in, bool is_mended)
 {
     enum journal_edit op = (enum journal_edit)(fuzz_u8(in) % EDITS);
     const char *name = journal_names[fuzz_u8(in) % JOURNAL_FILES];
@@ -69,7 +79,7 @@ void journal_edit(struct vfs_memory *disk, const struct vfs_memory *valid, struc
     switch (op) {
     case EDIT_WRITE:
     case EDIT_XOR:
-        poke(disk, name, at, in, n, op == EDIT_XOR);
+        poke(disk, name, at, in, n, op == EDIT_XOR || !is_mended);
         break;
     case EDIT_ZERO:
         vfs_memory_zero(disk, name, at, n * BATCH_ALIGN);
@@ -84,10 +94,13 @@ void journal_edit(struct vfs_memory *disk, const struct vfs_memory *valid, struc
         vfs_memory_swap(disk, name, at, fuzz_u16(in), n * BATCH_ALIGN);
         break;
     case EDIT_IN_BATCH: /* the place: which one in the low five bits, how far into it above */
-        poke(disk, name, find_batch(valid, name, (unsigned)at % 32) + at / 32, in, n % 16, false);
+        poke(disk, name, find_batch(valid, name, (unsigned)at % 32) + at / 32, in, n % 16, !is_mended);
         break;
     case EDIT_COPY:
         vfs_memory_copy(disk, name, valid, journal_names[n % JOURNAL_FILES]);
+        break;
+    case EDIT_MISPLACE:
+        misplace(disk, valid, name, journal_names[n % JOURNAL_FILES], (unsigned)at);
         break;
     case EDITS:
         break;

@@ -8,8 +8,9 @@
 
 extern const char *const journal_names[JOURNAL_FILES];
 
-/* The next edit of a copy of `valid`. */
-void journal_edit(struct vfs_memory *disk, const struct vfs_memory *valid, struct fuzz_input *in);
+/* The next edit of a copy of `valid`. Where checksums are not mended, bytes are changed, not written: else a fuzzer
+ * that watches comparisons writes matching ones. */
+void journal_edit(struct vfs_memory *disk, const struct vfs_memory *valid, struct fuzz_input *in, bool is_mended);
 /* All the rest of the input, as files. */
 void journal_make_files(struct vfs_memory *disk, struct fuzz_input *in);
 void journal_mend(struct vfs_memory *disk);

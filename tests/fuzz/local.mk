@@ -32,8 +32,15 @@ tests_fuzz_fuzz_driver_SOURCES = tests/fuzz/fuzz_driver.c tests/fuzz/intrusion.c
 	tests/fuzz/pages.c tests/fuzz/pages.h tests/fuzz/says.c tests/fuzz/says.h $(fuzz_common)
 tests_fuzz_fuzz_driver_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_fuzz_fuzz_driver_LDADD = $(sim_libraries)
-tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c tests/fuzz/journal_damage.c tests/fuzz/journal_damage.h \
-	$(fuzz_common)
+fuzz_journal_beside = \
+	tests/fuzz/journal_acts.c \
+	tests/fuzz/journal_damage.c \
+	tests/fuzz/journal_judge.c \
+	tests/fuzz/journal_repair.c \
+	tests/fuzz/journal_story.c \
+	tests/fuzz/journal_truth.c
+tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(fuzz_journal_beside) tests/fuzz/journal_damage.h \
+	tests/fuzz/journal_session.h tests/fuzz/journal_story.h tests/fuzz/journal_truth.h $(fuzz_common)
 tests_fuzz_fuzz_keyfile_SOURCES = tests/fuzz/fuzz_keyfile.c $(fuzz_common)
 tests_fuzz_fuzz_mark_SOURCES = tests/fuzz/fuzz_mark.c $(fuzz_common)
 tests_fuzz_fuzz_replica_SOURCES = tests/fuzz/fuzz_replica.c tests/fuzz/host.c tests/fuzz/host.h $(fuzz_common)
@@ -76,13 +83,14 @@ fuzz-build/fake.a: $(fuzz_fake)
 fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
-fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,host intrusion journal_damage pages says)
+fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,host intrusion pages says) \
+	$(call fuzz_of,$(fuzz_journal_beside))
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
 fuzz-build/fuzz_driver: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,intrusion pages says) $(sim_wrap) \
 	fuzz-build/sim.a
-fuzz-build/fuzz_journal: fuzz_first = fuzz-build/tests/fuzz/journal_damage.o
+fuzz-build/fuzz_journal: fuzz_first = $(call fuzz_of,$(fuzz_journal_beside))
 fuzz-build/fuzz_replica: fuzz_first = fuzz-build/tests/fuzz/host.o
 fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o $(fuzz_beside) $(fuzz_archives)
 	$(AM_V_CCLD)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -pthread -o $@ $< $(fuzz_first) fuzz-build/unit.a \

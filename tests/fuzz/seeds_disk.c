@@ -155,6 +155,185 @@ static void make_history_edits(void)
     }
 }
 
+/* Every third batch, and those of the end, of a log that is open at its end or not. */
+static void make_batch_edits(void)
+{
+    char name[48];
+    for (unsigned closed = 0; closed < 2; closed++) {
+        for (unsigned i = 0; i < 28; i += i < 18 ? 3 : 1) {
+            enum journal_file file = i < 20 ? SEGMENT_1 : SEGMENT_2;
+            unsigned batch = i < 20 ? i : i - 20;
+            snprintf(name, sizeof name, "rotten-batch-%u%s", i, closed ? "-closed" : "");
+            seed_begin("journal", name);
+            put8(JOURNAL_EDIT | (closed ? JOURNAL_CLOSED : 0) | (i % 2 == 0 ? JOURNAL_SURE : JOURNAL_CORE));
+            edit(EDIT_IN_BATCH, file, batch + 100 * 32, 2);
+            put16(3);
+            if (closed && i == 24) { /* and an early one: the last promise is lost with the later one */
+                edit(EDIT_IN_BATCH, SEGMENT_1, 2 + 100 * 32, 2);
+                put16(3);
+            }
+            seed_end();
+        }
+    }
+    seed_begin("journal", "misplaced-batch");
+    put8(JOURNAL_EDIT);
+    edit(EDIT_MISPLACE, SEGMENT_1, 8 + 256 * 2, SEGMENT_1);
+    seed_end();
+    seed_begin("journal", "missing-segment");
+    put8(JOURNAL_EDIT | JOURNAL_KEPT);
+    edit(EDIT_DELETE, SEGMENT_2, 0, 0);
+    seed_end();
+    seed_begin("journal", "torn-end");
+    put8(JOURNAL_EDIT | JOURNAL_CLOSED);
+    edit(EDIT_ZERO, SEGMENT_2, 8704 + 64, 255);
+    seed_end();
+}
+
+/* --- the journal at work --- */
+
+static void begin_acts(const char *name, unsigned choices)
+{
+    seed_begin("journal", name);
+    put8(JOURNAL_EDIT | JOURNAL_ACTS | choices);
+    put8(0); /* edits */
+}
+
+static void act(enum journal_act what, unsigned argument)
+{
+    put8(what);
+    if (what != JOURNAL_APPEND_PROMISE)
+        put8(argument);
+}
+
+/* Many slots, so that segments fill. */
+static void fill(unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        act(JOURNAL_APPEND_VALUES, 0x87 + i % 3 * 8);
+        act(JOURNAL_WRITE, 255);
+    }
+}
+
+static void spoil(enum journal_act what, unsigned segment, unsigned place, unsigned how)
+{
+    put8(what);
+    put8(segment);
+    put16(place);
+    if (what != JOURNAL_EXCHANGE)
+        put8(how);
+}
+
+static void make_work(void)
+{
+    begin_acts("work", 0);
+    fill(12);
+    act(JOURNAL_READ, 0);
+    act(JOURNAL_CHECKPOINT, 20);
+    act(JOURNAL_WRITE, 255);
+    act(JOURNAL_TRIM_AT, 50);
+    act(JOURNAL_POWER_CUT, 0);
+    fill(2);
+    act(JOURNAL_CHECKPOINT, 0x83);
+    act(JOURNAL_START, 0);
+    seed_end();
+
+    begin_acts("promise-of-before", 0);
+    act(JOURNAL_APPEND_PROMISE, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        act(JOURNAL_APPEND_VALUES, 0xc7);
+        act(JOURNAL_WRITE, 255);
+    }
+    act(JOURNAL_CHECKPOINT, 1);
+    act(JOURNAL_WRITE, 255);
+    seed_end();
+
+    begin_acts("full-disk", 0);
+    act(JOURNAL_ROOM, 20);
+    fill(14);
+    act(JOURNAL_CHECKPOINT, 60);
+    act(JOURNAL_WRITE, 255);
+    act(JOURNAL_START, 0);
+    act(JOURNAL_ROOM, 255);
+    fill(2);
+    seed_end();
+}
+
+static void make_rot(void)
+{
+    begin_acts("mended", JOURNAL_KEPT | JOURNAL_CLOSED);
+    spoil(JOURNAL_SPOIL, 1, 5000, 4);
+    spoil(JOURNAL_BLANK, 2, 30080, 20);
+    spoil(JOURNAL_EXCHANGE, 1, 10 + 256 * 13, 0);
+    act(JOURNAL_READ, 0);
+    act(JOURNAL_SCRUB, 255);
+    act(JOURNAL_REPAIR, 1 + 3 * 32);
+    act(JOURNAL_REPAIR, 2 + 4);
+    act(JOURNAL_READ, 0);
+    act(JOURNAL_POWER_CUT, 2);
+    seed_end();
+
+    begin_acts("mended-later", 0);
+    fill(10);
+    spoil(JOURNAL_SPOIL, 1, 39000, 1);
+    act(JOURNAL_SCRUB, 255);
+    act(JOURNAL_REPAIR, 0);
+    act(JOURNAL_CHECKPOINT, 3);
+    act(JOURNAL_WRITE, 255);
+    act(JOURNAL_REPAIR, 4);
+    act(JOURNAL_READ, 20);
+    seed_end();
+
+    /* Both the footer and the end of the batches of a full segment. */
+    begin_acts("footer-and-batches", JOURNAL_KEPT);
+    spoil(JOURNAL_SPOIL, 1, 65500, 1);
+    spoil(JOURNAL_BLANK, 1, 60032, 40);
+    act(JOURNAL_READ, 0);
+    act(JOURNAL_SCRUB, 255);
+    act(JOURNAL_REPAIR, 0);
+    act(JOURNAL_READ, 30);
+    seed_end();
+
+    begin_acts("rotten-start", 0);
+    fill(6);
+    spoil(JOURNAL_SPOIL, 1, 39000, 1);
+    act(JOURNAL_START_CUT, 0x80 + 3);
+    fill(2);
+    act(JOURNAL_READ, 0);
+    seed_end();
+}
+
+static void make_failures(void)
+{
+    char name[32];
+    for (unsigned n = 0; n < 6; n++) {
+        snprintf(name, sizeof name, "failing-sync-%u", n);
+        begin_acts(name, 0);
+        act(JOURNAL_FAIL, 2 + n * 8);
+        fill(2);
+        act(JOURNAL_POWER_CUT, 2);
+        seed_end();
+        snprintf(name, sizeof name, "dying-%u", n);
+        begin_acts(name, JOURNAL_SURE);
+        fill(6);
+        act(JOURNAL_FAIL, 7 + n * 8 + 0x80);
+        fill(3);
+        seed_end();
+    }
+    for (unsigned kind = 0; kind < 8; kind++) {
+        snprintf(name, sizeof name, "failing-%u", kind);
+        begin_acts(name, kind % 2 == 0 ? JOURNAL_SURE : 0);
+        act(JOURNAL_FAIL, kind + 2 * 8 + (kind % 3 == 0 ? 0x80 : 0));
+        fill(7);
+        act(JOURNAL_CHECKPOINT, 9);
+        act(JOURNAL_WRITE, 255);
+        act(JOURNAL_POWER_CUT, 2);
+        act(JOURNAL_FAIL_READ, 19 + kind);
+        act(JOURNAL_START_CUT, kind * 3);
+        act(JOURNAL_POWER_CUT, 2);
+        seed_end();
+    }
+}
+
 /* --- checkpoints --- */
 
 static void make_checkpoint_edits(void)
@@ -211,4 +390,8 @@ void make_disk_seeds(void)
     make_marks();
     make_journal_edits();
     make_history_edits();
+    make_batch_edits();
+    make_work();
+    make_rot();
+    make_failures();
 }
