@@ -2,7 +2,7 @@
  *
  * Input: choices (enum), then, with MARK_MADE, a mark's fields, else its text with the size before; the rest stands in
  * the chat log file. Checked besides: what stood in the file stands in it still, but for zeros; whoever is refused is
- * told why; a flush that went well has nothing to do a second time. */
+ * told why; a flush adds the lines behind the mark, all, once and in order, and a second one has nothing to do. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -80,9 +80,9 @@ static int read_log(void *user, slot_t from, size_t n_max, size_t bytes_max,
     return n;
 }
 
-static void lines(struct line_buffer *b, enum log_format format, slot_t until)
+static void lines(struct line_buffer *b, enum log_format format, slot_t from, slot_t until)
 {
-    for (slot_t slot = 1; slot <= until && slot <= LAST_SLOT; slot++) {
+    for (slot_t slot = from; slot <= until && slot <= LAST_SLOT; slot++) {
         const struct log_message m = message_of(slot);
         if (slot % 3 != 0)
             fuzz_check(chatlog_format(b, format, &m) == 0);
@@ -148,22 +148,27 @@ static void write_raw_mark(struct fuzz_input *in, uint8_t choices)
     write_file(mark_path, text, size);
 }
 
-/* Answers what the mark's length is where the file is as the mark says. */
-static size_t write_log(struct fuzz_input *in, uint8_t choices, uint8_t slot, uint8_t format)
+/* Answers what the mark's length is where the file is as the mark says. `cut_off`: so many slots more were written, but
+ * for so many bytes. */
+static size_t write_log(struct fuzz_input *in, uint8_t choices, uint8_t slot, uint8_t format, uint16_t cut_off)
 {
+    enum log_format as = (enum log_format)(format % (LOG_FORMAT_JSON + 1));
     struct line_buffer b = {0};
-    size_t size, truth;
+    size_t size, truth, lost = cut_off / MARK_CUT_OFF_SLOTS;
     const uint8_t *bytes = fuzz_take(in, LOG_BYTES_MAX / 2, &size);
     if (choices & MARK_LOG_TRUE)
-        lines(&b, (enum log_format)(format % (LOG_FORMAT_JSON + 1)), slot);
+        lines(&b, as, 1, slot);
     truth = b.size;
-    char *all = malloc(truth + size + 1);
+    if (choices & MARK_LOG_TRUE)
+        lines(&b, as, slot + UINT64_C(1), slot + cut_off % MARK_CUT_OFF_SLOTS);
+    b.size -= lost < b.size - truth ? lost : b.size - truth;
+    char *all = malloc(b.size + size + 1);
     fuzz_check(all != NULL);
-    if (truth > 0)
-        memcpy(all, b.bytes, truth);
+    if (b.size > 0)
+        memcpy(all, b.bytes, b.size);
     if (size > 0)
-        memcpy(all + truth, bytes, size);
-    write_file(choices & MARK_LOG_ROTATED ? rotated_path : log_path, all, truth + size);
+        memcpy(all + b.size, bytes, size);
+    write_file(choices & MARK_LOG_ROTATED ? rotated_path : log_path, all, b.size + size);
     free(all);
     free(b.bytes);
     return truth;
@@ -185,28 +190,173 @@ static bool is_kept(const char *before, const char *after, size_t size)
     return i == size;
 }
 
+/* --- what a flush must do --- */
+
+struct content {
+    char bytes[2 * LOG_BYTES_MAX];
+    size_t size;
+    uint64_t inode; /* 0: it is not there */
+};
+
+struct expected {
+    struct content own, rotated;
+    struct chatlog_mark mark;
+    uint64_t messages;
+};
+
+static void look(const char *path, struct content *ret)
+{
+    struct stat st;
+    ret->inode = stat(path, &st) == 0 ? st.st_ino : 0;
+    ret->size = read_file(path, ret->bytes);
+}
+
+static bool is_marked(const char *path, const struct content *file, const struct chatlog_mark *m)
+{
+    struct hash128 tail;
+    int fd = open(path, O_RDONLY);
+    bool is_there = fd >= 0 && file->size >= m->length && chatlog_mark_tail(fd, m->length, &tail) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_there && hash_equal(&tail, &m->tail);
+}
+
+/* The lines of (mark, upto], or only so many that what stands behind the mark is covered. False: something else stands
+ * there. */
+static bool put_lines(struct expected *x, struct content *file, bool only_cut_off, slot_t upto)
+{
+    struct line_buffer b = {0};
+    slot_t until = upto < LAST_SLOT ? upto : LAST_SLOT, slot = x->mark.slot;
+    uint64_t n = 0;
+    size_t left = file->size - x->mark.length;
+    while (slot < until && !(only_cut_off && b.size >= left)) {
+        const struct log_message m = message_of(++slot);
+        if (slot % 3 == 0)
+            continue;
+        fuzz_check(chatlog_format(&b, x->mark.format, &m) == 0);
+        n++;
+    }
+    size_t known = left < b.size ? left : b.size;
+    bool ok = is_kept(file->bytes + x->mark.length, b.bytes, known);
+    if (ok) {
+        fuzz_check(x->mark.length + b.size <= sizeof file->bytes);
+        if (b.size > 0)
+            memcpy(file->bytes + x->mark.length, b.bytes, b.size);
+        x->mark.length += b.size;
+        x->mark.slot = slot;
+        x->messages += n;
+        file->size = file->size > x->mark.length ? file->size : x->mark.length;
+    }
+    free(b.bytes);
+    return ok;
+}
+
+/* A power cut leaves zeros where the file grew. */
+static void drop_zeros(struct content *file, uint64_t length)
+{
+    while (file->size > length && file->bytes[file->size - 1] == 0)
+        file->size--;
+}
+
+enum step { GO_ON, DONE, REFUSED };
+
+/* A flush that was cut off is completed in its own format, before lines go elsewhere. */
+static enum step put_rest(struct expected *x, struct content *file, slot_t upto)
+{
+    if (file->size == x->mark.length)
+        return GO_ON;
+    if (!put_lines(x, file, true, upto))
+        return REFUSED;
+    return x->mark.length >= file->size ? GO_ON : x->mark.slot >= upto ? DONE : REFUSED;
+}
+
+/* False: it is refused. By chatlog.h, with the whole files in memory. */
+static bool expect(struct expected *x, enum log_format format, slot_t upto)
+{
+    struct chatlog_mark *m = &x->mark;
+    enum step step = GO_ON;
+    bool own_is_marked = m->exists && is_marked(log_path, &x->own, m);
+    if (m->exists && x->own.inode != m->inode && x->rotated.inode == m->inode && x->rotated.size > m->length &&
+        is_marked(rotated_path, &x->rotated, m)) {
+        drop_zeros(&x->rotated, m->length);
+        step = put_rest(x, &x->rotated, upto);
+        own_is_marked = false; /* it is empty, or somebody's */
+    }
+    if (step == GO_ON && m->exists && x->own.size > 0) {
+        if (!own_is_marked)
+            return false;
+        drop_zeros(&x->own, m->length);
+        if (m->format != format)
+            step = put_rest(x, &x->own, upto);
+    } else if (step == GO_ON) {
+        m->length = 0;
+    }
+    if (step != GO_ON)
+        return step == DONE;
+    m->format = format;
+    return put_lines(x, &x->own, false, upto);
+}
+
+static void check_file(const char *path, const struct content *expected)
+{
+    static struct content now;
+    look(path, &now);
+    fuzz_check(now.size == expected->size && memcmp(now.bytes, expected->bytes, now.size) == 0);
+}
+
+static void check_mark(const struct chatlog_mark *expected)
+{
+    struct chatlog_mark now;
+    char error[CONFIG_ERROR_MAX + 1];
+    fuzz_check(chatlog_mark_read(state_dir, &now, error) == 0 && now.exists && now.slot <= expected->slot);
+    for (slot_t slot = now.slot; slot < expected->slot; slot++)
+        fuzz_check((slot + 1) % 3 == 0); /* no message */
+    fuzz_check(now.length == expected->length && now.format == expected->format);
+}
+
+/* Behind the slots that there are, nothing is left to do. */
+static bool is_expectable(const struct chatlog_mark *m)
+{
+    return m->slot <= LAST_SLOT && m->length <= LOG_BYTES_MAX;
+}
+
 static void flush(enum log_format format, slot_t upto)
 {
-    static char before[2 * LOG_BYTES_MAX], after[2 * LOG_BYTES_MAX], again[2 * LOG_BYTES_MAX];
+    static struct expected x;
+    static struct content before;
     char error[CONFIG_ERROR_MAX + 1];
     struct chatlog *c;
     uint64_t messages;
-    size_t n_before = read_file(log_path, before), n_after;
     memset(error, 'x', sizeof error);
     int r = chatlog_open(state_dir, log_path, format, &c, error);
     if (r < 0) {
         check_error(r, error);
         return;
     }
+    fuzz_check(chatlog_mark_read(state_dir, &x.mark, error) == 0);
+    look(log_path, &x.own);
+    look(rotated_path, &x.rotated);
+    x.messages = 0;
+    before = x.own;
+    bool is_known = is_expectable(&x.mark), is_wanted = is_known && expect(&x, format, upto);
     r = chatlog_flush(c, upto, read_log, NULL, &messages, error);
-    n_after = read_file(log_path, after);
-    fuzz_check(n_after >= n_before && is_kept(before, after, n_before));
+    fuzz_check(!is_known || is_wanted == (r == 0));
     if (r < 0) {
         check_error(r, error);
-        fuzz_check(n_after == n_before);
+        look(log_path, &x.own);
+        fuzz_check(x.own.size <= before.size && is_kept(before.bytes, x.own.bytes, x.own.size));
+        for (size_t i = x.own.size; i < before.size; i++)
+            fuzz_check(before.bytes[i] == 0);
     } else {
+        if (is_known) {
+            check_file(log_path, &x.own);
+            check_file(rotated_path, &x.rotated);
+            check_mark(&x.mark);
+            fuzz_check(messages == x.messages);
+        }
+        look(log_path, &before);
         fuzz_check(chatlog_flush(c, upto, read_log, NULL, &messages, error) == 0 && messages == 0);
-        fuzz_check(read_file(log_path, again) == n_after && memcmp(after, again, n_after) == 0);
+        check_file(log_path, &before);
     }
     chatlog_close(c);
 }
@@ -223,11 +373,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (choices & MARK_MADE) {
         uint16_t shift = fuzz_u16(&fields);
         fuzz_take(&in, 5, &skipped);
-        size_t truth = write_log(&in, choices, slot, format);
-        write_made_mark(&fields, choices, slot, choices & MARK_LOG_TRUE ? truth + shift % 4 : shift);
+        size_t truth = write_log(&in, choices, slot, format, shift / MARK_SHIFTS);
+        write_made_mark(&fields, choices, slot, choices & MARK_LOG_TRUE ? truth + shift % MARK_SHIFTS : shift);
     } else {
         write_raw_mark(&in, choices);
-        write_log(&in, choices, slot, format);
+        write_log(&in, choices, slot, format, 0);
     }
     flush((enum log_format)((choices >> MARK_FORMAT_SHIFT) % (LOG_FORMAT_JSON + 1)), upto);
     return 0;

@@ -61,6 +61,10 @@ enum {
     MARK_LOG_TRUE = 16,   /* the file begins with the lines up to `slot`, and length counts from their end            */
     MARK_LOG_ROTATED = 32, /* the file stands under another name, and nothing under its own */
     MARK_FORMAT_SHIFT = 6, /* the configured format */
+    /* With LOG_TRUE the length tells, too, from its low end: how far it is off; so many slots were written behind the
+     * mark by a flush that was cut off; but for so many bytes. */
+    MARK_SHIFTS = 4,
+    MARK_CUT_OFF_SLOTS = 16,
 };
 
 /* --- fuzz_journal: the first byte --- */

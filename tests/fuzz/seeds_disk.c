@@ -9,7 +9,8 @@
 
 /* --- the mark --- */
 
-static void make_mark(const char *name, unsigned choices, unsigned upto, unsigned slot, const char *rest)
+static void make_mark_shifted(const char *name, unsigned choices, unsigned upto, unsigned slot, unsigned shift,
+                              const char *rest)
 {
     seed_begin("mark", name);
     put8(choices);
@@ -17,12 +18,17 @@ static void make_mark(const char *name, unsigned choices, unsigned upto, unsigne
     put8(slot);
     put8(0); /* format of what stands in the file */
     if (choices & MARK_MADE) {
-        put16(0); /* length */
-        put16(0); /* inode  */
+        put16(shift); /* length */
+        put16(0);     /* inode  */
         put8(0);
     }
     put(rest, strlen(rest));
     seed_end();
+}
+
+static void make_mark(const char *name, unsigned choices, unsigned upto, unsigned slot, const char *rest)
+{
+    make_mark_shifted(name, choices, upto, slot, 0, rest);
 }
 
 static void make_marks(void)
@@ -38,6 +44,13 @@ static void make_marks(void)
     make_mark("moved", right & ~(unsigned)MARK_INODE_RIGHT, 30, 12, "");
     make_mark("as-json", right | LOG_FORMAT_JSON << MARK_FORMAT_SHIFT, 30, 12, "");
     make_mark("wrong-tail", right & ~(unsigned)MARK_TAIL_RIGHT, 30, 12, "");
+    const unsigned json = LOG_FORMAT_JSON << MARK_FORMAT_SHIFT, nine = MARK_SHIFTS * (9 + MARK_CUT_OFF_SLOTS * 5);
+    make_mark_shifted("cut-off", right, 30, 12, nine, "");
+    make_mark_shifted("cut-off-as-json", right | json, 30, 12, nine, "");
+    make_mark_shifted("cut-off-rotated", right | MARK_LOG_ROTATED, 30, 12, nine, "");
+    make_mark_shifted("cut-off-rotated-as-json", right | MARK_LOG_ROTATED | json, 30, 12, nine, "");
+    make_mark_shifted("cut-off-beyond", right | json, 15, 12, nine, "");
+    make_mark_shifted("cut-off-behind", right, 30, 12, nine, "somebody's line\n");
     seed_begin("mark", "text");
     put8(MARK_MENDED);
     put8(9);
