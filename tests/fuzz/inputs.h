@@ -10,20 +10,24 @@ enum {
     DATAGRAM_MEND_HEADER = 2, /* and the checksum: only the messages are the fuzzer's */
 };
 
-/* --- fuzz_seal: a byte, the keys of both (see there); then acts, a byte each (modulo), and their arguments --- */
+/* --- fuzz_seal: a byte, the keys of all (see there), and how many they are; then acts, a byte each (modulo), and their
+ * arguments --- */
+
+enum { SEAL_THREE = 4 }; /* replicas, not two */
 
 enum seal_act {
-    SEAL_SAY,     /* argument: who, and how much                                        */
-    SEAL_OWE,     /* argument: who says what his handshake owes                         */
-    SEAL_DELIVER, /* argument: which of what was said                                   */
-    SEAL_LAST,    /* the last of it is delivered                                        */
-    SEAL_SPOIL,   /* arguments: which, where u16, which bits                            */
-    SEAL_CUT,     /* arguments: which, to what size u16                                 */
-    SEAL_SPLICE,  /* arguments: which two, from where, how much                         */
-    SEAL_INVENT,  /* arguments: sender, kind and key; size, from the salt on; the bytes */
-    SEAL_RESTART, /* argument: who                                                      */
-    SEAL_WAIT,    /* argument: so many times 4 ms                                       */
-    SEAL_KEYS,    /* argument: who, and which keys                                      */
+    SEAL_SAY,      /* argument: who, and how much                                        */
+    SEAL_OWE,      /* argument: who says what his handshake owes                         */
+    SEAL_DELIVER,  /* argument: which of what was said                                   */
+    SEAL_LAST,     /* the last of it is delivered                                        */
+    SEAL_SPOIL,    /* arguments: which, where u16, which bits                            */
+    SEAL_CUT,      /* arguments: which, to what size u16                                 */
+    SEAL_SPLICE,   /* arguments: which two, from where, how much                         */
+    SEAL_INVENT,   /* arguments: sender, kind and key; size, from the salt on; the bytes */
+    SEAL_RESTART,  /* argument: who                                                      */
+    SEAL_WAIT,     /* argument: so many times 4 ms                                       */
+    SEAL_KEYS,     /* argument: who, and which keys                                      */
+    SEAL_SAY_MANY, /* argument: who says a thousand, all of which are lost               */
     SEAL_ACTS,
 };
 

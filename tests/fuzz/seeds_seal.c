@@ -71,6 +71,40 @@ static void make_talks(void)
     seed_end();
 }
 
+/* One that comes late, within the window and behind it; the newest comes first. */
+static void make_late(const char *name, unsigned thousands)
+{
+    seed_begin("seal", name);
+    put8(0);
+    put_handshake();
+    act(SEAL_SAY, 20);
+    for (unsigned i = 0; i < thousands; i++)
+        act(SEAL_SAY_MANY, 0);
+    act(SEAL_SAY, 20);
+    deliver_last();
+    act(SEAL_DELIVER, 3); /* behind the handshake */
+    put_talk();
+    seed_end();
+}
+
+static void make_third(void)
+{
+    seed_begin("seal", "third");
+    put8(SEAL_THREE | 2);
+    for (unsigned i = 0; i < 12; i++) {
+        act(SEAL_OWE, i % 3 == 2 ? 0x80 : i % 3);
+        for (unsigned k = 0; k < 8; k++)
+            act(SEAL_DELIVER, i * 2 + k);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        act(SEAL_SAY, 0x80 | i);
+        deliver_last();
+    }
+    act(SEAL_RESTART, 0x80);
+    act(SEAL_KEYS, 0x80 | 3 << 1);
+    seed_end();
+}
+
 static void make_attacks(void)
 {
     seed_begin("seal", "replay");
@@ -127,6 +161,9 @@ void make_seal_seeds(void)
 {
     make_talks();
     make_attacks();
+    make_late("late", 2);
+    make_late("too-late", 3);
+    make_third();
     make_keyfile("one", KEY);
     make_keyfile("two", OTHER KEY);
     make_keyfile("three", KEY OTHER KEY);
