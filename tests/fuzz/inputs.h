@@ -55,6 +55,21 @@ enum control_act {
     CONTROL_ACTS,
 };
 
+/* --- fuzz_config: behind this byte a file is made; else the input is one --- */
+
+enum { CONFIG_MADE = 0xff };
+
+/* What is wrong with one member. */
+enum config_mistake {
+    CONFIG_OF_WRONG_TYPE,
+    CONFIG_TOO_MUCH,   /* by one; of wrong type where it has no bounds */
+    CONFIG_TOO_LITTLE, /* the same                                     */
+    CONFIG_LEFT_OUT,   /* the same where it may be                     */
+    CONFIG_UNKNOWN_KEY,
+    CONFIG_NO_JSON,
+    CONFIG_MISTAKES,
+};
+
 /* --- fuzz_mark: the first byte; then upto u8, slot u8, format u8 --- */
 
 enum {

@@ -24,7 +24,7 @@ tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_SOURCES = tests/fuzz/fuzz_cluster.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_fuzz_fuzz_cluster_LDADD = $(sim_libraries)
-tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(fuzz_common)
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/config_text.c tests/fuzz/config_text.h $(fuzz_common)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
@@ -83,10 +83,11 @@ fuzz-build/fake.a: $(fuzz_fake)
 fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
-fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,host intrusion pages says) \
+fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,config_text host intrusion pages says) \
 	$(call fuzz_of,$(fuzz_journal_beside))
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
+fuzz-build/fuzz_config: fuzz_first = fuzz-build/tests/fuzz/config_text.o
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
 fuzz-build/fuzz_driver: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,intrusion pages says) $(sim_wrap) \
 	fuzz-build/sim.a

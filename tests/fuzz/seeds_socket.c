@@ -82,12 +82,40 @@ static void write_text(const char *what, const struct text *t, size_t more)
     seed_end();
 }
 
+/* Good ones, and with each mistake. */
+static void make_configurations(void)
+{
+    char name[32];
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "made-%u", i);
+        seed_begin("config", name);
+        put8(CONFIG_MADE);
+        put16(0); /* no mistake */
+        for (unsigned k = 0; k < 120; k++)
+            put8(i == 0 ? 0 : i == 1 ? 1 : k * (2 * i + 3) + i);
+        seed_end();
+    }
+    for (unsigned mistake = 0; mistake < CONFIG_MISTAKES; mistake++) {
+        for (unsigned member = 1; member < 16; member += 3) {
+            snprintf(name, sizeof name, "mistake-%u-at-%u", mistake, member + mistake % 3);
+            seed_begin("config", name);
+            put8(CONFIG_MADE);
+            put8(member + mistake % 3);
+            put8(mistake);
+            for (unsigned k = 0; k < 60; k++)
+                put8(k * 5 + 1);
+            seed_end();
+        }
+    }
+}
+
 static void make_texts(void)
 {
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
         write_text("control", &calls[i], 1);
     for (size_t i = 0; i < sizeof configurations / sizeof configurations[0]; i++)
         write_text("config", &configurations[i], 0);
+    make_configurations();
     for (size_t i = 0; i < sizeof odd_messages / sizeof odd_messages[0]; i++) {
         seed_begin("varlink", odd_messages[i].name);
         put8(60);
