@@ -1,8 +1,9 @@
 /* A checkpoint as a peer, or a disk, may hand it out: the core's part, and the host's.
  *
  * Input: choices u8 (inputs.h), a seed u8 of how it is cut; then the bytes, or edits of a valid one: op u8, place u16,
- * size u8, and what the op takes. With MEND the hash at the end is made to match afterwards. Checked: the verdict does
- * not depend on the cuts; what is taken reads back as the same bytes, both parts; and the log goes on from there. */
+ * size u8, and what the op takes. With MEND the hash at the end is made to match afterwards. Checked: a valid one is
+ * taken, and only under its own configuration; the verdict does not depend on the cuts; what is taken reads back as the
+ * same bytes, both parts; and the log goes on from there. */
 #include "host/logread.h"
 #include "host/values.h"
 #include "paxos/bytes.h"
@@ -13,6 +14,8 @@
 
 enum {
     SHAPES = 3,
+    CONFIGURATIONS = 16,
+    MEMBERS_MAX = 7,
     SUM_SIZE = 16,
     SIZE_MOST = 1 << 16,
 };
@@ -33,7 +36,7 @@ struct core {
 };
 
 static struct replica_config config;
-static struct bytes valids[SHAPES];
+static struct bytes valids[CONFIGURATIONS][SHAPES]; /* made once they are asked for */
 
 static void core_make(struct core *k)
 {
@@ -103,28 +106,42 @@ static bool write_again(const struct core *k, struct bytes *ret)
     return fits;
 }
 
-static void make_valids(void)
+/* The first one is the simplest. */
+static void configure(unsigned i)
 {
+    static const uint32_t alphas[] = {16, 4, 64}, dedup_slots[] = {64, 1, 8, 300}, streams[] = {4, 1, 16, 2, 9};
     config = (struct replica_config){.heartbeat_usec = 50000, .submissions_max = 4, .promise_page_slots = 4};
     struct identity *own = &config.identity;
-    *own = (struct identity){.status = IDENTITY_VOTER, .id = 1, .life = 5, .cluster = {{7}}};
-    own->configuration = (struct configuration){.alpha = 16, .dedup_slots = 64, .streams_max = 4, .n_members = 1};
-    own->configuration.members[0] = (struct member){.id = 1, .gen = 1, .life = 5, .address_size = 1, .address = "a"};
-    for (int shape = 0; shape < SHAPES; shape++) {
-        struct core k;
-        core_make(&k);
-        for (uint32_t i = 1; i <= shape_slots[shape]; i++) {
-            uint8_t first_kept[TRIM_TEXT_SIZE];
-            put_u64(first_kept, i / 2);
-            if (i % 50 == 0)
-                apply(&k,
-                      &(struct value_fields){.type = VALUE_TRIM, .text = first_kept, .text_size = sizeof first_kept});
-            else
-                apply_message(&k, i % 6, i % 6 == 0 ? 0 : i / 6 + 1);
-        }
-        fuzz_check(write_again(&k, &valids[shape]));
-        core_free(&k);
+    *own = (struct identity){.status = IDENTITY_VOTER, .life = 5, .cluster = {{7}}};
+    own->configuration = (struct configuration){.alpha = alphas[i % 3],
+                                                .dedup_slots = dedup_slots[i % 4],
+                                                .streams_max = streams[i % 5],
+                                                .n_members = 1 + i % MEMBERS_MAX};
+    for (uint32_t k = 0; k < own->configuration.n_members; k++) {
+        struct member *m = &own->configuration.members[k];
+        *m = (struct member){.id = (replica_id_t)(1 + k * (1 + i)), .gen = 1 + i / MEMBERS_MAX, .life = 5 + k};
+        m->address_size = (uint8_t)(i == 0 ? 1 : (k * 100 + i) % ADDRESS_BYTES_MAX + 1);
+        memset(m->address, (int)('a' + k), m->address_size);
     }
+    const struct member *me = &own->configuration.members[i % own->configuration.n_members];
+    own->id = me->id;
+    own->life = me->life;
+}
+
+static void make_valid(struct bytes *valid, uint32_t n_slots)
+{
+    struct core k;
+    core_make(&k);
+    for (uint32_t i = 1; i <= n_slots; i++) {
+        uint8_t first_kept[TRIM_TEXT_SIZE];
+        put_u64(first_kept, i / 2);
+        if (i % 50 == 0)
+            apply(&k, &(struct value_fields){.type = VALUE_TRIM, .text = first_kept, .text_size = sizeof first_kept});
+        else
+            apply_message(&k, i % 6, i % 6 == 0 ? 0 : i / 6 + 1);
+    }
+    fuzz_check(write_again(&k, valid));
+    core_free(&k);
 }
 
 /* --- the input --- */
@@ -234,6 +251,19 @@ static void load(const struct bytes *b, struct prng *cuts, bool is_whole)
     core_free(&k);
 }
 
+/* Nor by a replica with other members, or other sizes of its tables. */
+static void refuse_elsewhere(unsigned i, const struct bytes *valid, struct prng *cuts)
+{
+    static struct bytes host;
+    struct checkpoint_reader c;
+    for (unsigned k = 0; k < CONFIGURATIONS; k++) {
+        configure(k);
+        checkpoint_check(&c, &config.identity);
+        fuzz_check(read_cut(&c, valid, cuts, 0, &host) == (k == i));
+    }
+    configure(i);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct bytes b, host;
@@ -241,12 +271,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct checkpoint_reader c, pieces;
     struct prng cuts;
     uint8_t choices = fuzz_u8(&in);
-    if (valids[0].size == 0)
-        make_valids();
+    unsigned shape = choices / CHECKPOINT_SHAPE % CHECKPOINT_SHAPES % SHAPES;
+    unsigned i = choices / CHECKPOINT_CONFIGURED % CONFIGURATIONS;
+    struct bytes *valid = &valids[i][shape];
+    configure(i);
+    if (valid->size == 0)
+        make_valid(valid, shape_slots[shape]);
     prng_seed(&cuts, fuzz_u8(&in));
+    bool is_valid = choices & CHECKPOINT_EDIT && fuzz_left(&in) == 0;
     b.size = 0;
     if (choices & CHECKPOINT_EDIT) {
-        b = valids[(choices >> CHECKPOINT_SHAPE_SHIFT) % SHAPES];
+        b = *valid;
         while (fuzz_left(&in) > 0)
             edit(&b, &in);
     } else {
@@ -258,7 +293,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     checkpoint_check(&c, &config.identity);
     checkpoint_check(&pieces, &config.identity);
     bool whole = read_cut(&c, &b, &cuts, 0, &host);
-    fuzz_check(read_cut(&pieces, &b, &cuts, 80, &host) == whole);
+    fuzz_check(read_cut(&pieces, &b, &cuts, 80, &host) == whole && (whole || !is_valid));
     load(&b, &cuts, whole);
+    if (is_valid)
+        refuse_elsewhere(i, &b, &cuts);
     return 0;
 }

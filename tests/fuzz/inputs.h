@@ -150,9 +150,11 @@ enum journal_file {
 /* --- fuzz_checkpoint: the first byte --- */
 
 enum {
-    CHECKPOINT_EDIT = 1,        /* of a valid one: op u8, place u16, size u8, what it takes; else its bytes */
-    CHECKPOINT_MEND = 2,        /* the hash at the end is made to match afterwards                          */
-    CHECKPOINT_SHAPE_SHIFT = 2, /* which valid one (modulo): of 1, 40, 200 slots                            */
+    CHECKPOINT_EDIT = 1,  /* of a valid one: op u8, place u16, size u8, what it takes; else its bytes */
+    CHECKPOINT_MEND = 2,  /* the hash at the end is made to match afterwards                          */
+    CHECKPOINT_SHAPE = 4, /* times which valid one (modulo): of 1, 40, 200 slots */
+    CHECKPOINT_SHAPES = 4,
+    CHECKPOINT_CONFIGURED = 16, /* times which one: 1 to 7 members, tables of several sizes */
 };
 
 enum checkpoint_edit {

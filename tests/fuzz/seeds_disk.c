@@ -359,15 +359,22 @@ static void make_checkpoint_edits(void)
     for (unsigned shape = 0; shape < 3; shape++) {
         snprintf(name, sizeof name, "whole-%u", shape);
         seed_begin("checkpoint", name);
-        put8(CHECKPOINT_EDIT | shape << CHECKPOINT_SHAPE_SHIFT);
+        put8(CHECKPOINT_EDIT | shape * CHECKPOINT_SHAPE);
         put8(shape);
+        seed_end();
+    }
+    for (unsigned i = 1; i < 16; i++) {
+        snprintf(name, sizeof name, "configuration-%u", i);
+        seed_begin("checkpoint", name);
+        put8(CHECKPOINT_EDIT | i % 3 * CHECKPOINT_SHAPE | i * CHECKPOINT_CONFIGURED);
+        put8(i);
         seed_end();
     }
     for (unsigned i = 0; i < sizeof places / sizeof places[0]; i++) {
         for (unsigned k = 0; k < 2; k++) {
             snprintf(name, sizeof name, "%s-at-%u", k == 0 ? "few" : "many", places[i]);
             seed_begin("checkpoint", name);
-            put8(CHECKPOINT_EDIT | CHECKPOINT_MEND | 1 << CHECKPOINT_SHAPE_SHIFT);
+            put8(CHECKPOINT_EDIT | CHECKPOINT_MEND | CHECKPOINT_SHAPE);
             put8(i);
             put8(CHECKPOINT_EDIT_WRITE);
             put16(places[i]);
@@ -387,7 +394,7 @@ static void make_checkpoint_edits(void)
     };
     for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
         seed_begin("checkpoint", others[i].name);
-        put8(CHECKPOINT_EDIT | CHECKPOINT_MEND | 2 << CHECKPOINT_SHAPE_SHIFT);
+        put8(CHECKPOINT_EDIT | CHECKPOINT_MEND | 2 * CHECKPOINT_SHAPE);
         put8(i);
         put8(others[i].op);
         put16(others[i].place);
