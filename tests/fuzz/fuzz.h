@@ -57,7 +57,7 @@ static inline const uint8_t *fuzz_take(struct fuzz_input *in, size_t size_max, s
 /* On the heap, of just that size, so that a sanitizer sees a read past the end. To be freed. */
 static inline void *fuzz_copy(const void *bytes, size_t size)
 {
-    void *copy = malloc(size);
+    void *copy = calloc(1, size);
     if (copy == NULL)
         abort();
     if (size > 0)
