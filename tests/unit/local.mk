@@ -66,6 +66,7 @@ unit_tests = \
 	tests/unit/test_seal \
 	tests/unit/test_seal_hostile \
 	tests/unit/test_secret \
+	tests/unit/test_serve \
 	tests/unit/test_submissions \
 	tests/unit/test_supervisor \
 	tests/unit/test_value \
