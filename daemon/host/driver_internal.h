@@ -70,8 +70,10 @@ struct driver_member { /* another one */
     struct peer_address address;
     struct info info;
     bool informed;
-    uint64_t opened_usec;  /* the last datagram of it that was opened; 0: none                         */
-    uint64_t refused_usec; /* the last datagram of it that was refused; 0: none                        */
+    uint64_t opened_usec;   /* the last datagram of it with messages that was opened; 0: none           */
+    uint64_t greeted_usec;  /* the last one of a handshake; 0: none                                     */
+    uint64_t greeting_usec; /* since when no others come; 0: others do */
+    uint64_t refused_usec;  /* the last datagram of it that was refused; 0: none                        */
     enum driver_refusal refusal;
     uint64_t ahead_usec; /* since when it is of a cluster that runs, while this replica is blank; 0: not */
     char note[160];      /* why                                                                        */
@@ -309,6 +311,7 @@ bool driver_received(void *user, const struct sockaddr_storage *from, const uint
 void driver_note_member(struct driver_member *m, enum notice_kind kind, const char *why);
 /* Counts a datagram of it that is none of a member's, and says so. */
 void driver_refuse_member(struct driver *d, size_t member, const char *why);
+void driver_note_greeting(struct driver_member *m, uint64_t now_usec); /* one of a handshake was opened */
 /* Counts one that was opened, and is wrong all the same. */
 void driver_drop_opened(struct driver *d, size_t member, enum drop_reason reason);
 /* Counts one that is not to be told. */

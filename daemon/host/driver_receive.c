@@ -173,7 +173,7 @@ static bool open_sealed(struct driver *d, const struct arrival *a, struct datagr
     if (d->seal != NULL)
         result = seal_open(d->seal, a->member, a->bytes, a->size, a->now_usec, d->opened);
     if (result == SEAL_EMPTY) {
-        d->members[a->member].opened_usec = a->now_usec;
+        driver_note_greeting(&d->members[a->member], a->now_usec);
         d->dirty = true; /* the handshake may owe an answer */
     }
     if (result != SEAL_OPENED) {
@@ -223,6 +223,7 @@ bool driver_received(void *user, const struct sockaddr_storage *from, const uint
     if (a.header.kind == DATAGRAM_PLAIN ? !open_plain(d, &a, &reader) : !open_sealed(d, &a, &reader))
         return false;
     d->members[a.member].opened_usec = a.now_usec;
+    d->members[a.member].greeting_usec = 0;
     take_messages(d, &a, &reader);
     return true;
 }

@@ -9,6 +9,8 @@
 
 #include "host/driver_internal.h"
 
+enum { NOTE_HEARTBEATS = 3 };
+
 /* For people; NULL: told nowhere but in the metrics. */
 static const char *const words[DROP_REASONS] = {
     [DROP_TRUNCATED] = "truncated",
@@ -91,11 +93,25 @@ void driver_refuse_member(struct driver *d, size_t member, const char *why)
     refuse(&d->members[member], REFUSAL_STATE, why, driver_now());
 }
 
-/* Then what comes from its address besides is a forgery, or no harm: in the middle of a change of keys it has one more
- * than this replica. */
-static bool is_heard(const struct driver_member *m, uint64_t now_usec)
+void driver_note_greeting(struct driver_member *m, uint64_t now_usec)
 {
-    return m->opened_usec != 0 && now_usec - m->opened_usec < PEER_NOTE_USEC;
+    if (m->greeting_usec == 0 || now_usec - m->greeted_usec >= PEER_NOTE_USEC)
+        m->greeting_usec = now_usec;
+    m->greeted_usec = now_usec;
+}
+
+static bool is_recent(const struct driver *d, uint64_t then_usec, uint64_t now_usec)
+{
+    uint64_t beats_usec = (uint64_t)NOTE_HEARTBEATS * d->config->heartbeat_ms * 1000;
+    return then_usec != 0 && now_usec - then_usec < (beats_usec > PEER_NOTE_USEC ? beats_usec : PEER_NOTE_USEC);
+}
+
+/* Then what comes from its address besides is a forgery, or no harm: in the middle of a change of keys it has one more
+ * than this replica. But one that has a handshake under a common key, and nothing else for long, seals under another.
+ */
+static bool is_heard(const struct driver *d, const struct driver_member *m, uint64_t now_usec)
+{
+    return is_recent(d, m->opened_usec, now_usec) || is_recent(d, m->greeting_usec, now_usec);
 }
 
 static void refuse_key(struct driver *d, const struct arrival *a, const char *why)
@@ -106,7 +122,7 @@ static void refuse_key(struct driver *d, const struct arrival *a, const char *wh
         return;
     }
     driver_drop_quietly(d, a, DROP_KEY);
-    if (!is_heard(m, a->now_usec))
+    if (!is_heard(d, m, a->now_usec))
         refuse(m, REFUSAL_KEY, why, a->now_usec);
 }
 
@@ -124,7 +140,7 @@ static void refuse_version(struct driver *d, const struct arrival *a)
     char why[sizeof(d->members[0].note)];
     const int member = member_at(d, a->from);
     driver_drop(d, a, DROP_VERSION);
-    if (member < 0 || is_heard(&d->members[member], a->now_usec))
+    if (member < 0 || is_heard(d, &d->members[member], a->now_usec))
         return;
     snprintf(why, sizeof(why), "datagrams from its address, not authenticated, are of format version %u, not %u",
              datagram_version(a->bytes), (unsigned)DATAGRAM_VERSION);

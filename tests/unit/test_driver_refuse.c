@@ -174,6 +174,48 @@ static void what_is_plain_is_not_taken_where_there_is_a_key(void **state)
     cluster_free(c);
 }
 
+static const struct seal_keys both_keys = {
+    .n = 2, .keys = {"the key that is to be given up.", "the cluster key of these tests."}};
+
+static bool is_refused_for_its_key(struct cluster *c, size_t at, replica_id_t id)
+{
+    driver_status(c->nodes[at].driver, &told);
+    for (uint32_t i = 0; i < told.replica.n_peers; i++)
+        if (told.replica.peers[i].id == id)
+            return told.peers[i].refused && told.peers[i].refusal == REFUSAL_KEY;
+    return false;
+}
+
+static bool replica_1_refuses_replica_0(struct cluster *c)
+{
+    return is_refused_for_its_key(c, 1, 0);
+}
+
+/* Replica 1 gave the first key up before the others did: they go on to seal under it, and only their handshakes under
+ * the second one are taken. Replica 2 did not take up the second one, and has what it needs. */
+static void who_seals_under_a_key_that_was_given_up_is_named(void **state)
+{
+    (void)state;
+    struct cluster *c = cluster_start(&both_keys);
+    struct seal_keys first = {.n = 1}, second = {.n = 1};
+    char wanted[64], name[SEAL_NAME_SIZE];
+    uint8_t id[SEAL_ID_SIZE];
+    memcpy(first.keys[0], both_keys.keys[0], SEAL_KEY_SIZE);
+    memcpy(second.keys[0], both_keys.keys[1], SEAL_KEY_SIZE);
+    seal_key_id(both_keys.keys[0], id);
+    seal_key_name(id, name);
+    snprintf(wanted, sizeof(wanted), "wrong cluster key (%s)", name);
+    driver_set_keys(c->nodes[2].driver, &first);
+    driver_set_keys(c->nodes[1].driver, &second);
+    cluster_run_until(c, replica_1_refuses_replica_0);
+    assert_string_equal(told.peers[0].note, wanted);
+    assert_false(is_refused_for_its_key(c, 2, 0));
+    driver_set_keys(c->nodes[0].driver, &second);
+    driver_set_keys(c->nodes[2].driver, &second);
+    cluster_run_until(c, cluster_is_quorate);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +223,7 @@ int main(void)
         cmocka_unit_test(another_version_is_refused_by_name),
         cmocka_unit_test(what_is_no_members_is_not_taken),
         cmocka_unit_test(what_is_plain_is_not_taken_where_there_is_a_key),
+        cmocka_unit_test(who_seals_under_a_key_that_was_given_up_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
