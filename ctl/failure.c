@@ -25,6 +25,19 @@ void failure_set(struct failure *f, enum exit_status status, const char *error, 
     va_end(args);
 }
 
+void failure_set_unknown(struct failure *f, const char *key, int64_t since, const char *format, ...)
+{
+    char text[FAILURE_TEXT_MAX + 1];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    cJSON *p = cJSON_CreateObject();
+    cJSON_AddStringToObject(p, "key", key);
+    cJSON_AddItemToObject(p, "since", varlink_int(since));
+    failure_set(f, EXIT_OUTCOME_UNKNOWN, REPLICA_PREFIX "Timeout", p, "%s", text);
+}
+
 void failure_done(struct failure *f)
 {
     cJSON_Delete(f->parameters);

@@ -5,6 +5,7 @@
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum exit_status {
     EXIT_DONE = 0,
@@ -34,6 +35,10 @@ bool failure_is_set(const struct failure *f);
 
 /* A varlink error that `who` ("replica 1") answered. Parameters are copied. Unknown errors are EXIT_FAILED. */
 void failure_from_error(struct failure *f, const char *who, const char *error, const cJSON *parameters);
+
+/* The outcome of a Submit is not known: a Timeout, with what makes it safe to submit it again. */
+void failure_set_unknown(struct failure *f, const char *key, int64_t since, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* The status alone, for those that only decide whether to try again. */
 enum exit_status failure_status_of(const char *error);

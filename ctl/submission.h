@@ -11,4 +11,9 @@ const char *submission_text_error(const char *text, size_t size);
 /* "chosen at slot 7", or the parameters of the reply. */
 void submission_print(const struct invocation *v, const struct settled *s);
 
+/* What became of the messages once the submitter gave up: one, or lines, whose tags are their numbers. `named`: they
+ * go by keys of the user's. */
+void submission_gave_up(const struct submitter *s, struct failure *ret);
+void submission_lines_gave_up(const struct submitter *s, bool named, struct failure *ret);
+
 #endif

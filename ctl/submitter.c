@@ -23,6 +23,7 @@ struct entry {
     uint64_t tag;
     int64_t since; /* -1: never sent */
     bool unknown;  /* an attempt was sent whose outcome nobody told */
+    int64_t slot;  /* once it is settled                            */
     char key[SUBMITTER_KEY_MAX + 1];
 };
 
@@ -34,7 +35,7 @@ enum state {
 
 struct submitter {
     struct submitter_options o;
-    uint64_t key_prefix, n_keys;
+    char key_prefix[SUBMITTER_KEY_PREFIX_MAX + 1];
     struct attempt_loss loss;
     struct entry entries[SUBMITTER_WINDOW_MAX]; /* a ring: entries[(base + i) % SUBMITTER_WINDOW_MAX] */
     size_t base, n, n_sent;                     /* entries here, and of those, sent on this connection */
@@ -42,6 +43,7 @@ struct submitter {
     struct client client;
     size_t turn; /* which endpoint is next */
     bool ever_connected;
+    bool in_vain;           /* an attempt was lost since a message settled */
     int64_t since;          /* the highest slot known to be chosen; -1: none */
     int64_t last_slot;      /* of the last settled message; -1: none */
     uint64_t resume_usec;   /* nothing is sent before                     */
@@ -55,6 +57,12 @@ static struct entry *entry_at(struct submitter *s, size_t i)
     return &s->entries[(s->base + i) % SUBMITTER_WINDOW_MAX];
 }
 
+static void raise_since(struct submitter *s, int64_t slot)
+{
+    if (slot > s->since)
+        s->since = slot;
+}
+
 struct submitter *submitter_new(const struct submitter_options *o)
 {
     struct submitter *s = calloc(1, sizeof(*s));
@@ -63,7 +71,10 @@ struct submitter *submitter_new(const struct submitter_options *o)
     s->o = *o;
     if (o->drop_rate || s->o.window == 0)
         s->o.window = 1;
-    s->key_prefix = random_bits();
+    if (o->key_prefix)
+        snprintf(s->key_prefix, sizeof(s->key_prefix), "%s", o->key_prefix);
+    else
+        snprintf(s->key_prefix, sizeof(s->key_prefix), "%016llx-", (unsigned long long)random_bits());
     s->loss = attempt_loss_new(o->drop_rate);
     s->client = CLIENT_NONE;
     s->since = o->since;
@@ -98,9 +109,21 @@ const struct failure *submitter_failure(const struct submitter *s)
     return &s->failure;
 }
 
-uint64_t submitter_first_unsettled(const struct submitter *s)
+struct submitter_rest submitter_rest(const struct submitter *s)
 {
-    return s->entries[s->base].tag;
+    const struct entry *first = &s->entries[s->base];
+    struct submitter_rest rest = {
+        .first = first->tag, .key = first->key, .since = first->since < 0 ? s->since : first->since};
+    for (size_t i = 0; i < s->n; i++) {
+        const struct entry *e = &s->entries[(s->base + i) % SUBMITTER_WINDOW_MAX];
+        if (!e->unknown)
+            continue;
+        if (!rest.unknown)
+            rest.unknown_first = e->tag;
+        rest.unknown_last = e->tag;
+        rest.unknown = true;
+    }
+    return rest;
 }
 
 bool submitter_add(struct submitter *s, const char *text, size_t size, uint64_t tag)
@@ -114,12 +137,15 @@ bool submitter_add(struct submitter *s, const char *text, size_t size, uint64_t 
     if (s->n == 0)
         s->progress_usec = s->heard_usec = monotonic_usec();
     struct entry *e = entry_at(s, s->n++);
-    *e = (struct entry){.text = copy, .size = size, .tag = tag, .since = -1};
+    /* Under a prefix that was given it may have been sent before, by another process, with a whole window of others. So
+     * its `since` is at the most where a message stands that is older than all of those. */
+    if (s->o.key_prefix)
+        raise_since(s, e->slot);
+    *e = (struct entry){.text = copy, .size = size, .tag = tag, .since = s->o.key_prefix ? s->since : -1};
     if (s->o.key)
         snprintf(e->key, sizeof(e->key), "%s", s->o.key);
     else
-        snprintf(e->key, sizeof(e->key), "%016llx-%llu", (unsigned long long)s->key_prefix,
-                 (unsigned long long)s->n_keys++);
+        snprintf(e->key, sizeof(e->key), "%s%llu", s->key_prefix, (unsigned long long)tag);
     return true;
 }
 
@@ -137,8 +163,10 @@ static void settle(struct submitter *s, int64_t slot, bool duplicate, const stru
     };
     if (slot > s->last_slot)
         s->last_slot = slot;
-    if (slot > s->since)
-        s->since = slot;
+    if (!s->o.key_prefix)
+        raise_since(s, slot);
+    e->slot = slot;
+    s->in_vain = false;
     s->progress_usec = monotonic_usec();
     s->o.settled(s->o.user, &settled);
     free(e->text);
@@ -159,39 +187,37 @@ static void start_over(struct submitter *s, uint64_t pause_msec)
     s->resume_usec = monotonic_usec() + pause_msec * 1000;
 }
 
-/* The connection is gone: what was sent on it may be chosen or not. */
+/* Once, another one may do better at once; whoever loses every attempt at once must not be asked without a pause. */
+static void start_over_after_loss(struct submitter *s)
+{
+    bool at_once = s->n > 0 && !s->in_vain;
+    s->in_vain = true;
+    start_over(s, at_once ? 0 : RETRY_MSEC);
+}
+
+/* What was sent on this connection, from the i-th message on, may be chosen or not. */
+static void leave_unknown(struct submitter *s, size_t i)
+{
+    for (; i < s->n_sent; i++)
+        entry_at(s, i)->unknown = true;
+}
+
 static void connection_lost(struct submitter *s, int error)
 {
-    for (size_t i = 0; i < s->n_sent; i++)
-        entry_at(s, i)->unknown = true;
+    leave_unknown(s, 0);
     endpoint_failure(&s->client.endpoint, error, &s->failure);
-    start_over(s, s->n ? 0 : RETRY_MSEC);
+    start_over_after_loss(s);
 }
 
 static int give_up(struct submitter *s)
 {
-    struct entry *e = entry_at(s, 0);
-    if (s->n == 0 || !e->unknown) {
-        if (!failure_is_set(&s->failure))
-            failure_set(&s->failure, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", NULL,
-                        "no replica answered in time. Try: mpaxosctl status");
-        return -1;
-    }
-    cJSON *p = cJSON_CreateObject();
-    cJSON_AddStringToObject(p, "key", e->key);
-    cJSON_AddItemToObject(p, "since", varlink_int(e->since));
-    struct failure last = s->failure;
-    s->failure = (struct failure){0};
-    if (last.status == EXIT_OUTCOME_UNKNOWN || !failure_is_set(&last))
-        failure_from_error(&s->failure, "no replica answered in time", "org.mpaxos.Replica.Timeout", p);
-    else
-        failure_set(&s->failure, EXIT_OUTCOME_UNKNOWN, "org.mpaxos.Replica.Timeout", cJSON_Duplicate(p, 1),
-                    "the outcome is not known: it may have been chosen. To be sure of it, send the same text again "
-                    "with --key %s "
-                    "--since %lld. The last attempt ended so: %.600s",
-                    e->key, (long long)e->since, last.text);
-    cJSON_Delete(p);
-    failure_done(&last);
+    /* The failure of the attempt before says nothing of the one that is under way. */
+    if (s->n_sent > 0)
+        failure_done(&s->failure);
+    leave_unknown(s, 0);
+    if (!failure_is_set(&s->failure))
+        failure_set(&s->failure, EXIT_NO_DAEMON, "org.mpaxos.Control.NoDaemon", NULL,
+                    "no replica answered in time. Try: mpaxosctl status");
     return -1;
 }
 
@@ -272,27 +298,48 @@ static void send_more(struct submitter *s, uint64_t now)
     }
 }
 
+/* Refused for good, after an attempt that nobody answered: that one may have been taken, by a replica that had not this
+ * reason, or under a key that is forgotten by now. Not under a key that another text has. */
+static bool may_still_be_chosen(const struct entry *e, const char *error)
+{
+    return e->unknown && strcmp(error, "org.mpaxos.Replica.KeyConflict") != 0;
+}
+
+static void refuse_unknown(struct submitter *s)
+{
+    const struct entry *e = entry_at(s, 0);
+    struct failure refusal = s->failure;
+    s->failure = (struct failure){0};
+    failure_set_unknown(&s->failure, e->key, e->since,
+                        "the outcome is not known: an attempt before the last was not answered, and may have been "
+                        "chosen. Look for it before you send it again: mpaxosctl log --from %lld. The last one was "
+                        "refused: %.600s",
+                        (long long)e->since + 1, refusal.text);
+    failure_done(&refusal);
+}
+
 static void take_error(struct submitter *s, const struct reply *r)
 {
     char name[ENDPOINT_NAME_MAX];
     endpoint_name(&s->client.endpoint, name);
-    struct entry *e = entry_at(s, 0);
     failure_from_error(&s->failure, name, r->error, r->parameters);
     if (!attempt_can_pass(r->error)) {
-        /* Definite for this call; but an earlier attempt may have stored it under a key that is forgotten by now. */
-        if (e->unknown && !strcmp(r->error, "org.mpaxos.Replica.KeyExpired"))
-            s->failure.status = EXIT_OUTCOME_UNKNOWN;
+        if (may_still_be_chosen(entry_at(s, 0), r->error))
+            refuse_unknown(s);
         settle(s, -1, false, &s->failure);
         return;
     }
     /* Which of the later ones were taken before this answer is not known. */
     bool timeout = s->failure.status == EXIT_OUTCOME_UNKNOWN;
-    for (size_t i = timeout ? 0 : 1; i < s->n_sent; i++)
-        entry_at(s, i)->unknown = true;
+    leave_unknown(s, timeout ? 0 : 1);
+    if (timeout) {
+        start_over_after_loss(s);
+        return;
+    }
     int64_t hint = ATTEMPT_REFUSED_MSEC;
     if (r->parameters)
         varlink_get_int(r->parameters, "retry_ms", 0, RETRY_HINT_MSEC_MAX, &hint);
-    start_over(s, timeout ? 0 : (uint64_t)hint);
+    start_over(s, (uint64_t)hint);
 }
 
 static void take_submit_reply(struct submitter *s, const struct reply *r)

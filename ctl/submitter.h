@@ -24,6 +24,7 @@
 enum {
     SUBMITTER_WINDOW_MAX = 128,
     SUBMITTER_KEY_MAX = 64,
+    SUBMITTER_KEY_PREFIX_MAX = SUBMITTER_KEY_MAX - 20, /* a tag's digits follow */
 };
 
 struct settled {
@@ -39,7 +40,8 @@ struct settled {
 struct submitter_options {
     const struct place *place; /* outlives the submitter                                        */
     const char *author;        /* NULL: the daemon's default, the user's name; sticks to a key  */
-    const char *key;           /* for a single message; NULL: random prefix and a counter       */
+    const char *key;           /* of a single message; NULL: a prefix and the message's tag     */
+    const char *key_prefix;    /* NULL: random; else `since` is given, too                      */
     int64_t since;             /* -1: asked for before the first attempt                        */
     unsigned drop_rate;        /* percent of own requests, and of answers, that get lost: then one message at a time */
     unsigned window;           /* how many messages are under way, 1 to SUBMITTER_WINDOW_MAX    */
@@ -54,20 +56,30 @@ struct submitter;
 struct submitter *submitter_new(const struct submitter_options *o);
 void submitter_free(struct submitter *s);
 
-/* Takes a copy of the text, which is UTF-8 without NUL. False where it is full, see submitter_has_room(), or without
- * memory. */
+/* Takes a copy of the text, which is UTF-8 without NUL. Without .key no two messages have the same tag. False where it
+ * is full, see submitter_has_room(), or without memory. */
 bool submitter_add(struct submitter *s, const char *text, size_t size, uint64_t tag);
 bool submitter_has_room(const struct submitter *s);
 bool submitter_is_idle(const struct submitter *s); /* everything is settled */
 
 /* Works until something settled, `input_fd` (-1: none) is readable, or a moment passed. *ret_input says whether it is
- * readable. 0, or -1 once it gave up: submitter_failure() says why, submitter_first_unsettled() at which message. */
+ * readable. 0, or -1 once it gave up: submitter_failure() says why, submitter_rest() what became of the messages. */
 int submitter_work(struct submitter *s, int input_fd, bool *ret_input);
 
 /* Works until everything is settled; 0 or -1 likewise. */
 int submitter_drain(struct submitter *s);
 
+/* Of the last attempt, not of the messages. */
 const struct failure *submitter_failure(const struct submitter *s);
-uint64_t submitter_first_unsettled(const struct submitter *s); /* its tag */
+
+/* The messages that are not settled, after it gave up. */
+struct submitter_rest {
+    uint64_t first; /* its tag */
+    const char *key;
+    int64_t since;                        /* -1: nothing was sent, nor was it given */
+    bool unknown;                         /* some of them may be chosen             */
+    uint64_t unknown_first, unknown_last; /* their tags                             */
+};
+struct submitter_rest submitter_rest(const struct submitter *s);
 
 #endif

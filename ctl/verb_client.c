@@ -16,6 +16,7 @@ struct prompt {
     struct submitter *submitter;
     struct lines lines;
     bool terminal;
+    uint64_t n_messages;
     int status; /* of the first thing that failed */
 };
 
@@ -64,9 +65,16 @@ static bool send_line(struct prompt *p, const char *text)
         note(p, EXIT_FAILED);
         return true;
     }
-    if (submitter_add(p->submitter, text, strlen(text), 0) && submitter_drain(p->submitter) == 0)
+    if (!submitter_add(p->submitter, text, strlen(text), p->n_messages++)) {
+        note(p, invocation_usage(p->v, "out of memory"));
+        return false;
+    }
+    if (submitter_drain(p->submitter) == 0)
         return true;
-    note(p, report_failure(&p->v->report, submitter_failure(p->submitter)));
+    struct failure f = {0};
+    submission_gave_up(p->submitter, &f);
+    note(p, report_failure(&p->v->report, &f));
+    failure_done(&f);
     return false;
 }
 

@@ -1,4 +1,5 @@
 /* send: one message from the command line, or a message a line from standard input. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,9 @@ enum { ONE_TIMEOUT_MSEC = 5000, LINES_TIMEOUT_MSEC = 60000 };
 struct sending {
     const struct invocation *v;
     bool lines; /* tags are line numbers */
+    const char *key;
+    char key_prefix[SUBMITTER_KEY_PREFIX_MAX + 1]; /* of the lines of a --key, which names the first one */
+    uint64_t first_line;
     uint64_t n_sent, n_empty, n_refused, n_out_of_order;
     enum exit_status status; /* of the first that was refused */
 };
@@ -48,14 +52,16 @@ static void message_settled(void *user, const struct settled *settled)
     }
 }
 
-static int gave_up(struct sending *s, const struct submitter *submitter)
+static int gave_up(const struct sending *s, const struct submitter *submitter)
 {
-    const struct failure *f = submitter_failure(submitter);
-    refuse(s, submitter_first_unsettled(submitter), f);
-    if (s->lines && s->v->report.json == JSON_OFF)
-        fprintf(stderr, "mpaxosctl: everything before line %" PRIu64 " is settled; go on with: tail -n +%" PRIu64 "\n",
-                submitter_first_unsettled(submitter), submitter_first_unsettled(submitter));
-    return (int)f->status;
+    struct failure f = {0};
+    if (s->lines)
+        submission_lines_gave_up(submitter, s->key != NULL, &f);
+    else
+        submission_gave_up(submitter, &f);
+    int status = report_failure(&s->v->report, &f);
+    failure_done(&f);
+    return status;
 }
 
 static int send_one(struct sending *s, struct submitter *submitter)
@@ -104,6 +110,7 @@ static bool take_lines(struct sending *s, struct submitter *submitter, struct li
             refuse(s, lines->number, &f);
             failure_done(&f);
         } else if (!submitter_add(submitter, line, size, lines->number)) {
+            lines->number--;
             return false;
         }
     }
@@ -115,30 +122,30 @@ static int send_lines(struct sending *s, struct submitter *submitter)
     struct lines lines;
     int status = EXIT_DONE, r = 0;
     lines_init(&lines, STDIN_FILENO);
+    lines.number = s->first_line - 1;
     for (;;) {
-        bool starved = false, readable = false;
-        if (!take_lines(s, submitter, &lines, &starved)) {
-            r = -1;
+        bool starved = true, readable = false;
+        if (r == 0 && !take_lines(s, submitter, &lines, &starved))
+            r = -ENOMEM;
+        bool ended = lines.ended || r < 0; /* what is under way is still waited for */
+        if (starved && ended && submitter_is_idle(submitter))
             break;
-        }
-        if (starved && lines.ended && submitter_is_idle(submitter))
-            break;
-        if (submitter_work(submitter, starved && !lines.ended ? STDIN_FILENO : -1, &readable) < 0) {
+        if (submitter_work(submitter, starved && !ended ? STDIN_FILENO : -1, &readable) < 0) {
             status = gave_up(s, submitter);
             break;
         }
-        if (readable && (r = lines_read(&lines)) < 0)
-            break;
+        if (readable)
+            r = lines_read(&lines);
         if (submitter_is_idle(submitter))
             report_flush();
     }
-    lines_done(&lines);
-    if (r < 0) {
-        fprintf(stderr, "mpaxosctl: cannot go on reading standard input: %s\n",
-                r == -1 ? "out of memory" : strerror(-r));
-        status = EXIT_FAILED;
-    }
     report_flush();
+    if (r < 0) {
+        fprintf(stderr, "mpaxosctl: cannot go on reading standard input after line %" PRIu64 ": %s\n", lines.number,
+                strerror(-r));
+        s->status = s->n_refused++ ? s->status : EXIT_FAILED;
+    }
+    lines_done(&lines);
     fprintf(stderr, "%" PRIu64 " message%s sent, %" PRIu64 " empty line%s skipped\n", s->n_sent,
             s->n_sent == 1 ? "" : "s", s->n_empty, s->n_empty == 1 ? "" : "s");
     if (status == EXIT_DONE && s->n_refused)
@@ -146,23 +153,57 @@ static int send_lines(struct sending *s, struct submitter *submitter)
     return status == EXIT_DONE && s->n_out_of_order ? EXIT_FAILED : status;
 }
 
+/* "letter-17" names line 17 of the input, with which it begins, then "letter-18" the next one. */
+static bool read_first_key(struct sending *s)
+{
+    size_t size = strlen(s->key), n = size;
+    while (n > 0 && s->key[n - 1] >= '0' && s->key[n - 1] <= '9')
+        n--;
+    while (n < size && s->key[n] == '0')
+        n++;
+    if (n > SUBMITTER_KEY_PREFIX_MAX || !number_read(s->key + n, 1, INT64_MAX, &s->first_line))
+        return false;
+    memcpy(s->key_prefix, s->key, n);
+    return true;
+}
+
+/* -1, or an exit status. */
+static int check_key(struct sending *s, bool has_since)
+{
+    const char *key = s->key;
+    if (!key)
+        return -1;
+    if (!*key || strlen(key) > SUBMITTER_KEY_MAX || !text_is_utf8(key, strlen(key), false))
+        return invocation_usage(s->v, "--key: a key is 1 to %d bytes of UTF-8", SUBMITTER_KEY_MAX);
+    if (!s->lines)
+        return -1;
+    if (!read_first_key(s))
+        return invocation_usage(s->v,
+                                "--key: of lines it ends with the number of the first one, as letter-1, after at most "
+                                "%d bytes",
+                                SUBMITTER_KEY_PREFIX_MAX);
+    if (!has_since)
+        return invocation_usage(s->v, "--key: lines need --since with it, or one that was sent long ago might be sent "
+                                      "twice");
+    return -1;
+}
+
 int verb_send(const struct invocation *v)
 {
     uint64_t since = 0, drop_rate = 0;
-    struct sending s = {.v = v};
+    struct sending s = {.v = v, .key = invocation_value(v, OPTION_KEY), .first_line = 1};
     int has_since = invocation_number(v, OPTION_SINCE, 0, INT64_MAX, &since);
     if (has_since < 0 || invocation_number(v, OPTION_DROP_RATE, 0, 100, &drop_rate) < 0)
         return EXIT_USAGE;
     s.lines = v->arguments->n_operands == 1 && !strcmp(v->arguments->operands[0], "-");
-    const char *key = invocation_value(v, OPTION_KEY);
-    if (key && s.lines)
-        return invocation_usage(v, "--key names one message; lines get a key each by themselves");
-    if (key && (!*key || strlen(key) > SUBMITTER_KEY_MAX || !text_is_utf8(key, strlen(key), false)))
-        return invocation_usage(v, "--key: a key is 1 to %d bytes of UTF-8", SUBMITTER_KEY_MAX);
+    int wrong = check_key(&s, has_since);
+    if (wrong >= 0)
+        return wrong;
     struct submitter_options o = {
         .place = &v->place,
         .author = invocation_value(v, OPTION_AS),
-        .key = key,
+        .key = s.lines ? NULL : s.key,
+        .key_prefix = s.lines && s.key ? s.key_prefix : NULL,
         .since = has_since ? (int64_t)since : -1,
         .drop_rate = (unsigned)drop_rate,
         .window = s.lines ? SUBMITTER_WINDOW_MAX : 1,

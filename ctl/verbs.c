@@ -21,7 +21,8 @@ static const struct option_spec no_options[] = {{NULL, NULL, NULL, NULL, 0}};
 
 static const struct option_spec send_options[] = {
     {"--as", NULL, "AUTHOR", "another author than your user name", OPTION_AS},
-    {"--key", NULL, "K", "names the message among its author's: sent again with the same key it is stored once",
+    {"--key", NULL, "K",
+     "names the message among its author's: sent again with the same key it is stored once; of lines the first one",
      OPTION_KEY},
     {"--since", NULL, "S", "the position before the first attempt with this key", OPTION_SINCE},
     {"--drop-rate", NULL, "R",
@@ -100,7 +101,10 @@ const struct verb verbs[] = {
      "not known\n"
      "is sent again under its key, to another local replica where -i leaves the choice, so it is never stored twice. "
      "One message\n"
-     "gives up after --timeout (5 s), lines once nothing was chosen for that long (60 s).\n",
+     "gives up after --timeout (5 s), lines once nothing was chosen for that long (60 s); then it says with what --key "
+     "and --since\n"
+     "the rest of the lines can be sent so that none stands twice. Such a --key ends with the first line's number, as "
+     "letter-1.\n",
      send_options, 1, SIZE_MAX, verb_send},
     {"client", "CLIENT_ID [DROP_RATE]", "a prompt of three commands: s, p, e",
      "s, then a line: sends it, as author client_<CLIENT_ID>; p: flushes the log of every replica; e: ends. DROP_RATE "

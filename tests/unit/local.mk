@@ -26,6 +26,7 @@ unit_tests = \
 	tests/unit/test_ctl_histogram \
 	tests/unit/test_ctl_load \
 	tests/unit/test_ctl_options \
+	tests/unit/test_ctl_outcome \
 	tests/unit/test_ctl_report \
 	tests/unit/test_ctl_submitter \
 	tests/unit/test_ctl_text \
@@ -83,6 +84,8 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/datagrams.h \
 	tests/unit/driver_cluster.c \
 	tests/unit/driver_cluster.h \
+	tests/unit/fake_replicas.c \
+	tests/unit/fake_replicas.h \
 	tests/unit/journal_fixture.c \
 	tests/unit/journal_fixture.h \
 	tests/unit/journal_fixture_checkpoint.c \
