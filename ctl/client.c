@@ -116,8 +116,10 @@ static int read_some(struct client *c)
     return r == -EMSGSIZE ? -EBADMSG : r;
 }
 
-int client_exchange(struct client *c, int timeout_msec, int also_fd, bool *ret_also)
+int client_exchange(struct client *c, int timeout_msec, struct pollfd *also)
 {
+    if (also)
+        also->revents = 0;
     int r = write_some(c);
     if (r < 0) {
         /* The daemon may have answered before it went: those answers are worth reading. */
@@ -125,13 +127,13 @@ int client_exchange(struct client *c, int timeout_msec, int also_fd, bool *ret_a
     }
     struct pollfd fds[2] = {
         {.fd = c->fd, .events = (short)(POLLIN | (c->out_sent < c->out_size ? POLLOUT : 0))},
-        {.fd = also_fd, .events = POLLIN},
+        also ? *also : (struct pollfd){.fd = -1},
     };
     int n = poll(fds, 2, timeout_msec);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
-    if (fds[1].revents && ret_also)
-        *ret_also = true;
+    if (also)
+        *also = fds[1];
     if (fds[0].revents & POLLOUT && (r = write_some(c)) < 0 && !(fds[0].revents & POLLIN))
         return r;
     if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
@@ -179,7 +181,7 @@ int client_reply(struct client *c, uint64_t timeout_msec, struct reply *ret)
         if (now >= deadline)
             return -ETIMEDOUT;
         uint64_t left = (deadline - now + 999) / 1000;
-        r = client_exchange(c, left > 1000000 ? 1000000 : (int)left, -1, NULL);
+        r = client_exchange(c, left > 1000000 ? 1000000 : (int)left, NULL);
         if (r < 0)
             return r;
     }

@@ -46,9 +46,10 @@ void client_close(struct client *c);
 int client_queue(struct client *c, const char *method, cJSON *parameters, bool more);
 int client_queue_bytes(struct client *c, const char *bytes, size_t size);
 
-/* Writes and reads what it can without waiting longer than timeout_msec (-1: for ever) for the socket, or for `also_fd`
- * (-1: none) to become readable: then *ret_also is set. 0 also where nothing came. */
-int client_exchange(struct client *c, int timeout_msec, int also_fd, bool *ret_also);
+/* Writes and reads what it can without waiting longer than timeout_msec (-1: for ever) for the socket, or for what
+ * `also` (NULL: nothing) asks poll(): its revents say what came of it. 0 also where nothing came. */
+struct pollfd;
+int client_exchange(struct client *c, int timeout_msec, struct pollfd *also);
 
 /* The next reply that is here already. 1: one; 0: none; -EBADMSG. */
 int client_next(struct client *c, struct reply *ret);

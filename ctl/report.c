@@ -14,9 +14,11 @@ static int output_error; /* of the first flush of standard output that failed; 0
 void report_init(struct report *r)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    bool terminal = isatty(STDOUT_FILENO);
     *r = (struct report){
         .legend = true,
-        .color = isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0,
+        .terminal = terminal,
+        .color = terminal && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0,
         .utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8"),
     };
 }
@@ -88,8 +90,11 @@ void report_json(const struct report *r, const cJSON *parameters, bool one_line)
 /* What daemons say goes to a terminal: no control character of theirs does. */
 static void print_safely(FILE *f, const char *text)
 {
-    for (; *text; text++)
-        putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, f);
+    for (; *text; text++) {
+        bool c1 = text_is_c1(text);
+        putc(c1 || (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, f);
+        text += c1;
+    }
 }
 
 int report_failure(const struct report *r, const struct failure *f)
@@ -123,17 +128,17 @@ bool report_is_over(void)
     return ferror(stdout) != 0;
 }
 
-static bool reader_is_gone(void)
+bool report_is_unread(int timeout_msec)
 {
     struct pollfd fd = {.fd = STDOUT_FILENO};
-    return poll(&fd, 1, 0) > 0;
+    return poll(&fd, 1, timeout_msec) > 0;
 }
 
 int report_finish(int status)
 {
     report_flush();
     /* Where a full buffer went out by itself and failed, only the flag is left of it. */
-    if (!report_is_over() || output_error == EPIPE || (output_error == 0 && reader_is_gone()))
+    if (!report_is_over() || output_error == EPIPE || (output_error == 0 && report_is_unread(0)))
         return status;
     fprintf(stderr, "mpaxosctl: cannot write to standard output: %s\n",
             output_error ? strerror(output_error) : "a part of it was not taken");

@@ -13,9 +13,10 @@ enum json_mode { JSON_OFF, JSON_SHORT, JSON_PRETTY };
 
 struct report {
     enum json_mode json;
-    bool legend; /* headers of tables                          */
-    bool color;  /* standard output is a terminal that has any */
-    bool utf8;   /* the locale's characters                    */
+    bool legend;   /* headers of tables                     */
+    bool terminal; /* standard output is one, or its pager  */
+    bool color;    /* it has any                            */
+    bool utf8;     /* the locale's characters               */
 };
 
 /* Color and characters by the environment: NO_COLOR, TERM, the locale. */
@@ -33,6 +34,8 @@ int report_failure(const struct report *r, const struct failure *f);
 void report_flush(void);
 /* True once standard output takes nothing any more: whoever streams may stop. */
 bool report_is_over(void);
+/* Likewise, within timeout_msec, of a pipe or socket that nobody reads any more, without a byte written. */
+bool report_is_unread(int timeout_msec);
 /* Flushes for the last time, and answers the exit status. A reader that went away is no failure; a full disk is. */
 int report_finish(int status);
 

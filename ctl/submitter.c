@@ -431,7 +431,9 @@ static void exchange(struct submitter *s, uint64_t now, int input_fd, bool *ret_
         timeout_msec = until_msec(now, silent_until(s) < deadline(s) ? silent_until(s) : deadline(s));
     else if (s->n > 0)
         timeout_msec = until_msec(now, s->resume_usec);
-    int r = client_exchange(&s->client, timeout_msec, input_fd, ret_input);
+    struct pollfd input = {.fd = input_fd, .events = POLLIN};
+    int r = client_exchange(&s->client, timeout_msec, &input);
+    *ret_input |= input.revents != 0;
     /* What came before the end of the connection still counts. */
     take_replies(s);
     if (s->state == STATE_CLOSED)

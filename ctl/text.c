@@ -60,9 +60,12 @@ void buffer_add_json(struct buffer *b, const char *bytes, size_t size)
     size_t plain = 0; /* bytes from here to i need no escape */
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+        bool c1 = i + 1 < size && text_is_c1(bytes + i);
+        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && !c1)
             continue;
         buffer_add(b, bytes + plain, i - plain);
+        if (c1)
+            c = (unsigned char)bytes[++i]; /* the second byte is the code point */
         plain = i + 1;
         if (c == '"' || c == '\\')
             buffer_add(b, (char[]){'\\', (char)c}, 2);
@@ -150,10 +153,20 @@ size_t text_columns(const char *text)
     return n;
 }
 
-void text_print(FILE *f, const char *text)
+bool text_is_c1(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    return p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+}
+
+void text_print(FILE *f, const char *text, bool terminal)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
+        if (terminal && text_is_c1(text)) {
+            fprintf(f, "\\xc2\\x%02x", (unsigned char)*++text);
+            continue;
+        }
         switch (c) {
         case '\\':
             fputs("\\\\", f);

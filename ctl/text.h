@@ -18,7 +18,7 @@ struct buffer {
 void buffer_add(struct buffer *b, const char *bytes, size_t size);
 void buffer_add_text(struct buffer *b, const char *text);
 void buffer_addf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* As a JSON string with its quotes. The bytes must be UTF-8: see text_is_utf8(). */
+/* As a JSON string with its quotes, without control characters. The bytes must be UTF-8: see text_is_utf8(). */
 void buffer_add_json(struct buffer *b, const char *bytes, size_t size);
 void buffer_done(struct buffer *b);
 
@@ -33,8 +33,11 @@ bool text_is_utf8(const char *bytes, size_t size, bool nul);
 size_t text_columns(const char *text);
 
 /* Writes a message's text as the `full` chat log does: backslash, tab, LF, CR as \\ \t \n \r, other control characters
- * \xHH. */
-void text_print(FILE *f, const char *text);
+ * \xHH. Those of Unicode's C1, U+0080 to U+009F, which the file keeps, drive a terminal as well: to one they go as
+ * \xc2\xHH. */
+void text_print(FILE *f, const char *text, bool terminal);
+/* At the first byte of one of C1. */
+bool text_is_c1(const char *text);
 
 enum { TEXT_TIME_MAX = 40, TEXT_SHORT_MAX = 32 };
 /* 2026-01-31T23:59:59.123456Z; `brief`: 2026-01-31 23:59:59 */

@@ -1,5 +1,7 @@
 /* log: the chosen messages, in order, on and on where asked. */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +13,7 @@
 
 enum {
     READ_TIMEOUT_MSEC = 10000,
-    RETRY_USEC = 200000,
-    FOLLOW_WAIT_MSEC = 3600000, /* a quiet log is no dead daemon: that one closes the connection */
+    RETRY_MSEC = 200,
     AUTHOR_WIDTH = 12,
     SLOT_WIDTH = 8,
 };
@@ -49,10 +50,10 @@ static void print_message(struct reading *g, const cJSON *m)
     varlink_get_string(m, "text", &text);
     time_format(time_usec, !g->all_columns, time);
     printf("%*lld  %s  ", SLOT_WIDTH, (long long)slot, time);
-    text_print(stdout, author ? author : "?");
+    text_print(stdout, author ? author : "?", g->v->report.terminal);
     size_t columns = text_columns(author ? author : "?");
     printf("%*s", columns < AUTHOR_WIDTH ? (int)(AUTHOR_WIDTH - columns) + 2 : 2, "");
-    text_print(stdout, text ? text : "?");
+    text_print(stdout, text ? text : "?", g->v->report.terminal);
     putchar('\n');
 }
 
@@ -104,17 +105,30 @@ static enum stream_end take_error(struct reading *g, const struct client *c, con
     return STREAM_LOST;
 }
 
+/* A quiet log is no dead daemon: that one closes the connection. -EPIPE: nobody reads what would be printed. */
+static int wait_for_page(struct client *c, struct reply *ret)
+{
+    for (;;) {
+        struct pollfd reader = {.fd = STDOUT_FILENO};
+        int r = client_next(c, ret);
+        if (r != 0)
+            return r < 0 ? r : 0;
+        r = client_exchange(c, -1, &reader);
+        if (reader.revents)
+            return -EPIPE;
+        if (r < 0)
+            return r;
+    }
+}
+
 static enum stream_end read_stream(struct reading *g, struct client *c)
 {
-    uint64_t wait_msec = g->follow ? FOLLOW_WAIT_MSEC : invocation_timeout(g->v, READ_TIMEOUT_MSEC);
     int result = client_queue(c, "org.mpaxos.Replica.Read", read_parameters(g), true);
     while (result == 0) {
         struct reply r = {0};
-        result = client_reply(c, wait_msec, &r);
-        if (result == -ETIMEDOUT && g->follow) {
-            result = 0;
-            continue;
-        }
+        result = g->follow ? wait_for_page(c, &r) : client_reply(c, invocation_timeout(g->v, READ_TIMEOUT_MSEC), &r);
+        if (result == -EPIPE)
+            return STREAM_OVER;
         if (result < 0)
             break;
         if (r.error) {
@@ -177,11 +191,13 @@ static int read_log(struct reading *g)
             fprintf(stderr, "mpaxosctl: %s\nmpaxosctl: waiting for a replica to go on with at slot %llu\n",
                     g->failure.text, (unsigned long long)g->from);
         told = true;
-        usleep(RETRY_USEC);
+        if (report_is_unread(RETRY_MSEC))
+            return EXIT_DONE;
     }
 }
 
-/* Puts a pager behind standard output; 0 where there is none. */
+/* Puts a pager behind standard output; 0 where there is none. What interrupts from the keyboard is meant for the pager:
+ * it ends when it likes, and we with it. */
 static pid_t pager_start(const struct invocation *v, bool follow)
 {
     const char *pager = getenv("MPAXOS_PAGER");
@@ -195,16 +211,24 @@ static pid_t pager_start(const struct invocation *v, bool follow)
     if (pipe(ends) < 0)
         return 0;
     report_flush();
+    void (*interrupted)(int) = signal(SIGINT, SIG_IGN), (*quit)(int) = signal(SIGQUIT, SIG_IGN);
     pid_t pid = fork();
     if (pid == 0) {
+        signal(SIGINT, interrupted);
+        signal(SIGQUIT, quit);
+        signal(SIGPIPE, SIG_DFL); /* main() ignores it */
         dup2(ends[0], STDIN_FILENO);
         close(ends[0]);
         close(ends[1]);
         execl("/bin/sh", "sh", "-c", pager, (char *)NULL);
         _exit(127);
     }
-    if (pid > 0)
+    if (pid > 0) {
         dup2(ends[1], STDOUT_FILENO);
+    } else {
+        signal(SIGINT, interrupted);
+        signal(SIGQUIT, quit);
+    }
     close(ends[0]);
     close(ends[1]);
     return pid > 0 ? pid : 0;

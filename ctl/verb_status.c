@@ -229,8 +229,10 @@ static void print_missing(const struct view *w)
             printf("silent since %s", since);
         else
             fputs("not heard of yet", stdout);
-        if (note)
-            printf(": %s", note);
+        if (note) {
+            fputs(": ", stdout);
+            text_print(stdout, note, w->v->report.terminal);
+        }
         any = true;
     }
     if (any)
@@ -246,7 +248,7 @@ static void print_texts(const struct view *w, const char *key, const char *lead,
         if (!cJSON_IsString(text))
             continue;
         fputs(first ? lead : joint, stdout);
-        text_print(stdout, text->valuestring);
+        text_print(stdout, text->valuestring, w->v->report.terminal);
         first = false;
     }
     if (!first)
@@ -263,7 +265,7 @@ static void print_keys(const struct view *w)
     {
         if (cJSON_IsString(key)) {
             putchar(' ');
-            text_print(stdout, key->valuestring);
+            text_print(stdout, key->valuestring, w->v->report.terminal);
         }
     }
     puts(keys->child->next ? " (seals with the first)" : "");

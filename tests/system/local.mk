@@ -10,6 +10,7 @@ system_tests = \
 	tests/system/test_crash.py \
 	tests/system/test_everyday.py \
 	tests/system/test_hostile.py \
+	tests/system/test_interrupted.py \
 	tests/system/test_manual.py \
 	tests/system/test_partial.py \
 	tests/system/test_refusals.py \

@@ -42,12 +42,14 @@ static void test_json_round_trip(void **state)
     size_t n = 0;
     for (int c = 1; c < 128; c++)
         all[n++] = (char)c;
-    memcpy(all + n, "\xc3\xa4\xf0\x9f\x98\x80", 7);
+    memcpy(all + n, "\xc2\x80\xc2\x9b\xc2\x9f\xc2\xa0\xc3\xa4\xf0\x9f\x98\x80", 15);
     struct buffer b = {0};
     buffer_add_text(&b, "{\"text\":");
     buffer_add_json(&b, all, strlen(all));
     buffer_add_text(&b, "}");
     assert_false(b.failed);
+    for (size_t i = 0; i < b.size; i++)
+        assert_true((unsigned char)b.bytes[i] >= 0x20 && b.bytes[i] != 0x7f && !text_is_c1(b.bytes + i));
     cJSON *tree = varlink_parse(b.bytes, b.size, reason);
     assert_non_null(tree);
     const char *back = NULL;
@@ -78,12 +80,17 @@ static void test_json_keeps_digits(void **state)
 static void test_control_characters(void **state)
 {
     (void)state;
-    char out[128] = "";
-    FILE *f = fmemopen(out, sizeof(out), "w");
-    assert_non_null(f);
-    text_print(f, "a\\b\tc\nd\re\x1b[m\x7f\xc3\xa4");
-    fclose(f);
-    assert_string_equal(out, "a\\\\b\\tc\\nd\\re\\x1b[m\\x7f\xc3\xa4");
+    const char text[] = "a\\b\tc\nd\re\x1b[m\x7f\xc3\xa4\xc2\x9b\xc2\xa0\xc2\x80";
+    const char *expected[] = {"a\\\\b\\tc\\nd\\re\\x1b[m\\x7f\xc3\xa4\xc2\x9b\xc2\xa0\xc2\x80",
+                              "a\\\\b\\tc\\nd\\re\\x1b[m\\x7f\xc3\xa4\\xc2\\x9b\xc2\xa0\\xc2\\x80"};
+    for (int terminal = 0; terminal <= 1; terminal++) {
+        char out[128] = "";
+        FILE *f = fmemopen(out, sizeof(out), "w");
+        assert_non_null(f);
+        text_print(f, text, terminal);
+        fclose(f);
+        assert_string_equal(out, expected[terminal]);
+    }
 }
 
 static void test_times_and_sizes(void **state)
