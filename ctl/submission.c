@@ -16,6 +16,14 @@ const char *submission_text_error(const char *text, size_t size)
     return NULL;
 }
 
+bool submission_is_refused(enum line_result r, const char *line, size_t size, struct failure *ret)
+{
+    const char *error = r == LINE_TOO_LONG ? "the line is longer than 1 MiB" : submission_text_error(line, size);
+    if (error)
+        failure_set(ret, EXIT_FAILED, "org.mpaxos.Control.NotSent", NULL, "%s; it was not sent", error);
+    return error != NULL;
+}
+
 void submission_print(const struct invocation *v, const struct settled *s)
 {
     if (v->report.json == JSON_OFF) {

@@ -2,11 +2,15 @@
 #ifndef CTL_SUBMISSION_H
 #define CTL_SUBMISSION_H
 
+#include "ctl/lines.h"
 #include "ctl/submitter.h"
 #include "ctl/verbs.h"
 
 /* Why the text cannot be sent at all; NULL: it can. */
 const char *submission_text_error(const char *text, size_t size);
+
+/* Likewise of a line that was read: then *ret says why. */
+bool submission_is_refused(enum line_result r, const char *line, size_t size, struct failure *ret);
 
 /* "chosen at slot 7", or the parameters of the reply. */
 void submission_print(const struct invocation *v, const struct settled *s);

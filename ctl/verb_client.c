@@ -1,15 +1,13 @@
 /* client: the prompt of three commands. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ctl/client.h"
 #include "ctl/flush.h"
-#include "ctl/lines.h"
 #include "ctl/submission.h"
 
-enum { SEND_TIMEOUT_MSEC = 60000, AUTHOR_MAX = 64 };
+enum { SEND_TIMEOUT_MSEC = 60000, AUTHOR_MAX = 64, COMMAND_SHOWN_MAX = 80 };
 
 struct prompt {
     const struct invocation *v;
@@ -35,72 +33,78 @@ static void message_settled(void *user, const struct settled *settled)
         note(p, report_failure(&p->v->report, settled->failure));
 }
 
-/* The next line as a string of its own; NULL at the end. */
-static char *ask(struct prompt *p, const char *question)
+/* Asks for the next line, which is valid until the one after it. LINE_NONE: there is none any more. */
+static enum line_result ask(struct prompt *p, const char *question, const char **ret, size_t *ret_size)
 {
-    if (p->terminal) {
+    if (p->terminal)
         fputs(question, stdout);
-    }
     report_flush();
     for (;;) {
-        const char *line = NULL;
-        size_t size = 0;
-        enum line_result r = lines_next(&p->lines, &line, &size);
-        if (r == LINE_READY)
-            return strndup(line, size);
-        if (r == LINE_TOO_LONG)
-            return strdup("");
-        if (p->lines.ended || lines_read(&p->lines) < 0)
-            return NULL;
+        enum line_result r = lines_next(&p->lines, ret, ret_size);
+        if (r != LINE_NONE || p->lines.ended || lines_read(&p->lines) < 0)
+            return r;
     }
 }
 
 /* False: gave up, so that what comes next would stand before this one. */
-static bool send_line(struct prompt *p, const char *text)
+static bool send_text(struct prompt *p, const char *text, size_t size, struct failure *f)
 {
-    const char *error = submission_text_error(text, strlen(text));
-    if (error) {
-        report_flush();
-        fprintf(stderr, "mpaxosctl: %s; it was not sent\n", error);
-        note(p, EXIT_FAILED);
-        return true;
-    }
-    if (!submitter_add(p->submitter, text, strlen(text), p->n_messages++)) {
-        note(p, invocation_usage(p->v, "out of memory"));
+    if (!submitter_add(p->submitter, text, size, p->n_messages++)) {
+        failure_set(f, EXIT_FAILED, "org.mpaxos.Control.NotSent", NULL, "out of memory; it was not sent");
         return false;
     }
     if (submitter_drain(p->submitter) == 0)
         return true;
+    submission_gave_up(p->submitter, f);
+    return false;
+}
+
+static bool send_line(struct prompt *p)
+{
+    const char *text = NULL;
+    size_t size = 0;
     struct failure f = {0};
-    submission_gave_up(p->submitter, &f);
+    enum line_result r = ask(p, "message: ", &text, &size);
+    bool goes_on = r != LINE_NONE && (submission_is_refused(r, text, size, &f) || send_text(p, text, size, &f));
+    if (failure_is_set(&f))
+        note(p, report_failure(&p->v->report, &f));
+    failure_done(&f);
+    return goes_on;
+}
+
+static void refuse_command(struct prompt *p, enum line_result r, const char *command, size_t size)
+{
+    struct failure f = {0};
+    if (r == LINE_TOO_LONG)
+        failure_set(&f, EXIT_FAILED, "org.mpaxos.Control.NoSuchCommand", NULL,
+                    "a line longer than 1 MiB is none of s, p and e");
+    else
+        failure_set(&f, EXIT_FAILED, "org.mpaxos.Control.NoSuchCommand", NULL, "'%.*s' is none of s, p and e",
+                    size < COMMAND_SHOWN_MAX ? (int)size : COMMAND_SHOWN_MAX, command);
     note(p, report_failure(&p->v->report, &f));
     failure_done(&f);
-    return false;
 }
 
 static void run(struct prompt *p)
 {
+    const char *command = NULL;
+    size_t size = 0;
+    enum line_result r;
+    bool goes_on = true;
     if (p->terminal)
         puts("s: send a line   p: flush the log of every replica   e: end");
-    bool goes_on = true;
-    while (goes_on) {
-        char *command = ask(p, "> ");
-        if (!command)
-            break;
-        if (!strcmp(command, "s")) {
-            char *text = ask(p, "message: ");
-            goes_on = text && send_line(p, text);
-            free(text);
-        } else if (!strcmp(command, "p")) {
+    while (goes_on && (r = ask(p, "> ", &command, &size)) != LINE_NONE) {
+        char letter = '\0';
+        if (r == LINE_READY && size == 1)
+            letter = *command;
+        if (letter == 's')
+            goes_on = send_line(p);
+        else if (letter == 'p')
             note(p, flush_run(p->v, true));
-        } else if (!strcmp(command, "e")) {
+        else if (letter == 'e')
             goes_on = false;
-        } else if (*command) {
-            report_flush();
-            fprintf(stderr, "mpaxosctl: '%.80s' is none of s, p and e\n", command);
-            note(p, EXIT_FAILED);
-        }
-        free(command);
+        else if (r == LINE_TOO_LONG || size > 0)
+            refuse_command(p, r, command, size);
     }
 }
 

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/lines.h"
 #include "ctl/submission.h"
 
 enum { ONE_TIMEOUT_MSEC = 5000, LINES_TIMEOUT_MSEC = 60000 };
@@ -103,10 +102,8 @@ static bool take_lines(struct sending *s, struct submitter *submitter, struct li
             s->n_empty++;
             continue;
         }
-        const char *error = r == LINE_TOO_LONG ? "the line is longer than 1 MiB" : submission_text_error(line, size);
-        if (error) {
-            struct failure f = {0};
-            failure_set(&f, EXIT_FAILED, "org.mpaxos.Control.NotSent", NULL, "%s; it was not sent", error);
+        struct failure f = {0};
+        if (submission_is_refused(r, line, size, &f)) {
             refuse(s, lines->number, &f);
             failure_done(&f);
         } else if (!submitter_add(submitter, line, size, lines->number)) {

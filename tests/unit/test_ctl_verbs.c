@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "ctl/client.h"
+#include "ctl/lines.h"
 #include "ctl/verbs.h"
 #include "wire/varlink.h"
 
@@ -133,15 +134,16 @@ static int run(const struct canned *canned, enum json_mode json, const char *lin
     server_start(canned);
     fflush(stdout);
     fflush(stderr);
-    int saved[2] = {dup(1), dup(2)},
-        files[2] = {open("out", O_RDWR | O_CREAT | O_TRUNC, 0600), open("err", O_RDWR | O_CREAT | O_TRUNC, 0600)};
-    dup2(files[0], 1);
-    dup2(files[1], 2);
+    int saved[3] = {dup(0), dup(1), dup(2)},
+        files[3] = {open("in", O_RDONLY | O_CREAT, 0600), open("out", O_RDWR | O_CREAT | O_TRUNC, 0600),
+                    open("err", O_RDWR | O_CREAT | O_TRUNC, 0600)};
+    for (int i = 0; i < 3; i++)
+        dup2(files[i], i);
     int status = v.verb->run(&v);
     fflush(stdout);
     fflush(stderr);
-    for (int i = 0; i < 2; i++) {
-        dup2(saved[i], i + 1);
+    for (int i = 0; i < 3; i++) {
+        dup2(saved[i], i);
         close(saved[i]);
         close(files[i]);
     }
@@ -229,6 +231,50 @@ static void test_send_prints_the_slot(void **state)
     assert_null(strstr(calls, "Position"));
 }
 
+static void write_input(const char *bytes, size_t size)
+{
+    FILE *f = fopen("in", "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* What is sent is the whole line, or nothing. */
+static void test_client_takes_whole_lines(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {{"Position", "{\"parameters\":{\"slot\":5}}"},
+                                    {"Submit", "{\"parameters\":{\"slot\":9,\"key\":\"k\",\"duplicate\":false}}"},
+                                    {NULL, NULL}};
+    static const char with_nul[] = "s\nabc\0def\ns\nwhole\ns\n\ne\ns\nnever\n";
+    write_input(with_nul, sizeof(with_nul) - 1);
+    assert_int_equal(run(canned, JSON_OFF, "client 7"), EXIT_FAILED);
+    assert_string_equal(out, "chosen at slot 9\n");
+    assert_non_null(strstr(err, "the text is not UTF-8, or holds a NUL"));
+    assert_non_null(strstr(err, "an empty text is no message; it was not sent"));
+    assert_null(strstr(calls, "abc"));
+    assert_null(strstr(calls, "never"));
+    assert_non_null(strstr(calls, "\"text\":\"whole\",\"author\":\"client_7\""));
+
+    size_t size = (size_t)LINE_BYTES_MAX + 4;
+    char *large = malloc(size);
+    assert_non_null(large);
+    memset(large, 'x', size);
+    memcpy(large, "s\n", 2);
+    large[size - 1] = '\n';
+    write_input(large, size);
+    assert_int_equal(run(canned, JSON_OFF, "client 7"), EXIT_FAILED);
+    assert_string_equal(err, "mpaxosctl: the line is longer than 1 MiB; it was not sent\n");
+    large[1] = 'x';
+    write_input(large, size);
+    assert_int_equal(run(canned, JSON_OFF, "client 7"), EXIT_FAILED);
+    assert_string_equal(err, "mpaxosctl: a line longer than 1 MiB is none of s, p and e\n");
+    free(large);
+    write_input("s\n", 2); /* and then no line */
+    assert_int_equal(run(canned, JSON_OFF, "client 7"), EXIT_DONE);
+    assert_string_equal(calls, "");
+}
+
 static void test_errors_have_their_status(void **state)
 {
     (void)state;
@@ -293,11 +339,11 @@ static void test_flush_reports_each_replica(void **state)
     (void)state;
     const struct canned canned[] = {
         {"Flush", "{\"parameters\":{\"results\":[{\"replica\":0,\"slot\":9,\"messages\":3,\"path\":\"/l/0\"},"
-                  "{\"replica\":1,\"error\":\"gone\"}]}}"},
+                  "{\"replica\":1,\"error\":\"g\\u009b\\u0007ne\"}]}}"},
         {NULL, NULL}};
     assert_int_equal(run(canned, JSON_OFF, "flush --all"), EXIT_FAILED);
     assert_string_equal(
-        out, "REPLICA  SLOT  MESSAGES  PATH\n      0     9         3  /l/0\n      1     -         -  gone\n");
+        out, "REPLICA  SLOT  MESSAGES  PATH\n      0     9         3  /l/0\n      1     -         -  g??ne\n");
 }
 
 /* What the one before it said would else be taken for what ended it: `wait` gives up where something is not permitted.
@@ -379,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_status_with_a_quorum),
         cmocka_unit_test(test_status_without_a_quorum),
         cmocka_unit_test(test_send_prints_the_slot),
+        cmocka_unit_test(test_client_takes_whole_lines),
         cmocka_unit_test(test_errors_have_their_status),
         cmocka_unit_test(test_drop_zero_lifts_both_directions),
         cmocka_unit_test(test_log_follows_its_pages),
