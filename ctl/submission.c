@@ -73,10 +73,11 @@ void submission_lines_gave_up(const struct submitter *s, bool named, struct fail
     else
         snprintf(lines, sizeof(lines), "From that line on nothing was chosen");
     struct buffer text = {0};
+    const char *last = rest.unknown && rest.unknown_first == rest.first ? "the last attempt ended so: " : "";
     buffer_addf(&text,
-                "line %" PRIu64 ": %.*s. %s. To go on without sending a line twice: tail -n +%" PRIu64
+                "line %" PRIu64 ": %s%.*s. %s. To go on without sending a line twice: tail -n +%" PRIu64
                 " FILE | mpaxosctl send%s -",
-                rest.first, REASON_MAX, reason_of(f), lines, rest.first, again);
+                rest.first, last, REASON_MAX, reason_of(f), lines, rest.first, again);
     const char *sentence = text.bytes ? text.bytes : "out of memory";
     if (rest.unknown)
         failure_set_unknown(ret, rest.key, rest.since, "%s", sentence);

@@ -170,6 +170,7 @@ static void test_goes_on_after_a_stop_without_sending_twice(void **state)
     snprintf(prefix, sizeof(prefix), "%.*s", (int)n, rest.key);
     submission_lines_gave_up(s, false, &f);
     assert_int_equal(f.status, EXIT_OUTCOME_UNKNOWN);
+    assert_non_null(strstr(f.text, "line 4: the last attempt ended so: no replica answered in time"));
     assert_non_null(strstr(f.text, "Lines 4 to 11 may be chosen"));
     snprintf(text, sizeof(text), "%lld -", (long long)rest.since);
     assert_non_null(strstr(f.text, text));
