@@ -14,6 +14,7 @@ enum {
     RETRY_MSEC = 100, /* between rounds over replicas none of which can be reached */
     RETRY_HINT_MSEC_MAX = 2000,
     POSITION_MSEC = 1000, /* a replica that lives answers this at once */
+    IDLE_MSEC = 1000,     /* after that, a new message gets a new position: see needs_position() */
     WAIT_MSEC = 1000,     /* the longest single poll                   */
 };
 
@@ -45,6 +46,7 @@ struct submitter {
     bool ever_connected;
     bool in_vain;           /* an attempt was lost since a message settled */
     int64_t since;          /* the highest slot known to be chosen; -1: none */
+    uint64_t since_usec;    /* when that was learnt                          */
     int64_t last_slot;      /* of the last settled message; -1: none */
     uint64_t resume_usec;   /* nothing is sent before                     */
     uint64_t progress_usec; /* when the last message settled; or the start */
@@ -61,6 +63,7 @@ static void raise_since(struct submitter *s, int64_t slot)
 {
     if (slot > s->since)
         s->since = slot;
+    s->since_usec = monotonic_usec();
 }
 
 struct submitter *submitter_new(const struct submitter_options *o)
@@ -238,16 +241,27 @@ static bool connect_next(struct submitter *s)
             s->ever_connected = true;
             s->heard_usec = monotonic_usec();
             s->state = STATE_READY;
-            if (s->since < 0) {
-                s->state = STATE_POSITION;
-                if (client_queue(&s->client, "org.mpaxos.Replica.Position", NULL, false) < 0)
-                    connection_lost(s, ENOMEM);
-            }
             return true;
         }
     }
     s->resume_usec = monotonic_usec() + RETRY_MSEC * UINT64_C(1000);
     return false;
+}
+
+/* While a prompt or a pipe is idle, others' messages push what the replicas remember of keys past the last slot that
+ * was known here: with that as `since`, no new message would ever be taken. */
+static bool needs_position(const struct submitter *s, uint64_t now)
+{
+    bool is_new = s->n > 0 && s->n_sent == 0 && s->entries[s->base].since < 0;
+    return s->since < 0 || (s->o.since < 0 && is_new && now - s->since_usec > IDLE_MSEC * UINT64_C(1000));
+}
+
+static void ask_position(struct submitter *s, uint64_t now)
+{
+    s->state = STATE_POSITION;
+    s->heard_usec = now;
+    if (client_queue(&s->client, "org.mpaxos.Replica.Position", NULL, false) < 0)
+        connection_lost(s, ENOMEM);
 }
 
 static bool queue_submit(struct submitter *s, struct entry *e, uint64_t attempt_msec)
@@ -382,7 +396,7 @@ static void take_position(struct submitter *s, const struct reply *r)
         connection_lost(s, EBADMSG);
         return;
     }
-    s->since = slot;
+    raise_since(s, slot);
     s->state = STATE_READY;
 }
 
@@ -469,6 +483,8 @@ int submitter_work(struct submitter *s, int input_fd, bool *ret_input)
         if (!connect_next(s))
             return s->ever_connected ? 0 : give_up(s);
     }
+    if (s->state == STATE_READY && needs_position(s, now))
+        ask_position(s, now);
     if (s->state == STATE_READY)
         send_more(s, now);
     if (s->state != STATE_CLOSED)

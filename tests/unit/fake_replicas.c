@@ -112,7 +112,7 @@ static bool take_call(struct fake_connection *c, const char *bytes, size_t size)
     } else if (!strcmp(call.method, "org.mpaxos.Replica.Submit")) {
         goes_on = take_submit(c, call.parameters);
     } else {
-        answer(c, "{\"parameters\":{\"slot\":%d}}", FIRST_SLOT - 1);
+        answer(c, "{\"parameters\":{\"slot\":%d}}", FIRST_SLOT - 1 + 1000 * fake.n_positions++);
     }
     cJSON_Delete(tree);
     return goes_on;

@@ -20,7 +20,7 @@ enum {
     FAKE_LOG_MAX = 4096,
     FIRST_SLOT = 10,
     FAKE_TEXT_MAX = 32,
-    FAKE_SCRIPT_MAX = 8
+    FAKE_SCRIPT_MAX = 16
 };
 
 enum fate {
@@ -53,6 +53,7 @@ struct fake {
     int64_t n_script;                  /* so many; the last goes on for all others */
     int64_t n_submits;
     unsigned n_connections;
+    int n_positions; /* each answer is 1000 slots above the one before */
     size_t n_log;
     struct {
         char key[SUBMITTER_KEY_MAX + 1], text[FAKE_TEXT_MAX + 1];

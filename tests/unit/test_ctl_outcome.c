@@ -145,11 +145,15 @@ static void test_goes_on_after_a_stop_without_sending_twice(void **state)
 {
     (void)state;
     const struct place place = {.id = 0, .dir = fake_dir};
-    const enum fate fates[] = {FATE_STORE, FATE_STORE, FATE_STORE, FATE_STORE, FATE_SILENT};
+    /* with the first one's patience no Submit is sent twice */
+    const enum fate fates[] = {
+        FATE_STORE,  FATE_STORE,  FATE_STORE,  FATE_STORE,  FATE_SILENT, FATE_SILENT, FATE_SILENT,
+        FATE_SILENT, FATE_SILENT, FATE_SILENT, FATE_SILENT, FATE_SILENT, FATE_STORE,
+    };
     char prefix[SUBMITTER_KEY_PREFIX_MAX + 1], text[FAKE_TEXT_MAX];
     struct failure f = {0};
     bool ignored;
-    fake_script(fates, 5);
+    fake_script(fates, sizeof(fates) / sizeof(fates[0]));
     fake_go();
     struct submitter *s = submitter_begin(&place, 8, 0, 300);
     for (uint64_t i = 0; i < 12;) {
@@ -177,7 +181,6 @@ static void test_goes_on_after_a_stop_without_sending_twice(void **state)
     failure_done(&f);
 
     struct submitter *next = submitter_begin_named(&place, 8, 0, 5000, prefix, rest.since);
-    fake.n_script = 1; /* all is stored and answered from here on */
     for (uint64_t i = rest.first; i < 12; i++) {
         history.n = i;
         int size = snprintf(text, sizeof(text), "message %llu", (unsigned long long)i);

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include "tests/unit/fake_replicas.h"
 
 static void send_all(struct submitter *s, uint64_t n)
@@ -104,6 +106,27 @@ static void test_goes_on_with_another_when_one_is_mute(void **state)
     check_log(3);
 }
 
+/* What was known before is forgotten by then, where others send enough. */
+static void test_a_message_after_a_pause_has_a_new_since(void **state)
+{
+    (void)state;
+    const struct place place = {.id = 0, .dir = fake_dir};
+    fake_start(1, 0, -1);
+    fake_go();
+    struct submitter *s = submitter_begin(&place, 8, 0, 5000);
+    for (uint64_t i = 0; i < 3; i++) {
+        if (i == 2)
+            usleep(1200000);
+        assert_true(submitter_add(s, "x", 1, i));
+        assert_int_equal(submitter_drain(s), 0);
+    }
+    submitter_free(s);
+    fake_stop();
+    assert_int_equal(fake.log[0].since, FIRST_SLOT - 1);
+    assert_int_equal(fake.log[1].since, FIRST_SLOT);
+    assert_int_equal(fake.log[2].since, FIRST_SLOT + 999);
+}
+
 /* A message that an earlier process may have sent stands above a `since` that is older than its whole window. */
 static void test_named_messages_have_an_old_since(void **state)
 {
@@ -127,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_losing_own_requests_and_answers),
         cmocka_unit_test(test_a_refusal_in_between_is_noticed),
         cmocka_unit_test(test_goes_on_with_another_when_one_is_mute),
+        cmocka_unit_test(test_a_message_after_a_pause_has_a_new_since),
         cmocka_unit_test(test_named_messages_have_an_old_since),
     };
     return cmocka_run_group_tests(tests, fake_enter, fake_leave);
