@@ -90,7 +90,8 @@ struct place {
 static bool choose_place(struct cluster *c, const struct vfs_memory *m, const struct names *names, struct place *ret)
 {
     static const char *const prefixes[] = {"segment-", "segment-", "superblock.", "checkpoint", "segment-"};
-    uint64_t kind = cluster_random(c, 0, 4);
+    uint64_t kind = cluster_random(c, 0, 6);
+    kind = kind > 4 ? 4 : kind; /* often there is none */
     size_t n, size = 0, first = find_names(names, prefixes[kind], &n);
     struct batches b;
     ret->kind = (enum happened)(HAPPENED_OVER_BATCH + kind);
