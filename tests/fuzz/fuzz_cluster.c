@@ -4,14 +4,11 @@
  *
  * Input: the cluster's sizes (choose_sizes()), then acts of two bytes: what (enum), and whom or how much. */
 #include <errno.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "host/faults.h"
 #include "journal/journal.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/hang.h"
 #include "tests/fuzz/inputs.h"
 #include "tests/sim/clients_private.h"
 #include "tests/sim/fault.h"
@@ -26,7 +23,6 @@ enum {
     DROP_S = 2,
     CALLS_MAX_OPEN = 64,
     MESSAGE_TYPES = 64,
-    HANG_S = 30,
     VALUE_BYTES_MOST = 1 << 16,
 };
 
@@ -34,7 +30,6 @@ static struct {
     struct trouble trouble; /* whose disks are lost            */
     uint64_t deaf;          /* set of message types            */
     unsigned lose;          /* so many more                    */
-    time_t began_s;         /* 0: no input runs                */
     bool swallow;           /* the datagram that is delivered now */
     uint64_t n_operations, n_long;
     uint32_t connections[CLUSTER_HOSTS_MAX]; /* 0: none */
@@ -386,25 +381,10 @@ static struct cluster_options choose_sizes(struct fuzz_input *in)
     return o;
 }
 
-/* libFuzzer's own watch over hanging inputs would ask for the time in the simulated world. */
-static time_t real_seconds(void)
-{
-    struct timespec t = {0};
-    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-    return t.tv_sec;
-}
-
-static void look_at_clock(int number)
-{
-    (void)number;
-    if (world.began_s != 0 && real_seconds() - world.began_s > HANG_S)
-        abort();
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    signal(SIGALRM, look_at_clock);
+    signal(SIGALRM, hang_look);
     return 0;
 }
 
@@ -415,7 +395,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cluster_set_failed(abort); /* which is what a fuzzer looks out for */
     struct cluster *c = cluster_make(&options);
     memset(&world, 0, sizeof world);
-    world.began_s = real_seconds();
+    hang_begin();
     c->network.filter = filter;
     const uint64_t end_usec = c->now_usec + SECONDS_MAX * SECOND;
     while (c->steps < STEPS_MAX && c->now_usec < end_usec && fuzz_left(&in) > 0) {
@@ -427,6 +407,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cluster_heal(c);
     cluster_demand_rest(c);
     cluster_free(c);
-    world.began_s = 0;
+    hang_end();
     return 0;
 }

@@ -8,14 +8,9 @@
  * with proper headers and hashes: what hosts owe their own disks holds, and nobody crashes or grows. */
 #include "tests/fuzz/fuzz.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "host/driver_internal.h"
 #include "journal/journal.h"
+#include "tests/fuzz/hang.h"
 #include "tests/fuzz/inputs.h"
 #include "tests/fuzz/intrusion.h"
 #include "tests/fuzz/pages.h"
@@ -31,7 +26,6 @@ enum {
     SECONDS_MAX = 30, /* simulated ones, of the acts */
     OPERATIONS_MAX = 400,
     SUBMITS_MAX = 200, /* where one lies */
-    HANG_S = 30,
 };
 
 static struct {
@@ -39,7 +33,6 @@ static struct {
     uint64_t n_submitted, n_operations;
     struct session *sessions[HOSTS];
     struct values values;
-    time_t began_s; /* 0: no input runs */
 } world;
 
 /* --- what the input says --- */
@@ -102,86 +95,29 @@ static void say_something(struct cluster *c, struct fuzz_input *in)
 {
     static const enum message_type more[] = {MESSAGE_INFO, MESSAGE_FLUSH, MESSAGE_FLUSHED, MESSAGE_CHECKPOINT_FETCH};
     uint32_t from;
+    size_t size;
     struct host *to = choose_hearer(c, fuzz_u8(in), &from);
     uint8_t type = fuzz_u8(in) % (MESSAGE_TRANSFER + 4);
     enum driver_guard guard = (enum driver_guard)(fuzz_u8(in) % GUARDS);
+    struct fuzz_input fields;
+    fields.at = fuzz_take(in, fuzz_u8(in), &size);
+    fields.end = fields.at + size;
     if (to == NULL)
         return;
     struct says s = make_says(c, to);
     struct message m = {.type = type < MESSAGE_TRANSFER ? (enum message_type)(type + 1) : more[type - MESSAGE_TRANSFER],
                         .from_life = c->hosts[from].disk.identity.life};
-    says_fields(&s, in, &m);
+    says_fields(&s, &fields, &m);
     if (!c->options.liar && guard == GUARD_NONE && !is_harmless(m.type))
         guard = GUARD_LIFE;
     if (guard == GUARD_HASH && !has_values(&m))
         guard = GUARD_CLUSTER;
-    if (m.type == MESSAGE_STATE && guard == GUARD_LIFE) /* lives are told by those */
+    if (m.type == MESSAGE_STATE && (guard == GUARD_LIFE || guard == GUARD_ID)) /* which are told by those */
         guard = GUARD_CHECKSUM;
     if (guard == GUARD_HASH)
         spoil_hashes(&s, &m);
     intrusion_say(c, from, to, &m, guard);
     says_forget(&m);
-}
-
-/* --- chunks --- */
-
-/* In pieces: some are missing, doubled, or none of it. */
-static void say_pieces(struct cluster *c, uint32_t from, struct host *to, slot_t slot, const struct page *page,
-                       uint8_t cut)
-{
-    struct message m = {.type = MESSAGE_CHECKPOINT_PIECE, .from_life = c->hosts[from].disk.identity.life};
-    struct checkpoint_piece *p = &m.checkpoint_piece;
-    for (size_t at = 0, i = 0; at < page->size; at += CHECKPOINT_PIECE_BYTES, i++) {
-        size_t left = page->size - at;
-        *p = (struct checkpoint_piece){.slot = slot, .total = page->size, .offset = at, .bytes = page->bytes + at};
-        p->size = (uint32_t)(left < CHECKPOINT_PIECE_BYTES ? left : CHECKPOINT_PIECE_BYTES);
-        if ((cut & 1) != 0 && i % 8 == cut / 32)
-            continue;
-        if ((cut & 2) != 0 && i % 8 == cut / 32)
-            intrusion_say(c, from, to, &m, GUARD_NONE);
-        if ((cut & 4) != 0 && i % 8 == cut / 32 && p->size > 1)
-            p->size--;
-        if ((cut & 8) != 0 && i % 8 == cut / 32 && p->offset + p->size < p->total)
-            p->offset++;
-        if ((cut & 16) != 0 && i % 8 == cut / 32)
-            p->total++;
-        intrusion_say(c, from, to, &m, GUARD_NONE);
-    }
-}
-
-static void say_page(struct cluster *c, struct fuzz_input *in)
-{
-    uint32_t from;
-    struct host *to = choose_hearer(c, fuzz_u8(in), &from);
-    uint8_t n = fuzz_u8(in), fault = fuzz_u8(in) % PAGE_FAULTS, cut = fuzz_u8(in);
-    struct page page;
-    if (to == NULL || intrusion_heard(to)->asked_page.slot == 0)
-        return;
-    if (fault == PAGE_INVENTED && !c->options.liar)
-        fault = PAGE_HASH;
-    slot_t slot = intrusion_heard(to)->asked_page.slot;
-    page_make(c, slot & ~CHECKPOINT_HISTORY, n, (enum page_fault)fault, &page);
-    say_pieces(c, from, to, slot, &page, cut);
-    free(page.bytes);
-}
-
-static void say_checkpoint(struct cluster *c, struct fuzz_input *in)
-{
-    uint32_t from;
-    struct host *to = choose_hearer(c, fuzz_u8(in), &from);
-    uint16_t at = fuzz_u16(in);
-    uint8_t bits = fuzz_u8(in), cut = fuzz_u8(in);
-    struct page page;
-    slot_t slot;
-    if (to == NULL || !page_of_checkpoint(c, &c->hosts[from], &page, &slot))
-        return;
-    page.bytes[at % page.size] ^= bits;
-    if (bits == 0xff) /* the end is missing */
-        page.size -= at % page.size;
-    if (c->options.liar && at % page.size >= PAGE_CHECKPOINT_HEAD_BYTES)
-        page_mend_checkpoint(c, &page);
-    say_pieces(c, from, to, slot + (bits == 0x7f), &page, cut);
-    free(page.bytes);
 }
 
 /* --- clients --- */
@@ -250,11 +186,44 @@ static void crash(struct host *h, bool cut_all)
     host_crash(h, cut_all);
 }
 
-static void rot(struct cluster *c, struct host *h)
+struct segments {
+    uint64_t first, last; /* numbers; 0: there is none */
+};
+
+static int take_name(void *user, const char *name)
 {
-    if (h->refused || !trouble_may_lose(c, &world.trouble, h->index))
+    struct segments *s = user;
+    uint64_t number;
+    if (sscanf(name, "segment-%16lx", &number) != 1)
+        return 0;
+    if (s->first == 0 || number < s->first)
+        s->first = number;
+    if (number > s->last)
+        s->last = number;
+    return 0;
+}
+
+/* Anywhere by the seed, or at a place of a full segment. */
+static void rot(struct cluster *c, struct host *h, uint8_t how, uint16_t place)
+{
+    struct vfs_memory *m = h->disk.memory;
+    const struct vfs *vfs = vfs_memory_vfs(m);
+    struct segments s = {0};
+    char name[32];
+    size_t size = 0;
+    vfs->list(vfs->context, take_name, &s);
+    if (h->refused || s.last == s.first || !trouble_may_lose(c, &world.trouble, h->index))
         return;
-    disk_rot(h);
+    if (how >> 7) {
+        disk_rot(h);
+        return;
+    }
+    snprintf(name, sizeof name, "segment-%016lx", s.first + how / HOSTS % (s.last - s.first));
+    vfs_memory_bytes(m, name, &size);
+    if (size == 0)
+        return;
+    vfs_memory_flip(m, name, place % size, 1);
+    h->disk.n_rot++;
 }
 
 static void cut(struct cluster *c, uint32_t host)
@@ -267,9 +236,9 @@ static void act(struct cluster *c, enum driver_act a, struct fuzz_input *in)
     if (a == DRIVER_SAY)
         say_something(c, in);
     else if (a == DRIVER_PAGE)
-        say_page(c, in);
+        answers_take_page(in);
     else if (a == DRIVER_CHECKPOINT)
-        say_checkpoint(c, in);
+        answers_take_checkpoint(in);
     if (a == DRIVER_SAY || a == DRIVER_PAGE || a == DRIVER_CHECKPOINT)
         return;
     uint8_t how = fuzz_u8(in);
@@ -292,7 +261,7 @@ static void act(struct cluster *c, enum driver_act a, struct fuzz_input *in)
     else if (a == DRIVER_CUT)
         cut(c, h->index);
     else if (a == DRIVER_ROT)
-        rot(c, h);
+        rot(c, h, how, fuzz_u16(in));
     else if (a == DRIVER_FLUSH)
         flush(c, h, how / HOSTS % 2);
     else if (a == DRIVER_READ && host_is_usable(h) && !c->options.liar)
@@ -326,25 +295,10 @@ static struct cluster_options choose_sizes(struct fuzz_input *in)
     return o;
 }
 
-/* libFuzzer's own watch over hanging inputs would ask for the time in the simulated world. */
-static time_t real_seconds(void)
-{
-    struct timespec t = {0};
-    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-    return t.tv_sec;
-}
-
-static void look_at_clock(int number)
-{
-    (void)number;
-    if (world.began_s != 0 && real_seconds() - world.began_s > HANG_S)
-        abort();
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
-    signal(SIGALRM, look_at_clock);
+    signal(SIGALRM, hang_look);
     return 0;
 }
 
@@ -362,7 +316,7 @@ static void finish(struct cluster *c)
     }
     cluster_free(c);
     values_done(&world.values);
-    world.began_s = 0;
+    hang_end();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -373,8 +327,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cluster *c = cluster_make(&options);
     memset(&world, 0, sizeof world);
     values_init(&world.values);
-    world.began_s = real_seconds();
-    intrusion_begin(c);
+    hang_begin();
+    answers_begin();
+    intrusion_begin(c, answers_give);
     const uint64_t end_usec = c->now_usec + SECONDS_MAX * SECOND;
     while (c->steps < STEPS_MAX && c->now_usec < end_usec && fuzz_left(&in) > 0)
         act(c, (enum driver_act)(fuzz_u8(&in) % DRIVER_ACTS), &in);

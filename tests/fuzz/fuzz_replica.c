@@ -1,239 +1,46 @@
 /* One core against members that say anything that a datagram can hold: any ballot, slot, hash and value, in any order.
  *
  * Input: choices (1: a blank disk), then acts (enum). Checked: what host.h says, and that timers do not spin. */
+#include "paxos/bytes.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/host.h"
 #include "tests/fuzz/inputs.h"
+#include "tests/fuzz/says.h"
 
-enum { TIMERS_MAX = 5000, ENTRIES = 4, FETCHED_MAX = 8 };
-
-static const struct hash128 no_key;
-static uint64_t peer_seq;
+enum { TIMERS_MAX = 5000, FETCHED_MAX = 8 };
 
 /* --- what others say --- */
 
-static slot_t take_slot(struct fuzz_input *in)
-{
-    static const slot_t odd[] = {0, 1, 2, UINT64_C(1) << 61, DATAGRAM_NUMBER_MAX - 1, DATAGRAM_NUMBER_MAX};
-    uint8_t b = fuzz_u8(in);
-    slot_t chosen = replica_chosen(host.replica);
-    if (b >= 0xf0)
-        return odd[b % (sizeof odd / sizeof odd[0])];
-    b %= 64;
-    return chosen + b < 24 ? b : chosen + b - 24;
-}
+static struct says words;
 
-static struct ballot take_ballot(struct fuzz_input *in)
+/* Near where the core is by now. */
+static struct says *says_now(void)
 {
     struct replica_status s;
-    uint8_t b = fuzz_u8(in);
-    struct ballot r = {.round = b / 32 + 1, .gen = 1, .id = (replica_id_t)(1 + b % HOST_MEMBERS)};
     replica_status(host.replica, &s);
-    switch (b / 16 % 8) {
-    case 0:
-        return (struct ballot){0};
-    case 1:
-        return s.promised;
-    case 2:
-        return host.bid;
-    case 3:
-    case 4:
-        r.round = s.promised.round < DATAGRAM_NUMBER_MAX ? s.promised.round + 1 : s.promised.round;
-        break;
-    case 5:
-        r.round = DATAGRAM_NUMBER_MAX;
-        r.gen = b % 2;
-        break;
-    default:
-        break;
-    }
-    return r;
-}
-
-static struct hash128 take_hash(struct fuzz_input *in)
-{
-    struct hash128 h = {{0}};
-    h.bytes[0] = fuzz_u8(in) % 4;
-    return h;
-}
-
-static struct value *take_value(struct fuzz_input *in, uint64_t stream, const struct hash128 *key)
-{
-    static const enum value_type types[] = {VALUE_NOOP, VALUE_BARRIER, VALUE_CONFIG, VALUE_MESSAGE};
-    uint8_t configuration[CONFIGURATION_BYTES_MAX], b = fuzz_u8(in);
-    struct value_fields f = {.type = stream > 0 ? VALUE_MESSAGE : types[b % 8 < 4 ? b % 4 : 3], .time_usec = b};
-    if (f.type == VALUE_CONFIG) {
-        struct configuration c = host.identity.configuration;
-        for (uint32_t n = 0; n < HOST_MEMBERS; n++)
-            c.members[n].life = HOST_LIFE + 1 + n;
-        c.alpha += b / 64;
-        f.text = configuration;
-        f.text_size = (uint32_t)configuration_encode(&c, configuration);
-    } else if (f.type == VALUE_MESSAGE) {
-        f.stream = stream > 0 ? stream : b / 8 % 4;
-        f.n = b / 32;
-        f.since = take_slot(in);
-        f.author = f.key = b & 16 ? "a" : "b";
-        f.author_size = f.key_size = 1;
-        f.text = "tex";
-        f.text_size = 1 + b % 3;
-    }
-    return host_value(&f, key);
-}
-
-static struct entry entries[ENTRIES];
-static struct promised_entry promised[ENTRIES];
-
-static uint32_t take_entries(struct fuzz_input *in, bool ascending)
-{
-    uint32_t n = fuzz_u8(in) % (ENTRIES + 1);
-    for (uint32_t i = 0; i < n; i++) {
-        slot_t slot = take_slot(in);
-        if (ascending && i > 0 && slot <= entries[i - 1].slot)
-            slot = entries[i - 1].slot + 1;
-        entries[i] = (struct entry){.slot = slot, .hops = (uint8_t)(slot % 4)};
-        entries[i].value = take_value(in, 0, &replica_identity(host.replica)->cluster);
-    }
-    return n;
-}
-
-static void take_promise(struct fuzz_input *in, struct promise *p)
-{
-    *p = (struct promise){.ballot = take_ballot(in), .from = take_slot(in), .page = fuzz_u8(in) % 4, .last = true};
-    uint8_t b = fuzz_u8(in);
-    p->page_slots = b % 2 ? datagram_promise_slots(HOST_DATAGRAM_BYTES) : b;
-    p->page_slots += p->page_slots == 0;
-    p->last = b & 2;
-    p->chosen = take_slot(in);
-    p->n_entries = fuzz_u8(in) % (ENTRIES + 1);
-    p->entries = promised;
-    for (uint32_t i = 0; i < p->n_entries; i++) {
-        promised[i] = (struct promised_entry){.slot = take_slot(in), .ballot = take_ballot(in)};
-        b = fuzz_u8(in);
-        promised[i].chosen = b % 2;
-        promised[i].size = b;
-        promised[i].hash = take_hash(in);
-    }
-}
-
-static void take_heartbeat(struct fuzz_input *in, struct heartbeat *h)
-{
-    *h = (struct heartbeat){.ballot = take_ballot(in), .followed = take_ballot(in), .commit = take_slot(in)};
-    uint8_t b = fuzz_u8(in);
-    h->leading = b & 1;
-    h->happy = b & 2;
-    h->seq = b & 4 ? b : ++peer_seq;
-    h->chain = take_hash(in);
-    h->space_bytes = b & 8 ? 0 : UINT32_MAX;
-    h->n_echoes = b >> 4;
-    for (uint32_t i = 0; i < h->n_echoes; i++) {
-        b = fuzz_u8(in);
-        h->echoes[i] = (struct echo){.id = b % 8, .seq = b & 8 ? host.beat_seq : b, .age_usec = (uint32_t)b << 12};
-    }
-}
-
-static void take_state(struct fuzz_input *in, struct message *m)
-{
-    struct state *s = &m->state;
-    uint8_t b = fuzz_u8(in);
-    s->nonce = b & 1;
-    s->answer = b & 2 ? host.state_nonce : b & 1;
-    s->status = (enum identity_status)(IDENTITY_EMPTY + b / 4 % 4);
-    s->cluster = b & 16 ? replica_identity(host.replica)->cluster : take_hash(in);
-    s->bootstrap = b & 32 ? take_hash(in) : host.identity.bootstrap;
-    if (b & 64)
-        m->from_life = b;
-    if (b & 128)
-        s->slot0 = take_value(in, 0, &no_key); /* which brings the cluster's id */
-}
-
-static void take_fields(struct fuzz_input *in, struct message *m)
-{
-    switch (m->type) {
-    case MESSAGE_HEARTBEAT:
-        take_heartbeat(in, &m->heartbeat);
-        break;
-    case MESSAGE_PREPARE:
-        m->prepare = (struct prepare){.ballot = take_ballot(in), .from = take_slot(in), .page = fuzz_u8(in)};
-        if (m->prepare.page > 0xf0)
-            m->prepare.page = UINT32_MAX - m->prepare.page % 4;
-        break;
-    case MESSAGE_PROMISE:
-        take_promise(in, &m->promise);
-        break;
-    case MESSAGE_ACCEPT:
-        m->accept = (struct accept){.ballot = take_ballot(in), .commit = take_slot(in), .entries = entries};
-        m->accept.n_entries = take_entries(in, true);
-        break;
-    case MESSAGE_ACCEPTED:
-        m->accepted = (struct accepted){.ballot = take_ballot(in), .base = take_slot(in), .chosen = take_slot(in)};
-        m->accepted.n_words = fuzz_u8(in) % (ACCEPTED_WORDS_MAX + 1);
-        memset(m->accepted.words, fuzz_u8(in), sizeof m->accepted.words);
-        m->accepted.space_bytes = fuzz_u8(in) * 256u;
-        break;
-    case MESSAGE_NACK:
-        m->nack = (struct nack){.rejected = take_ballot(in), .promised = take_ballot(in)};
-        break;
-    case MESSAGE_FETCH:
-        m->fetch = (struct fetch){.from = take_slot(in), .until = take_slot(in), .ballot = take_ballot(in)};
-        m->fetch.by_hash = fuzz_u8(in) % 2;
-        m->fetch.hash = take_hash(in);
-        m->fetch.bytes_max = fuzz_u8(in) * 64u;
-        break;
-    case MESSAGE_CHOSEN:
-        m->chosen = (struct chosen){.first_kept = take_slot(in), .entries = entries};
-        m->chosen.n_entries = take_entries(in, false);
-        break;
-    case MESSAGE_SUBMIT:
-        m->submit = (struct submit){.entries = entries, .n_entries = take_entries(in, false)};
-        break;
-    case MESSAGE_POSITION:
-    case MESSAGE_ANSWER:
-        m->position = (struct position){.nonce = fuzz_u8(in), .slot = take_slot(in)};
-        break;
-    case MESSAGE_CONFIRM:
-    case MESSAGE_CONFIRMED:
-        m->confirm = (struct confirm){.ballot = take_ballot(in), .nonce = fuzz_u8(in)};
-        break;
-    case MESSAGE_BODY:
-        m->body = (struct entry){.slot = take_slot(in), .ballot = take_ballot(in)};
-        m->body.value = take_value(in, 0, &replica_identity(host.replica)->cluster);
-        break;
-    case MESSAGE_STATE:
-        take_state(in, m);
-        break;
-    case MESSAGE_TRANSFER:
-        m->transfer = (struct transfer){.ballot = take_ballot(in), .target = fuzz_u8(in) % 4};
-        break;
-    default:
-        break;
-    }
-}
-
-static void forget_values(struct message *m, uint32_t n_entries)
-{
-    for (uint32_t i = 0; i < n_entries; i++)
-        values_unref(entries[i].value);
-    if (m->type == MESSAGE_BODY)
-        values_unref(m->body.value);
-    if (m->type == MESSAGE_STATE)
-        values_unref(m->state.slot0);
+    words.values = &host.values;
+    words.configuration = host.identity.configuration;
+    for (uint32_t n = 0; n < HOST_MEMBERS; n++)
+        words.configuration.members[n].life = HOST_LIFE + 1 + n;
+    words.cluster = replica_identity(host.replica)->cluster;
+    words.bootstrap = host.identity.bootstrap;
+    words.chosen = s.chosen;
+    words.promised = s.promised;
+    words.bid = host.bid;
+    words.beat_seq = host.beat_seq;
+    words.state_nonce = host.state_nonce;
+    words.promise_slots = datagram_promise_slots(HOST_DATAGRAM_BYTES);
+    return &words;
 }
 
 static void receive(struct fuzz_input *in, enum message_type type)
 {
-    struct message m = {.type = type, .from = fuzz_u8(in) % 2 ? 1 : HOST_MEMBERS};
-    uint32_t n_entries = 0;
-    m.from_life = HOST_LIFE + m.from;
-    take_fields(in, &m);
-    if (type == MESSAGE_ACCEPT)
-        n_entries = m.accept.n_entries;
-    if (type == MESSAGE_CHOSEN)
-        n_entries = m.chosen.n_entries;
-    if (type == MESSAGE_SUBMIT)
-        n_entries = m.submit.n_entries;
+    uint8_t who = fuzz_u8(in);
+    struct message m = {.type = type, .from = who % 2 ? 1 : HOST_MEMBERS};
+    m.from_life = HOST_LIFE + m.from + (unsigned)who / 64; /* another one is in no configuration */
+    says_fields(says_now(), in, &m);
     host_step((struct event){.type = EVENT_MESSAGE, .message = &m});
-    forget_values(&m, n_entries);
+    says_forget(&m);
 }
 
 /* --- as proper members do, so that it gets somewhere --- */
@@ -251,7 +58,8 @@ static void beat(uint8_t how)
     replica_status(host.replica, &s);
     for (replica_id_t id = 1; id <= HOST_MEMBERS; id += 2) {
         struct message m = {.type = MESSAGE_HEARTBEAT};
-        m.heartbeat = (struct heartbeat){.followed = host.bid, .seq = ++peer_seq, .commit = s.chosen, .chain = s.chain};
+        m.heartbeat =
+            (struct heartbeat){.followed = host.bid, .seq = ++words.seq, .commit = s.chosen, .chain = s.chain};
         if (how & 1 && id == 1) {
             m.heartbeat.ballot = m.heartbeat.followed = (struct ballot){.round = how, .gen = 1, .id = 1};
             m.heartbeat.happy = m.heartbeat.leading = how & 2;
@@ -331,7 +139,7 @@ static void submit(struct fuzz_input *in)
     uint64_t stream = 1 + fuzz_u8(in) % 4;
     if (s.cookie == 0)
         return;
-    s.value = take_value(in, stream, &replica_identity(host.replica)->cluster);
+    s.value = says_value(says_now(), in, stream, &replica_identity(host.replica)->cluster);
     host_step((struct event){.type = EVENT_SUBMIT, .submissions = &s, .n_submissions = 1});
     values_unref(s.value);
 }
@@ -346,9 +154,21 @@ static void cancel(uint64_t cookie)
 
 static void skip(struct fuzz_input *in)
 {
-    slot_t slots[] = {take_slot(in), 0};
-    slots[1] = take_slot(in);
+    slot_t slots[] = {says_slot(says_now(), in), 0};
+    slots[1] = says_slot(&words, in);
     host_step((struct event){.type = EVENT_SKIP, .slots = slots, .n_slots = 2});
+}
+
+static void trim(struct fuzz_input *in)
+{
+    uint8_t text[TRIM_TEXT_SIZE], bytes[VALUE_HEADER_SIZE + TRIM_TEXT_SIZE];
+    const struct value_fields f = {.type = VALUE_TRIM, .text = text, .text_size = sizeof text};
+    struct value *v;
+    put_u64(text, says_slot(says_now(), in));
+    value_encode(&f, bytes);
+    fuzz_check(values_copy(&host.values, bytes, sizeof bytes, &words.cluster, &v) == 0);
+    host_step((struct event){.type = EVENT_TRIM, .trim = v});
+    values_unref(v);
 }
 
 static void ask_position(void)
@@ -404,6 +224,15 @@ static void act(struct fuzz_input *in, enum replica_act a)
     case REPLICA_BOOTSTRAP:
         host_step((struct event){.type = EVENT_BOOTSTRAP});
         break;
+    case REPLICA_TRIM:
+        trim(in);
+        break;
+    case REPLICA_COMMIT:
+        host_step((struct event){.type = EVENT_COMMIT});
+        break;
+    case REPLICA_INSTALL:
+        host_install(fuzz_u8(in));
+        break;
     case REPLICA_ACTS:
     case REPLICA_MESSAGE:
         break;
@@ -412,13 +241,14 @@ static void act(struct fuzz_input *in, enum replica_act a)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const enum replica_act later[] = {REPLICA_TRIM, REPLICA_COMMIT, REPLICA_INSTALL};
     struct fuzz_input in = {data, data + size};
-    peer_seq = 0;
+    words.seq = 0;
     host_begin(fuzz_u8(&in) % 2);
     while (fuzz_left(&in) > 0) {
         uint8_t b = fuzz_u8(&in);
         if (b < REPLICA_MESSAGE)
-            act(&in, (enum replica_act)(b % REPLICA_ACTS));
+            act(&in, b < REPLICA_LATER ? (enum replica_act)(b % REPLICA_TRIM) : later[b % 3]);
         else
             receive(&in, (enum message_type)(MESSAGE_HEARTBEAT + (b - REPLICA_MESSAGE) % MESSAGE_TRANSFER));
     }

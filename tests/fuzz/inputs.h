@@ -168,6 +168,8 @@ enum checkpoint_edit {
 /* --- fuzz_replica: acts, a byte each, some with arguments; those from REPLICA_MESSAGE on are messages of this type ---
  */
 
+enum { REPLICA_LATER = 56 };
+
 enum replica_act {
     REPLICA_WAIT,    /* argument: so many times 5 ms, timers as they come               */
     REPLICA_DURABLE, /* all that was recorded                                           */
@@ -183,6 +185,9 @@ enum replica_act {
     REPLICA_TRANSFER,
     REPLICA_SPACE,
     REPLICA_BOOTSTRAP,
+    REPLICA_TRIM, /* argument: a slot; it and the next two (modulo) from REPLICA_LATER on */
+    REPLICA_COMMIT,
+    REPLICA_INSTALL, /* argument: how far above */
     REPLICA_ACTS,
     REPLICA_MESSAGE = 64,
 };
@@ -254,19 +259,19 @@ enum {
 };
 
 enum driver_act {
-    DRIVER_RUN,        /* argument: so many events                                                           */
-    DRIVER_WAIT,       /* argument: so many times 5 ms                                                       */
-    DRIVER_SUBMIT,     /* argument: through which host, how many                                             */
-    DRIVER_LOAD,       /* the same, long ones                                                                */
-    DRIVER_SAY,        /* arguments: to whom and from whom, type, guard; the message's fields (says.h)       */
-    DRIVER_PAGE,       /* of the log, as was asked for: to whom, how many slots, what is wrong with it, how it is cut */
-    DRIVER_CHECKPOINT, /* the same of a checkpoint: to whom, where it is changed u16, how, how it is cut */
+    DRIVER_RUN,    /* argument: so many events                                                           */
+    DRIVER_WAIT,   /* argument: so many times 5 ms                                                       */
+    DRIVER_SUBMIT, /* argument: through which host, how many                                             */
+    DRIVER_LOAD,   /* the same, long ones                                                                */
+    DRIVER_SAY,    /* arguments: to whom and from whom, type, guard; how many bytes, and the fields (says.h) in them */
+    DRIVER_PAGE,   /* of the log, when one is asked for: how many slots, what is wrong with it, how it is cut */
+    DRIVER_CHECKPOINT, /* the same of a checkpoint: where it is changed u16, how, how it is cut */
     DRIVER_CHANGE,     /* argument: bits of the next datagram that is on its way                         */
     DRIVER_AGAIN,      /* argument: one of the last datagrams comes again                                */
     DRIVER_CRASH,      /* argument: a host; the high bit: all that was not durable is lost               */
     DRIVER_START,      /* argument: a host                                                               */
     DRIVER_CUT,        /* argument: a host, from all others, or no longer                                */
-    DRIVER_ROT,        /* argument: a host's disk                                                        */
+    DRIVER_ROT,        /* argument: a host's disk, which full segment, where u16; the high bit: by the seed */
     DRIVER_FLUSH,      /* argument: of which host, or of all                                             */
     DRIVER_READ,       /* argument: a host                                                               */
     DRIVER_MUTE,       /* the liar says nothing else, or is an honest one beside                         */
@@ -284,6 +289,7 @@ enum driver_guard {
     GUARD_OWN,      /* from itself    */
     GUARD_CUT,      /* its end is missing */
     GUARD_HASH,     /* of its values is another's */
+    GUARD_ID,       /* of another cluster of that name */
     GUARDS,
 };
 

@@ -18,12 +18,14 @@ static struct {
     struct heard heard[INTRUSION_HOSTS];
     struct packet *last[LAST];
     uint64_t n_last, n_sent, seq;
+    void (*asked)(struct host *asker, struct host *peer, slot_t slot);
     uint8_t change; /* 0: nothing */
     bool muted;
 } world;
 
-static void hear(struct heard *h, const struct packet *p)
+static void hear(struct host *from, struct host *to, const struct packet *p)
 {
+    struct heard *h = &world.heard[from->index];
     static struct datagram_message m;
     struct datagram_reader reader;
     struct datagram_header header;
@@ -38,7 +40,7 @@ static void hear(struct heard *h, const struct packet *p)
         if (k->type == MESSAGE_STATE && k->state.nonce != 0)
             h->state_nonce = k->state.nonce;
         if (k->type == MESSAGE_CHECKPOINT_FETCH)
-            *((k->checkpoint_fetch.slot & CHECKPOINT_HISTORY) != 0 ? &h->asked_page : &h->asked) = k->checkpoint_fetch;
+            world.asked(from, to, k->checkpoint_fetch.slot);
     }
 }
 
@@ -92,7 +94,7 @@ static bool filter(struct cluster *c, uint32_t from, uint32_t to, const struct p
 {
     if (p->spoiled) /* the input's own */
         return false;
-    hear(&world.heard[from], p);
+    hear(&c->hosts[from], &c->hosts[to], p);
     keep_last((struct packet *)(uintptr_t)p);
     if (c->options.liar && world.muted && (from == INTRUSION_LIAR || to == INTRUSION_LIAR))
         return true;
@@ -115,10 +117,10 @@ static void spoil_header(struct datagram_header *h, struct host *to, enum driver
 {
     if (guard == GUARD_LIFE)
         h->from_life ^= 2;
-    if (guard == GUARD_CLUSTER) {
+    if (guard == GUARD_CLUSTER || guard == GUARD_ID)
         h->cluster.bytes[1] ^= 1;
+    if (guard == GUARD_CLUSTER)
         h->cluster_name_hash ^= 1;
-    }
     if (guard == GUARD_STRANGER)
         h->from = STRANGER_ID;
     if (guard == GUARD_OWN)
@@ -175,10 +177,11 @@ const struct heard *intrusion_heard(const struct host *h)
     return &world.heard[h->index];
 }
 
-void intrusion_begin(struct cluster *c)
+void intrusion_begin(struct cluster *c, void (*asked)(struct host *asker, struct host *peer, slot_t slot))
 {
     memset(&world, 0, sizeof world);
     world.seq = FIRST_SEQ;
+    world.asked = asked;
     c->network.filter = filter;
 }
 

@@ -13,10 +13,10 @@ enum { INTRUSION_HOSTS = 3, INTRUSION_LIAR = 1 /* where there is one */ };
 struct heard {
     struct ballot bid;
     uint64_t beat_seq, state_nonce;
-    struct checkpoint_fetch asked, asked_page; /* .slot with CHECKPOINT_HISTORY; 0: not yet */
 };
 
-void intrusion_begin(struct cluster *c);
+/* `asked` is told when a host is asked for a checkpoint or a page, before it is itself. */
+void intrusion_begin(struct cluster *c, void (*asked)(struct host *asker, struct host *peer, slot_t slot));
 void intrusion_end(struct cluster *c); /* what is on its way still arrives */
 
 /* In as many datagrams as it takes; in the next ones the values' pieces go on. */

@@ -19,7 +19,7 @@ if HAVE_CMOCKA
 check_PROGRAMS += $(fuzz_replays)
 FUZZ_TESTS = $(fuzz_replays)
 endif
-fuzz_common = tests/fuzz/fuzz.h tests/fuzz/inputs.h tests/fuzz/replay.c
+fuzz_common = tests/fuzz/fuzz.h tests/fuzz/hang.h tests/fuzz/inputs.h tests/fuzz/replay.c
 tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_SOURCES = tests/fuzz/fuzz_cluster.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
@@ -28,8 +28,8 @@ tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/config_text
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
-tests_fuzz_fuzz_driver_SOURCES = tests/fuzz/fuzz_driver.c tests/fuzz/intrusion.c tests/fuzz/intrusion.h \
-	tests/fuzz/pages.c tests/fuzz/pages.h tests/fuzz/says.c tests/fuzz/says.h $(fuzz_common)
+tests_fuzz_fuzz_driver_SOURCES = tests/fuzz/fuzz_driver.c tests/fuzz/answers.c tests/fuzz/intrusion.c \
+	tests/fuzz/intrusion.h tests/fuzz/pages.c tests/fuzz/pages.h tests/fuzz/says.c tests/fuzz/says.h $(fuzz_common)
 tests_fuzz_fuzz_driver_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_fuzz_fuzz_driver_LDADD = $(sim_libraries)
 fuzz_journal_beside = \
@@ -43,7 +43,8 @@ tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c $(fuzz_journal_besid
 	tests/fuzz/journal_session.h tests/fuzz/journal_story.h tests/fuzz/journal_truth.h $(fuzz_common)
 tests_fuzz_fuzz_keyfile_SOURCES = tests/fuzz/fuzz_keyfile.c $(fuzz_common)
 tests_fuzz_fuzz_mark_SOURCES = tests/fuzz/fuzz_mark.c $(fuzz_common)
-tests_fuzz_fuzz_replica_SOURCES = tests/fuzz/fuzz_replica.c tests/fuzz/host.c tests/fuzz/host.h $(fuzz_common)
+tests_fuzz_fuzz_replica_SOURCES = tests/fuzz/fuzz_replica.c tests/fuzz/host.c tests/fuzz/host.h \
+	tests/fuzz/host_checkpoint.c tests/fuzz/host_votes.c tests/fuzz/says.c tests/fuzz/says.h $(fuzz_common)
 tests_fuzz_fuzz_seal_SOURCES = tests/fuzz/fuzz_seal.c $(fuzz_common)
 tests_fuzz_fuzz_varlink_SOURCES = tests/fuzz/fuzz_varlink.c $(fuzz_common)
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/run
@@ -83,16 +84,16 @@ fuzz-build/fake.a: $(fuzz_fake)
 fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
-fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,config_text host intrusion pages says) \
-	$(call fuzz_of,$(fuzz_journal_beside))
+fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,answers config_text host host_checkpoint host_votes intrusion \
+	pages says) $(call fuzz_of,$(fuzz_journal_beside))
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
 fuzz-build/fuzz_config: fuzz_first = fuzz-build/tests/fuzz/config_text.o
 fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
-fuzz-build/fuzz_driver: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,intrusion pages says) $(sim_wrap) \
+fuzz-build/fuzz_driver: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,answers intrusion pages says) $(sim_wrap) \
 	fuzz-build/sim.a
 fuzz-build/fuzz_journal: fuzz_first = $(call fuzz_of,$(fuzz_journal_beside))
-fuzz-build/fuzz_replica: fuzz_first = fuzz-build/tests/fuzz/host.o
+fuzz-build/fuzz_replica: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,host host_checkpoint host_votes says)
 fuzz-build/fuzz_%: fuzz-build/tests/fuzz/fuzz_%.o $(fuzz_beside) $(fuzz_archives)
 	$(AM_V_CCLD)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -pthread -o $@ $< $(fuzz_first) fuzz-build/unit.a \
 		fuzz-build/daemon.a $(CMOCKA_LIBS) $(UV_LIBS) $(CJSON_LIBS) $(SYSTEMD_LIBS) $(SODIUM_LIBS)

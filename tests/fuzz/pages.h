@@ -3,6 +3,7 @@
 #ifndef TESTS_FUZZ_PAGES_H
 #define TESTS_FUZZ_PAGES_H
 
+#include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/inputs.h"
 #include "tests/sim/sim.h"
 
@@ -19,5 +20,13 @@ void page_make(struct cluster *c, slot_t slot, uint32_t n, enum page_fault fault
 bool page_of_checkpoint(struct cluster *c, struct host *h, struct page *ret, slot_t *ret_slot);
 /* Its hash is made to match. */
 void page_mend_checkpoint(struct cluster *c, struct page *p);
+
+/* --- answers.c --- */
+void answers_begin(void);
+/* The next page, or checkpoint, that is asked for: what is wrong with it, and how its pieces are cut. */
+void answers_take_page(struct fuzz_input *in);
+void answers_take_checkpoint(struct fuzz_input *in);
+/* Gives it, if there is one, ahead of the peer's own. */
+void answers_give(struct host *asker, struct host *peer, slot_t slot);
 
 #endif

@@ -4,7 +4,10 @@
 #include "paxos/membership.h"
 #include "wire/datagram.h"
 
-enum { VALUE_MADE_BYTES_MAX = 1 << 16 };
+enum {
+    VALUE_MADE_BYTES_MAX = 1 << 16,
+    ROUNDS_LEFT = 1 << 20 /* a member that takes the last one leaves none to others */
+};
 
 static const struct hash128 no_key;
 
@@ -32,10 +35,10 @@ static struct ballot take_ballot(struct says *s, struct fuzz_input *in)
         return s->bid;
     case 3:
     case 4:
-        r.round = s->promised.round < DATAGRAM_NUMBER_MAX ? s->promised.round + 1 : s->promised.round;
+        r.round = s->promised.round + 1;
         break;
     case 5:
-        r.round = DATAGRAM_NUMBER_MAX;
+        r.round = DATAGRAM_NUMBER_MAX - ROUNDS_LEFT;
         r.gen = b % 2;
         break;
     default:

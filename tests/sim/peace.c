@@ -274,7 +274,11 @@ static void check_succession(struct cluster *c)
 
 static bool take_record(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
 {
-    (void)user, (void)r, (void)bytes, (void)size;
+    const struct host *h = user;
+    struct cluster *c = h->cluster;
+    if (r->slot > 0 && !observer_is_chosen(c, r->slot, cluster_body(c, bytes, size)))
+        cluster_fail(c, "host %u: its journal has another value than the chosen one of slot %lu (I6)", h->index,
+                     r->slot);
     return true;
 }
 
@@ -297,7 +301,7 @@ static bool is_readable(const struct cluster *c, struct host *h)
     world_enter(h);
     slot_t first = driver_first_kept(h->driver), until = logread_committed_slot(h->driver->logread);
     for (slot_t slot = first > 0 ? first : 1; slot <= until; slot++)
-        readable = journal_read(h->journal, slot, slot, 1, 1, take_record, NULL) == 1 && readable;
+        readable = journal_read(h->journal, slot, slot, 1, 1, take_record, h) == 1 && readable;
     if (readable)
         return true;
     size_t n = journal_rot(h->journal, rot);
