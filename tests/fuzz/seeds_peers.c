@@ -298,6 +298,45 @@ static void make_bootstrap(void)
     seed_end();
 }
 
+/* A late PREPARE, below the promise. */
+static void make_old_prepare(void)
+{
+    static const uint8_t high[] = {1, 0x51, 1, 0}, low[] = {1, 0x60, 1, 0};
+    seed_begin("replica", "old-prepare");
+    put8(0);
+    message(MESSAGE_PREPARE, high, sizeof high);
+    replica(REPLICA_DURABLE, -1);
+    message(MESSAGE_PREPARE, low, sizeof low);
+    replica(REPLICA_DURABLE, -1);
+    seed_end();
+}
+
+/* A leader that trims, and goes on from a peer's checkpoint over restarts. */
+static void make_installed(void)
+{
+    enum { INSTALL = REPLICA_LATER, TRIM, COMMIT };
+    seed_begin("replica", "installed");
+    put8(0);
+    put_election();
+    for (int i = 0; i < 3; i++) {
+        replica(REPLICA_SUBMIT, 0);
+        put16(0x28 + 0x20 * (unsigned)i);
+        replica(REPLICA_DURABLE, -1);
+        replica(REPLICA_ACK, i % 2);
+        put8(TRIM);
+        put8(2);
+        replica(REPLICA_DURABLE, -1);
+        replica(REPLICA_ACK, i % 2);
+        put8(COMMIT);
+        replica(REPLICA_RESTART, i % 2);
+        put8(INSTALL);
+        put8(5 + (unsigned)i);
+        replica(REPLICA_RESTART, 1);
+        put_election();
+    }
+    seed_end();
+}
+
 /* A follower of more slots than its window holds, who is asked for the first ones. */
 static void make_old_slots(void)
 {
@@ -382,4 +421,6 @@ void make_peer_seeds(void)
     make_replica_acts();
     make_bootstrap();
     make_old_slots();
+    make_old_prepare();
+    make_installed();
 }
