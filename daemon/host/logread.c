@@ -222,6 +222,7 @@ slot_t logread_hold(struct logread *l, slot_t from, slot_t until, struct logview
     else if (logview_journal_end(ret, from, &end))
         last = end == ret->first - 1 ? ret->next - 1 : end;
     last = last < until ? last : until;
+    ret->committed = ret->committed < last ? ret->committed : last;
     ret->first = ret->first > from ? ret->first : from;
     ret->next = ret->next < last + 1 ? ret->next : last + 1;
     ret->next = ret->next > ret->first ? ret->next : ret->first;

@@ -230,7 +230,7 @@ static void read_view(struct fixture *x, const struct logview *v, slot_t from, s
     } while (next != before);
     slot_t end = until < SLOTS ? until + 1 : SLOTS;
     assert_int_equal(next_visible(x, r.expected), next_visible(x, r.expected > end ? r.expected : end));
-    assert_true(next >= end);
+    assert_int_equal(next, end);
 }
 
 static void what_is_held_for_another_thread_stays(void **state)
