@@ -65,6 +65,8 @@ daemon_host_libhost_a_SOURCES = \
 	daemon/host/paths.h \
 	daemon/host/peers.c \
 	daemon/host/peers.h \
+	daemon/host/pool.c \
+	daemon/host/pool.h \
 	daemon/host/reload.c \
 	daemon/host/reload.h \
 	daemon/host/rot_text.c \

@@ -18,6 +18,7 @@
 #include "host/log.h"
 #include "host/notice.h"
 #include "host/paths.h"
+#include "host/pool.h"
 #include "host/reload.h"
 #include "host/secret.h"
 #include "host/service.h"
@@ -345,6 +346,13 @@ static int start_driver(struct server *s, const struct paths *paths, const char 
         .stopped = driver_stopped,
         .user = s,
     };
+    int error = pool_start();
+
+    if (error < 0) {
+        log_line(LOG_LEVEL_ERROR, "threads cannot be started: %s; raise the limit of the user's processes",
+                 strerror(-error));
+        return EXIT_FAILURE;
+    }
     return driver_start(&options, &s->driver);
 }
 

@@ -63,6 +63,7 @@ unit_tests = \
 	tests/unit/test_outbox \
 	tests/unit/test_paths \
 	tests/unit/test_peers \
+	tests/unit/test_pool \
 	tests/unit/test_reload \
 	tests/unit/test_seal \
 	tests/unit/test_seal_hostile \
@@ -132,6 +133,8 @@ tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 # What its journal takes of a checkpoint is the test's.
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
+# What threads it gets is the test's.
+tests_unit_test_pool_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=uv_thread_create
 # Its users' names are the test's.
 tests_unit_test_access_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getpwuid_r
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)
