@@ -50,6 +50,7 @@ struct flushes {
     slot_t skip_to;
     enum log_format format;
     bool is_ended; /* slice.result is to be told */
+    bool got_on;   /* by it: what it wrote holds, whatever else failed */
     struct flush_slice slice;
     unsigned required_wait;
     char trouble[CONFIG_ERROR_MAX + 1];
@@ -215,11 +216,12 @@ void flushes_message(struct flushes *f, const struct message *m)
         take_flushed(f, m->from, &m->flushed);
 }
 
-/* A waiter's result, once there is one: its slots are flushed, or flushing failed (`error`) although they could be. */
+/* A waiter's result, once there is one: its slots are flushed, or flushing failed (`error`) although they could be.
+ * What failed behind them is not its own, but for a slice that did not get anywhere: then the file is not in order. */
 static bool finish_wait(const struct flushes *f, const struct waiter *w, slot_t applied, const char *error,
                         struct result *ret)
 {
-    bool reached = f->flushed >= w->upto && error == NULL;
+    bool reached = f->flushed >= w->upto && (error == NULL || f->got_on);
     if (!reached && (error == NULL || w->upto > applied))
         return false;
     ret->done = true;
@@ -289,7 +291,8 @@ bool flushes_finish(struct flushes *f)
     f->slice.is_running = false;
     f->flushed = s->flushed;
     f->written += s->messages;
-    if (s->flushed > before)
+    f->got_on = s->flushed > before;
+    if (f->got_on)
         f->slice_slots = flush_slice_slots(s->flushed - before, s->bytes);
     if (s->skipped_from > 0)
         f->options.skipped(f->options.user, s->skipped_from, s->skip_to);

@@ -28,6 +28,7 @@ struct fixture {
     slot_t chosen;
     size_t text_size; /* of each message, at least */
     int read_error;
+    slot_t rotten; /* 0: none */
     uint64_t nonce;
     size_t n_started, n_sent, n_results, n_answers;
     slot_t skipped_first, skipped_last;
@@ -51,6 +52,10 @@ static int read_messages(void *user, slot_t from, size_t n_max, size_t bytes_max
     if (from == 0)
         from = 1;
     while (n < n_max && from <= x->chosen) {
+        if (from == x->rotten) {
+            *ret_next = from;
+            return n > 0 ? (int)n : -EBADMSG;
+        }
         struct log_message m = {.slot = from, .author = "a", .author_size = 1, .text = text};
         size_t size = (size_t)snprintf(text, sizeof(text), "%lu", (unsigned long)from++);
         text[size] = 'x';
@@ -229,6 +234,29 @@ static void a_failure_is_told_with_its_reason(void **state)
     flushes_tick(x->f, 2);
     assert_true(x->results[0].ok);
     assert_int_equal(x->results[0].messages, 5);
+}
+
+/* But for those whose slots it got to. */
+static void a_failure_behind_what_was_asked_for_is_not_told(void **state)
+{
+    struct fixture *x = *state;
+    x->chosen = 9;
+    x->rotten = 7;
+    flushes_request(x->f, false, 9, 1000, 0, answer, x);
+    flushes_request(x->f, false, 5, 1000, 0, answer, x);
+    assert_true(work(x, 9));
+    assert_int_equal(flushes_flushed(x->f), 6);
+    assert_false(work(x, 9));
+    flushes_tick(x->f, 1);
+    assert_int_equal(x->n_answers, 2);
+    assert_true(x->results[0].ok); /* the second one's */
+    assert_string_equal(x->texts[0], x->path);
+    flushes_request(x->f, false, 9, 1000, 0, answer, x);
+    assert_true(work(x, 9));
+    assert_false(work(x, 9));
+    flushes_tick(x->f, 2);
+    assert_int_equal(x->n_answers, 3);
+    assert_false(x->results[0].ok);
 }
 
 /* What is asked for while a slice is written waits for it, and what has not come to an end is told. */
@@ -435,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_own_flush_works_in_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(slices_have_about_so_many_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_is_told_with_its_reason, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failure_behind_what_was_asked_for_is_not_told, setup, teardown),
         cmocka_unit_test_setup_teardown(one_slice_is_written_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_yet_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_to_be_had_is_passed_over, setup, teardown),
