@@ -348,7 +348,8 @@ static void end_input(struct connection *k)
     uv_fileno((uv_handle_t *)&k->pipe, &fd);
     struct pollfd p = {.fd = fd};
     k->ended = true;
-    if (k->active == ACTIVE_READ || (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0))
+    if ((k->active == ACTIVE_READ && !k->stream.once) ||
+        (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0))
         connection_close(k);
     else
         connection_wake(k);

@@ -99,6 +99,7 @@ enum active_call { ACTIVE_NONE, ACTIVE_POSITION, ACTIVE_FLUSH, ACTIVE_READ, ACTI
 struct read_stream {
     slot_t next;
     uint64_t left; /* messages that it may still be sent */
+    bool once;     /* one reply, which is empty at the end only */
     bool follow;
 };
 

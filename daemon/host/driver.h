@@ -86,9 +86,11 @@ uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slo
 void driver_position_cancel(struct driver *d, uint64_t cookie);
 
 /* Reads visible messages from slot `from` on, at most n_max and about bytes_max (at least one). Answers how many, or a
- * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. -EBADMSG: it
- * is damaged on the disk, and nothing visible stands before *ret_next, the slot that cannot be read. -ERANGE: `from` is
- * below what is kept (driver_first_kept). The message's strings are borrowed for the call of `each`. */
+ * negative errno; *ret_next is the slot to go on from: chosen prefix + 1 where there is nothing more now. It may answer
+ * 0 before that, having passed over LOGVIEW_HIDDEN_SLOTS_MAX slots without a message, so that no call takes long; with
+ * a message, it may answer fewer for the same reason. -EBADMSG: it is damaged on the disk, and nothing visible stands
+ * before *ret_next, the slot that cannot be read. -ERANGE: `from` is below what is kept (driver_first_kept). The
+ * message's strings are borrowed for the call of `each`. */
 struct log_message {
     slot_t slot;
     uint64_t time_usec;

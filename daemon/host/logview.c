@@ -29,9 +29,9 @@ struct reading {
     const struct logview *view;
     bool (*each)(void *user, const struct log_message *m);
     void *user;
-    size_t n, n_max, bytes, bytes_max;
+    size_t n, n_max, bytes, bytes_max, n_hidden, bytes_hidden;
     slot_t next;
-    bool full; /* or `each` wants no more */
+    bool full; /* or `each` wants no more, or enough was passed over */
     int error;
 };
 
@@ -58,7 +58,9 @@ static bool read_record(void *user, struct record *record, const uint8_t *bytes,
         return false;
     if (logview_is_hidden(record, bytes, size)) {
         r->next = record->slot + 1;
-        return true;
+        r->bytes_hidden += size;
+        r->full = ++r->n_hidden == LOGVIEW_HIDDEN_SLOTS_MAX || r->bytes_hidden >= LOGVIEW_HIDDEN_BYTES_MAX;
+        return !r->full;
     }
     if (!values_view(bytes, size, &m)) {
         r->error = -EBADMSG;

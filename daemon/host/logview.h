@@ -7,6 +7,9 @@
 enum {
     LOGVIEW_TAIL_SLOTS = 8192, /* in memory at most; a power of two */
     LOGVIEW_PAGE_SLOTS = 1024, /* read from the journal at once */
+    /* Read from the journal by one call that hold no message, until it answers what it has. */
+    LOGVIEW_HIDDEN_SLOTS_MAX = 8192,
+    LOGVIEW_HIDDEN_BYTES_MAX = 1 << 20,
 };
 
 struct kept {

@@ -1,4 +1,5 @@
-/* Read: once, or as a stream that never holds more than one reply that was not read. */
+/* Read: once, or as a stream that never holds more than one reply that was not read. Either passes over many slots
+ * without a message in several turns. */
 #include <errno.h>
 #include <string.h>
 
@@ -79,21 +80,18 @@ static bool write_page(struct connection *k, size_t bytes_max, uint64_t *ret_n)
     return true;
 }
 
-void read_pump(struct connection *k)
+static void answer_page(struct connection *k)
 {
     struct read_stream *s = &k->stream;
     slot_t begin = s->next;
     uint64_t n;
-    connection_flush(k);
-    if (k->closing || connection_queued(k) > 0 || account_is_full(k, QUEUE_OUT) ||
-        (s->follow && s->left > 0 && s->next > k->control->chosen))
-        return; /* what is written, read or chosen next wakes it */
-    if (!write_page(k, CONTROL_CHUNK_BYTES, &n)) {
+    if (!write_page(k, s->once ? CONTROL_READ_BYTES_MAX : CONTROL_CHUNK_BYTES, &n)) {
         if (!k->closing)
             method_cancel(k);
         return;
     }
-    bool at_end = s->left == 0 || (!s->follow && (s->next > k->control->chosen || s->next == begin));
+    bool at_end =
+        s->left == 0 || (s->once && n > 0) || (!s->follow && (s->next > k->control->chosen || s->next == begin));
     if (at_end) {
         reply_end(k, false);
         method_cancel(k);
@@ -104,6 +102,16 @@ void read_pump(struct connection *k)
         if (s->next > begin) /* slots without a message */
             connection_wake(k);
     }
+}
+
+void read_pump(struct connection *k)
+{
+    const struct read_stream *s = &k->stream;
+    connection_flush(k);
+    if (k->closing || connection_queued(k) > 0 || account_is_full(k, QUEUE_OUT) ||
+        (s->follow && s->left > 0 && s->next > k->control->chosen))
+        return; /* what is written, read or chosen next wakes it */
+    answer_page(k);
 }
 
 static const char *read_parameters(struct connection *k, const struct varlink_call *call, struct read_stream *ret)
@@ -135,8 +143,7 @@ static const char *read_parameters(struct connection *k, const struct varlink_ca
 void method_read(struct connection *k, const struct varlink_call *call)
 {
     static const char *const known[] = {"from", "count", "tail", "follow", NULL};
-    struct read_stream s = {0};
-    uint64_t n;
+    struct read_stream s = {.once = !call->more};
     if (!parameters_known(k, call, known))
         return;
     const char *wrong = read_parameters(k, call, &s);
@@ -149,12 +156,11 @@ void method_read(struct connection *k, const struct varlink_call *call)
         return;
     }
     k->stream = s;
-    if (!call->more) {
-        if (write_page(k, CONTROL_READ_BYTES_MAX, &n))
-            reply_end(k, false);
+    k->active = ACTIVE_READ;
+    if (s.once) {
+        answer_page(k);
         return;
     }
-    k->active = ACTIVE_READ;
     if (s.follow) {
         TAILQ_INSERT_TAIL(&k->control->followers, k, followers);
         k->is_follower = true;

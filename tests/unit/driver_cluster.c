@@ -227,8 +227,6 @@ uint64_t cluster_read_all(struct cluster *c, size_t i)
         int n = driver_read(c->nodes[i].driver, before, 100, 1 << 16, check_message, &r, &next);
         if (n < 0)
             fail_msg("from slot %lu: error %d", (unsigned long)before, n);
-        if (n == 0)
-            break;
     } while (next != before);
     return r.n;
 }

@@ -205,6 +205,10 @@ int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
         const struct fake_message *m = &d->log[i];
         if (m->slot < from)
             continue;
+        if (d->read_slots_max > 0 && m->slot - from >= d->read_slots_max) {
+            *ret_next = from + d->read_slots_max;
+            return (int)n;
+        }
         if (n == n_max || (n > 0 && bytes + m->text_size > bytes_max)) {
             *ret_next = m->slot;
             return (int)n;

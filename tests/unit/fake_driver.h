@@ -35,6 +35,7 @@ struct driver {
     size_t n_log;
     slot_t first_kept;
     int read_error;
+    slot_t read_slots_max; /* of one driver_read(), 0: no limit */
     unsigned n_reads;
 
     void (*moved)(void *user, slot_t chosen);

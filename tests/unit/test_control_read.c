@@ -193,6 +193,35 @@ static void test_stream(void **state)
     assert_false(p.continues);
 }
 
+/* The driver passes over so many slots at once, and no more; the others have their turns meanwhile. */
+static void test_long_gaps(void **state)
+{
+    (void)state;
+    append_text("1");
+    fake_append(f->driver, "ann", "x", 1, 1000);
+    append_text("3");
+    f->driver->read_slots_max = 10;
+    page_is(read_page(READ("\"from\":1")), 1, 1, 1, 11);
+    unsigned n_reads = f->driver->n_reads;
+    client_call(c, READ("\"from\":11"));
+    client_call(c, "{\"method\":\"" R "Position\"}");
+    page_is(next_page(), 2, 1002, 1003, 1004);
+    assert_int_equal(f->driver->n_reads - n_reads, 100);
+    client_ask(c, READ("\"from\":1004"), "{\"parameters\":{\"slot\":1003}}"); /* the Position's */
+    page_is(next_page(), 0, 0, 0, 1004);
+
+    client_call(c, STREAM("\"from\":11"));
+    struct page p = next_page();
+    page_is(p, 2, 1002, 1003, 1004);
+    assert_false(p.continues);
+
+    /* Who asked once, and sends no more, gets his answer. */
+    client_call(c, READ("\"from\":11,\"count\":1"));
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    page_is(next_page(), 1, 1002, 1002, 1003);
+    client_expect_closed(c);
+}
+
 static void test_follow(void **state)
 {
     (void)state;
@@ -306,7 +335,7 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_reply),  TEST(test_ranges),      TEST(test_page_limits), TEST(test_stream),
+        TEST(test_reply),  TEST(test_ranges),      TEST(test_page_limits), TEST(test_stream),     TEST(test_long_gaps),
         TEST(test_follow), TEST(test_follow_ends), TEST(test_slow_stream), TEST(test_read_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

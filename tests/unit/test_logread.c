@@ -39,6 +39,7 @@ struct fixture {
     struct identity identity;
     struct prng prng;
     struct expected slots[SLOTS];
+    slot_t hidden_from, hidden_until; /* all of these are */
     uint64_t seq;
 };
 
@@ -83,7 +84,7 @@ static void append(struct fixture *x, slot_t from, slot_t until)
     uint32_t n_notes = 0;
     size_t n = 0;
     for (slot_t s = from; s < until; s++, n++) {
-        uint64_t kind = prng_below(&x->prng, 10);
+        uint64_t kind = s >= x->hidden_from && s < x->hidden_until ? 1 : prng_below(&x->prng, 10);
         struct value *v = make_value(x, s, kind != 0);
         x->slots[s] = (struct expected){.visible = kind > 1, .time_usec = kind == 2 ? 5000 + s : 1000 + s};
         if (kind == 1)
@@ -106,11 +107,13 @@ static void append(struct fixture *x, slot_t from, slot_t until)
         values_unref(records[i].value);
 }
 
-static int setup(void **state)
+static int setup_hidden(void **state, slot_t hidden_from, slot_t hidden_until)
 {
     struct fixture *x = calloc(1, sizeof(*x));
     char error[JOURNAL_ERROR_MAX + 1];
     assert_non_null(x);
+    x->hidden_from = hidden_from;
+    x->hidden_until = hidden_until;
     strcpy(x->dir, "/tmp/mpaxos-XXXXXX");
     assert_non_null(mkdtemp(x->dir));
     values_init(&x->values);
@@ -135,6 +138,19 @@ static int setup(void **state)
         append(x, s, s + STEP < SLOTS ? s + STEP : SLOTS);
     *state = x;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_hidden(state, 0, 0);
+}
+
+/* In the journal, longer than what one call passes over. */
+enum { HIDDEN_FROM = 100, HIDDEN_UNTIL = 2 * LOGVIEW_TAIL_SLOTS };
+
+static int setup_long_hidden(void **state)
+{
+    return setup_hidden(state, HIDDEN_FROM, HIDDEN_UNTIL);
 }
 
 static int teardown(void **state)
@@ -219,6 +235,23 @@ static void the_whole_log_reads_in_pieces(void **state)
     assert_int_equal(logread_messages(x->l) + logread_noops(x->l), SLOTS - FIRST);
 }
 
+static void no_call_passes_over_many_slots(void **state)
+{
+    struct fixture *x = *state;
+    struct reading r = {.x = x, .expected = 50};
+    slot_t next;
+    slot_t last = HIDDEN_FROM - 1;
+    while (!x->slots[last].visible)
+        last--;
+    assert_true(logread_read(x->l, 50, 1000, 1 << 20, check, &r, &next) > 0);
+    assert_int_equal(r.expected, last + 1);
+    assert_in_range(next, HIDDEN_FROM, HIDDEN_FROM + LOGVIEW_HIDDEN_SLOTS_MAX); /* some are passed over before */
+    assert_int_equal(logread_read(x->l, HIDDEN_FROM, 1000, 1 << 20, check, &r, &next), 0);
+    assert_int_equal(next, HIDDEN_FROM + LOGVIEW_HIDDEN_SLOTS_MAX);
+    assert_true(logread_read(x->l, next, 1000, 1 << 20, check, &r, &next) > 0);
+    assert_true(r.expected > HIDDEN_UNTIL && next >= r.expected);
+}
+
 /* Of [from, until], and no more: what a view has, to its end. */
 static void read_view(struct fixture *x, const struct logview *v, slot_t from, slot_t until)
 {
@@ -251,6 +284,21 @@ static void what_is_held_for_another_thread_stays(void **state)
     logread_free(x->l);
     x->l = NULL;
     read_view(x, &v, SLOTS - 50, SLOTS - 1);
+    logread_release(&v);
+    journal_reader_free(v.reader);
+    free(kept);
+}
+
+static void what_is_held_ends_among_hidden_slots(void **state)
+{
+    struct fixture *x = *state;
+    struct kept *kept = calloc(LOGVIEW_TAIL_SLOTS, sizeof(*kept));
+    struct logview v = {.reader = journal_reader_new(x->journal), .kept = kept};
+    struct reading r = {.x = x};
+    slot_t next;
+    assert_int_equal(logread_hold(x->l, HIDDEN_FROM, HIDDEN_FROM + 1000, &v), HIDDEN_FROM + 1000);
+    assert_int_equal(logview_read(&v, HIDDEN_FROM, 700, 100000, check, &r, &next), 0);
+    assert_int_equal(next, HIDDEN_FROM + 1001);
     logread_release(&v);
     journal_reader_free(v.reader);
     free(kept);
@@ -396,6 +444,8 @@ int main(void)
         cmocka_unit_test(the_tail_is_found_in_memory_and_on_disk),
         cmocka_unit_test(a_peer_gets_consecutive_slots),
         cmocka_unit_test_setup_teardown(what_is_held_for_another_thread_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_call_passes_over_many_slots, setup_long_hidden, teardown),
+        cmocka_unit_test_setup_teardown(what_is_held_ends_among_hidden_slots, setup_long_hidden, teardown),
         cmocka_unit_test_setup_teardown(what_no_commit_reaches_is_held_later, setup, teardown),
         cmocka_unit_test_setup_teardown(an_error_tells_the_slot_that_cannot_be_read, setup, teardown),
     };
