@@ -70,7 +70,7 @@ enum journal_result session_open(struct session *s)
     const struct journal_options o = {
         .vfs = vfs_memory_vfs(s->disk), .segment_bytes = JOURNAL_SEGMENT_BYTES_MIN, .written = written, .user = s};
     const struct journal_replay replay = {.checkpoint = take_checkpoint, .each = take_record, .user = s};
-    s->seq = 0;
+    s->seq = s->trim_below = 0;
     s->told.n = 0;
     s->told.promised = (struct ballot){.round = 0};
     s->told.identity.status = 0;

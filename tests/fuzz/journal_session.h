@@ -12,6 +12,7 @@ struct session {
     struct truth truth;
     struct told told; /* at the last open */
     uint64_t seq;
+    slot_t trim_below; /* as it was asked for since */
     char error[JOURNAL_ERROR_MAX + 1];
     bool is_damaged; /* segments were changed, and it is not shown that all of them are whole again */
     bool is_faulty;  /* an operation may fail */
