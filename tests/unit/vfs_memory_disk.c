@@ -139,7 +139,9 @@ void inode_sync(struct inode *i)
 {
     if (i->room == 0)
         return;
-    memcpy(i->disk, i->cache, i->room);
+    for (size_t s = 0; s < i->room / SECTOR; s++) /* what a failed sync forgot stays forgotten */
+        if (i->sectors[s] & SECTOR_DIRTY)
+            memcpy(i->disk + s * SECTOR, i->cache + s * SECTOR, SECTOR);
     memset(i->sectors, 0, i->room / SECTOR);
     i->disk_size = i->cache_size;
 }
