@@ -77,12 +77,13 @@ static void make_late(const char *name, unsigned thousands)
     seed_begin("seal", name);
     put8(0);
     put_handshake();
-    act(SEAL_SAY, 20);
+    act(SEAL_SAY, 1 | 20);
     for (unsigned i = 0; i < thousands; i++)
-        act(SEAL_SAY_MANY, 0);
-    act(SEAL_SAY, 20);
+        act(SEAL_SAY_MANY, 1);
+    act(SEAL_SAY, 1 | 20);
     deliver_last();
-    act(SEAL_DELIVER, 3); /* behind the handshake */
+    for (unsigned i = 2; i < 8; i++) /* behind the handshake */
+        act(SEAL_DELIVER, i);
     put_talk();
     seed_end();
 }
