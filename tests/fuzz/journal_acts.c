@@ -9,7 +9,6 @@ enum {
     OPEN_SLOTS_MAX = 16,
     RECORDS_SPARE = 64, /* of TRUTH_RECORDS_MAX, for what a last act appends */
     WRITES_MAX = 2000,
-    STRETCHES_MAX = 20000,
     PLENTY = 255,
 };
 
@@ -298,7 +297,8 @@ static void act_once(struct session *s, enum journal_act act, struct fuzz_input 
         how = fuzz_u8(in);
         if (how & 4)
             journal_rot_again(s->journal);
-        session_repair(s, how);
+        if (session_repair(s, how) && how & 8 && !s->is_faulty && session_scrub_all(s))
+            s->is_damaged = false;
         break;
     case JOURNAL_CHECKPOINT:
         write_checkpoint(s, fuzz_u8(in));
@@ -320,8 +320,7 @@ static void settle(struct session *s)
     vfs_memory_set_budget(s->disk, UINT64_MAX);
     s->is_faulty = s->is_faulty || vfs_memory_has_failed(s->disk);
     journal_write(s->journal);
-    session_scrub(s, STRETCHES_MAX);
-    session_scrub(s, STRETCHES_MAX);
+    session_scrub_all(s);
     journal_rot_again(s->journal);
     fuzz_check(session_repair(s, 0) || s->is_faulty);
     size_t n = journal_rot(s->journal, rot);

@@ -5,7 +5,7 @@
 #include "tests/fuzz/inputs.h"
 #include "tests/fuzz/journal_session.h"
 
-enum { REPAIR_STEPS_MAX = 20000, SEGMENTS_MAX = 64 };
+enum { REPAIR_STEPS_MAX = 20000, SEGMENTS_MAX = 64, STRETCHES_MAX = 20000 };
 
 /* A segment that is full; NULL: there is none of this number. */
 static const char *full_segment(const struct session *s, unsigned number)
@@ -91,9 +91,12 @@ static void offer_wrong(struct session *s, slot_t slot)
 /* `how`: 1: nobody has some slots; 2: a wrong one comes, too. False: as session_write(). */
 bool session_repair(struct session *s, unsigned how)
 {
+    static struct journal_rot rot[JOURNAL_ROT_MAX];
     slot_t first, last;
     for (int i = 0; i < REPAIR_STEPS_MAX; i++) {
         bool more = journal_rot_work(s->journal);
+        if (how & 8 && journal_rot(s->journal, rot) == 0)
+            return true;
         if (journal_mend_slots(s->journal, &first, &last)) {
             struct note note;
             fuzz_check(first <= last);
@@ -108,11 +111,21 @@ bool session_repair(struct session *s, unsigned how)
             free(v);
             continue;
         }
-        if (!more && !journal_is_pending(s->journal))
+        if (more)
+            continue;
+        if (!journal_is_pending(s->journal))
             return true;
         if (!session_write(s, 1))
             return false;
     }
     fuzz_check(!"repair comes to an end");
     return true;
+}
+
+bool session_scrub_all(struct session *s)
+{
+    static struct journal_rot rot[JOURNAL_ROT_MAX];
+    for (int pass = 0; pass < 2; pass++) /* the first may begin in the middle */
+        session_scrub(s, STRETCHES_MAX);
+    return journal_rot(s->journal, rot) == 0;
 }

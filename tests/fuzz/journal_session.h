@@ -35,7 +35,10 @@ bool session_write(struct session *s, unsigned n);
 /* JOURNAL_SPOIL, JOURNAL_BLANK, JOURNAL_EXCHANGE. */
 void session_spoil(struct session *s, enum journal_act act, struct fuzz_input *in);
 void session_scrub(struct session *s, unsigned n_stretches);
-/* `how`: 1: nobody has some slots; 2: a wrong one comes, too. False: as session_write(). */
+/* True: no rot is known, and all that is full was looked at. */
+bool session_scrub_all(struct session *s);
+/* `how`: 1: nobody has some slots; 2: a wrong one comes, too; 8: no more is written once no rot is known. False: as
+ * session_write(). */
 bool session_repair(struct session *s, unsigned how);
 
 #endif

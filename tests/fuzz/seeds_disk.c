@@ -285,6 +285,13 @@ static void make_rot(void)
     act(JOURNAL_POWER_CUT, 2);
     seed_end();
 
+    begin_acts("mended-and-cut-off", JOURNAL_KEPT | JOURNAL_CLOSED);
+    spoil(JOURNAL_SPOIL, 1, 5000, 4);
+    act(JOURNAL_SCRUB, 255);
+    act(JOURNAL_REPAIR, 8);
+    act(JOURNAL_POWER_CUT, 2);
+    seed_end();
+
     begin_acts("mended-later", 0);
     fill(10);
     spoil(JOURNAL_SPOIL, 1, 39000, 1);
