@@ -21,6 +21,8 @@ enum {
     CLIENT_TIMEOUT_MSEC_MAX = 3600000, /* the daemon refuses more */
 };
 
+struct pollfd;
+
 struct client {
     int fd; /* -1: not connected */
     struct endpoint endpoint;
@@ -48,7 +50,6 @@ int client_queue_bytes(struct client *c, const char *bytes, size_t size);
 
 /* Writes and reads what it can without waiting longer than timeout_msec (-1: for ever) for the socket, or for what
  * `also` (NULL: nothing) asks poll(): its revents say what came of it. 0 also where nothing came. */
-struct pollfd;
 int client_exchange(struct client *c, int timeout_msec, struct pollfd *also);
 
 /* The next reply that is here already. 1: one; 0: none; -EBADMSG. */

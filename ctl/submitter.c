@@ -224,6 +224,12 @@ static int give_up(struct submitter *s)
     return -1;
 }
 
+void submitter_stop(struct submitter *s)
+{
+    leave_unknown(s, 0);
+    failure_set(&s->failure, EXIT_FAILED, "org.mpaxos.Control.Interrupted", NULL, "it was interrupted");
+}
+
 /* Connects to the next endpoint that takes it. False: none did; the failure says why, and the pause has begun. */
 static bool connect_next(struct submitter *s)
 {

@@ -69,6 +69,9 @@ int submitter_work(struct submitter *s, int input_fd, bool *ret_input);
 /* Works until everything is settled; 0 or -1 likewise. */
 int submitter_drain(struct submitter *s);
 
+/* Gives up at once, where something is not settled. */
+void submitter_stop(struct submitter *s);
+
 /* Of the last attempt, not of the messages. */
 const struct failure *submitter_failure(const struct submitter *s);
 

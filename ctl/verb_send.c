@@ -1,6 +1,7 @@
 /* send: one message from the command line, or a message a line from standard input. */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,25 @@
 #include "ctl/submission.h"
 
 enum { ONE_TIMEOUT_MSEC = 5000, LINES_TIMEOUT_MSEC = 60000 };
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal_number)
+{
+    interrupted = signal_number;
+}
+
+/* The first interrupt stops with a word on what was sent, the second one at once. */
+static void catch_interrupts(void)
+{
+    const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct sigaction action = {.sa_flags = (int)SA_RESETHAND}, before;
+        action.sa_handler = interrupt;
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+}
 
 struct sending {
     const struct invocation *v;
@@ -119,15 +139,18 @@ static int send_lines(struct sending *s, struct submitter *submitter)
     struct lines lines;
     int status = EXIT_DONE, r = 0;
     lines_init(&lines, STDIN_FILENO);
+    catch_interrupts();
     lines.number = s->first_line - 1;
     for (;;) {
         bool starved = true, readable = false;
         if (r == 0 && !take_lines(s, submitter, &lines, &starved))
             r = -ENOMEM;
         bool ended = lines.ended || r < 0; /* what is under way is still waited for */
-        if (starved && ended && submitter_is_idle(submitter))
+        if (submitter_is_idle(submitter) && ((starved && ended) || interrupted))
             break;
-        if (submitter_work(submitter, starved && !ended ? STDIN_FILENO : -1, &readable) < 0) {
+        if (interrupted)
+            submitter_stop(submitter);
+        if (interrupted || submitter_work(submitter, starved && !ended ? STDIN_FILENO : -1, &readable) < 0) {
             status = gave_up(s, submitter);
             break;
         }
@@ -147,7 +170,7 @@ static int send_lines(struct sending *s, struct submitter *submitter)
             s->n_sent == 1 ? "" : "s", s->n_empty, s->n_empty == 1 ? "" : "s");
     if (status == EXIT_DONE && s->n_refused)
         status = (int)s->status;
-    return status == EXIT_DONE && s->n_out_of_order ? EXIT_FAILED : status;
+    return status == EXIT_DONE && (s->n_out_of_order || interrupted) ? EXIT_FAILED : status;
 }
 
 /* "letter-17" names line 17 of the input, with which it begins, then "letter-18" the next one. */

@@ -4,6 +4,7 @@ import pty
 import re
 import signal
 import subprocess
+import time
 
 from harness import wait_until
 
@@ -39,11 +40,12 @@ def read_until(fd, part):
     return got
 
 
-def test_lines_go_on_where_they_stopped(context):
+def stop_and_go_on(context, stop, timeout):
+    """Lines while the leader loses its quorum, `stop` of whoever sends them, and the advice that this gives."""
     cluster = context.cluster().start()
     leader, followers = cluster.leader(), cluster.followers()
     lines = [f"line {i}" if i % 10 else "" for i in range(1, 1201)]
-    arguments = [context.mpaxosctl, "--dir", cluster.dir, "-i", str(leader.number), "--timeout", "3", "send", "-"]
+    arguments = [context.mpaxosctl, "--dir", cluster.dir, "-i", str(leader.number), "--timeout", str(timeout), "send", "-"]
     with open(context.dir / "out", "w") as out, subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE, text=True) as sender:
         context.processes.append(sender)
@@ -52,7 +54,10 @@ def test_lines_go_on_where_they_stopped(context):
         wait_until("some lines are chosen", lambda: leader.status()["chosen"] > 300)
         for r in followers:
             r.signal(signal.SIGSTOP)
-        said = sender.communicate("".join(f"{line}\n" for line in lines[400:]))[1]
+        sender.stdin.write("".join(f"{line}\n" for line in lines[400:]))
+        sender.stdin.flush()
+        stop(sender)
+        said = sender.communicate()[1]
     assert sender.returncode == 5, (sender.returncode, said)
     first, last, at, key, since = re.search(ADVICE, said).groups()
     assert int(at) <= int(first) <= int(last) < int(at) + 160, said  # 128 of them, and the empty ones in between
@@ -63,6 +68,17 @@ def test_lines_go_on_where_they_stopped(context):
     for _ in range(2):
         cluster.ctl("send", "--key", key, "--since", since, "-", stdin=rest)
     assert [m["text"] for m in cluster.check_identical()] == [line for line in lines if line], said
+
+
+def test_lines_go_on_where_they_stopped(context):
+    stop_and_go_on(context, lambda sender: None, 3)
+
+
+def test_interrupted_lines_go_on(context):
+    def interrupt(sender):
+        time.sleep(0.5)
+        sender.send_signal(signal.SIGINT)
+    stop_and_go_on(context, interrupt, 60)
 
 
 def test_a_text_that_is_repeated_stands_once(context):
