@@ -11,6 +11,7 @@ from harness import wait_until
 PAGER = """trap 'echo >interrupted' INT
 cat >text
 echo ready
+until [ -e interrupted ]; do sleep 0.1; done
 until read answer </dev/tty && [ "$answer" = quit ]; do :; done
 """
 ADVICE = r"Lines (\d+) to (\d+) may be chosen.* tail -n \+(\d+) FILE \| mpaxosctl send --key (\S+) --since (\d+) -\n"
