@@ -453,7 +453,7 @@ static void exchange(struct submitter *s, uint64_t now, int input_fd, bool *ret_
         timeout_msec = until_msec(now, s->resume_usec);
     struct pollfd input = {.fd = input_fd, .events = POLLIN};
     int r = client_exchange(&s->client, timeout_msec, &input);
-    *ret_input |= input.revents != 0;
+    *ret_input = input.revents != 0;
     /* What came before the end of the connection still counts. */
     take_replies(s);
     if (s->state == STATE_CLOSED)
@@ -474,6 +474,7 @@ static void wait_closed(uint64_t now, uint64_t until, int input_fd, bool *ret_in
 int submitter_work(struct submitter *s, int input_fd, bool *ret_input)
 {
     uint64_t now = monotonic_usec();
+    *ret_input = false;
     if (!submitter_has_room(s))
         input_fd = -1;
     if (s->n > 0 && now >= deadline(s))
