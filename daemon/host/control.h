@@ -13,12 +13,17 @@
 #include "host/driver.h"
 
 enum {
-    CONTROL_CONNECTIONS_MAX = 4096,       /* less where RLIMIT_NOFILE is less: see control_start()                */
-    CONTROL_RESERVED_PART = 64,           /* one of so many connections is kept for administration                */
-    CONTROL_USER_PART = 4,                /* one of so many, and of bytes queued, is what one user may have       */
-    CONTROL_USER_CALLS_MAX = 4096,        /* Submits of one user in flight, on all connections together           */
-    CONTROL_USER_BYTES_MAX = 4 << 20,     /* of their texts                                                      */
-    CONTROL_USER_TURN_USEC = 5000,        /* of one user's calls; then the others have their turn                 */
+    CONTROL_CONNECTIONS_MAX = 4096,   /* less where RLIMIT_NOFILE is less: see control_start()                */
+    CONTROL_RESERVED_PART = 64,       /* one of so many connections is kept for administration                */
+    CONTROL_USER_PART = 4,            /* one of so many, and of bytes queued, is what one user may have       */
+    CONTROL_USER_CALLS_MAX = 4096,    /* Submits of one user in flight, on all connections together           */
+    CONTROL_USER_BYTES_MAX = 4 << 20, /* of their texts                                                      */
+    CONTROL_FLUSHES_MAX = 48,         /* Flush of all who do not administer; the driver has more              */
+    CONTROL_USER_FLUSHES_MAX = CONTROL_FLUSHES_MAX / CONTROL_USER_PART,
+    CONTROL_USER_TURN_USEC = 5000, /* of one user's calls; then the others have their turn                 */
+    /* Of a call: six bytes for each of the largest text's that any replica takes, where all are escaped, and the rest
+     * of a Submit; so that a text which this one refuses is told its limit. */
+    CONTROL_CALL_BYTES_MAX = 6 * MESSAGE_BYTES_MOST + 4096,
     CONTROL_CALLS_MAX = 256,              /* in flight on one connection; then no further one is begun            */
     CONTROL_INPUT_BYTES = 64 << 10,       /* of whole calls that wait to be begun; then it is not read from       */
     CONTROL_PAUSE_BYTES = 256 << 10,      /* of replies that the client has not read: then no further call is begun */

@@ -114,6 +114,26 @@ bool account_may_submit(struct connection *k, size_t text_size)
     return false;
 }
 
+bool account_begin_flush(struct connection *k)
+{
+    struct control *c = k->control;
+    if (k->level == ACCESS_ADMINISTRATION)
+        return true;
+    if (k->account->n_flushes >= CONTROL_USER_FLUSHES_MAX || c->n_flushes >= CONTROL_FLUSHES_MAX)
+        return false;
+    k->account->n_flushes++;
+    c->n_flushes++;
+    return true;
+}
+
+void account_end_flush(struct connection *k)
+{
+    if (k->level == ACCESS_ADMINISTRATION)
+        return;
+    k->account->n_flushes--;
+    k->control->n_flushes--;
+}
+
 bool account_has_turn(const struct connection *k)
 {
     const struct account *a = k->account;

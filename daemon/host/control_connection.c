@@ -275,7 +275,7 @@ static void run_calls(struct connection *k, uint64_t *since_nsec)
             drop_call(k);
             continue;
         }
-        if (k->submits_first != k->submits_end)
+        if (k->submits_next != k->submits_end)
             return;
         k->oneway = k->call.oneway;
         method_run(k, &k->call);
@@ -319,7 +319,7 @@ static void update_reading(struct connection *k)
 
 static bool is_settled(const struct connection *k)
 {
-    return k->active == ACTIVE_NONE && k->submits_first == k->submits_end && k->tree == NULL &&
+    return k->active == ACTIVE_NONE && k->submits_next == k->submits_end && k->tree == NULL &&
            k->in.size == k->in.rest && connection_queued(k) == 0;
 }
 
@@ -391,8 +391,7 @@ void connection_open(struct control *c, struct connection *k)
     uv_pipe_init(c->loop, &k->pipe, 0);
     uv_timer_init(c->loop, &k->timer);
     k->pipe.data = k->timer.data = k;
-    /* Six bytes for each of the text's where all are escaped, and room for the rest of a Submit. */
-    varlink_framer_init(&k->in, 6 * (size_t)c->message_bytes_max + 4096);
+    varlink_framer_init(&k->in, CONTROL_CALL_BYTES_MAX);
     TAILQ_INSERT_TAIL(&c->connections, k, all);
     if (uv_accept((uv_stream_t *)&c->listener, (uv_stream_t *)&k->pipe) < 0 ||
         uv_fileno((uv_handle_t *)&k->pipe, &fd) < 0 || access_of_peer(fd, control_group(c), &k->uid, &k->level) < 0 ||

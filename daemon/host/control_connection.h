@@ -34,7 +34,7 @@ struct account {
     TAILQ_ENTRY(account) all;
     uid_t uid;
     struct queued queued;
-    uint32_t n_connections, n_submits;
+    uint32_t n_connections, n_submits, n_flushes;
     uint64_t submit_bytes;
     uint64_t turn, spent_nsec; /* in this turn of the loop */
 };
@@ -69,6 +69,7 @@ struct control {
     uint32_t n_busy, n_connections, connections_max;
     struct queued queued; /* of all accounts together */
     uint64_t queued_bytes_max;
+    uint32_t n_flushes; /* of those who do not administer */
     struct control_stats stats;
 
     uint32_t message_bytes_max;
@@ -128,8 +129,8 @@ struct connection {
 
     struct session *session; /* NULL before the first Submit */
     struct submit_call *submits;
-    uint32_t submits_capacity;           /* a power of two */
-    uint64_t submits_first, submits_end; /* numbers in the ring */
+    uint32_t submits_capacity;                         /* a power of two */
+    uint64_t submits_first, submits_next, submits_end; /* numbers in the ring: kept, to be answered, to be begun */
     uint64_t timer_due_ms;
 
     enum active_call active;
@@ -188,6 +189,9 @@ void account_close(struct connection *k);
 void account_count(struct connection *k, enum queue queue, uint64_t bytes);
 bool account_is_full(const struct connection *k, enum queue queue);
 bool account_may_submit(struct connection *k, size_t text_size);
+/* Around a Flush. False: the user, or everybody, has enough of them open. */
+bool account_begin_flush(struct connection *k);
+void account_end_flush(struct connection *k);
 /* Whether the user's calls may take more of this turn of the loop; and what they took since then, until now, which
  * comes back. */
 bool account_has_turn(const struct connection *k);

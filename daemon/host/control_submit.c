@@ -151,24 +151,23 @@ static void forget(struct connection *k, const struct submit_call *s)
     k->account->submit_bytes -= s->text_size;
 }
 
-/* Answers those that have their turn. What waits behind them is begun in the next turn: this may run inside a step. */
+/* Answers those that have their turn, and forgets those that the driver has settled: one that was answered by Timeout
+ * is the user's until then. What waits behind them is begun in the next turn: this may run inside a step. */
 static void answer_settled(struct connection *k)
 {
-    while (k->submits_first != k->submits_end && at(k, k->submits_first)->state != OUTCOME_OPEN) {
-        struct submit_call s = *at(k, k->submits_first++);
-        forget(k, &s);
-        answer(k, &s);
+    while (k->submits_next != k->submits_end && at(k, k->submits_next)->state != OUTCOME_OPEN) {
+        answer(k, at(k, k->submits_next++));
         connection_wake(k);
     }
+    while (k->submits_first != k->submits_next && at(k, k->submits_first)->state == OUTCOME_SETTLED)
+        forget(k, at(k, k->submits_first++));
 }
 
 static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
 {
     struct connection *k = user;
-    /* It may have been answered by Timeout long ago; where that answer still waits for its turn, this one is better. */
-    if (tag < k->submits_first || tag >= k->submits_end || at(k, tag)->state == OUTCOME_SETTLED)
-        return;
     struct submit_call *s = at(k, tag);
+    /* Where it timed out, and that answer still waits for its turn, this one is better. */
     s->state = OUTCOME_SETTLED;
     s->result = result;
     s->slot = slot;
@@ -230,7 +229,7 @@ static bool begin(struct connection *k, const struct submit_arguments *a, bool o
     };
     connection_arm(k, s->deadline_ms);
     slot_t since = driver_submit(k->session, &q);
-    if (tag >= k->submits_first && at(k, tag)->state == OUTCOME_OPEN)
+    if (tag >= k->submits_next && at(k, tag)->state == OUTCOME_OPEN)
         at(k, tag)->since = since;
     return true;
 }
@@ -292,7 +291,7 @@ void method_submit(struct connection *k, const struct varlink_call *call)
 uint64_t submit_expire(struct connection *k, uint64_t now_ms)
 {
     uint64_t next = UINT64_MAX;
-    for (uint64_t i = k->submits_first; i != k->submits_end; i++) {
+    for (uint64_t i = k->submits_next; i != k->submits_end; i++) {
         struct submit_call *s = at(k, i);
         if (s->state != OUTCOME_OPEN)
             continue;

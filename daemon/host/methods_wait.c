@@ -81,6 +81,7 @@ static void flush_answered(void *user, const struct flush_result *results, size_
     struct connection *k = user;
     bool all = k->flush_all;
     k->active = ACTIVE_NONE;
+    account_end_flush(k);
     if (!all && n == 1 && !results[0].ok) {
         struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".FlushFailed");
         varlink_write_string(w, "path", k->control->log_path != NULL ? k->control->log_path : "");
@@ -114,10 +115,15 @@ void method_flush(struct connection *k, const struct varlink_call *call)
         reply_not_initialized(k);
         return;
     }
+    if (!account_begin_flush(k)) {
+        reply_overloaded(k);
+        return;
+    }
     k->active = ACTIVE_FLUSH;
     k->cookie = driver_flush(c->driver, k->flush_all, (uint64_t)timeout_ms, flush_answered, k);
     if (k->cookie == 0 && k->active == ACTIVE_FLUSH) {
         k->active = ACTIVE_NONE;
+        account_end_flush(k);
         reply_overloaded(k);
     }
 }
@@ -127,8 +133,10 @@ void method_cancel(struct connection *k)
     struct control *c = k->control;
     if (k->active == ACTIVE_POSITION)
         driver_position_cancel(c->driver, k->cookie);
-    else if (k->active == ACTIVE_FLUSH)
+    if (k->active == ACTIVE_FLUSH) {
         driver_flush_cancel(c->driver, k->cookie);
+        account_end_flush(k);
+    }
     if (k->is_follower) {
         TAILQ_REMOVE(&c->followers, k, followers);
         k->is_follower = false;

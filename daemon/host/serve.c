@@ -170,8 +170,10 @@ static void flush_now(uv_timer_t *timer)
     if (s->flushing || s->stopping)
         return;
     s->flushing = true; /* the answer may come before driver_flush() returns */
-    if (driver_flush(s->driver, false, FLUSH_TIMEOUT_MS, flushed, s) == 0)
+    if (driver_flush(s->driver, false, FLUSH_TIMEOUT_MS, flushed, s) == 0 && s->flushing) {
         s->flushing = false;
+        log_line(LOG_LEVEL_WARNING, "the chat log was not flushed now: too many clients wait for a flush");
+    }
 }
 
 static void set_flush_timer(struct server *s)

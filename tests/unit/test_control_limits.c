@@ -22,7 +22,7 @@
 #define POSITION_0 "{\"parameters\":{\"slot\":0}}"
 #define STATUS     "{\"method\":\"" R "Status\"}"
 
-enum { STALL_MS = 1000, TEXT_MAX = 1000, MESSAGE_MAX = 6 * TEXT_MAX + 4096 };
+enum { STALL_MS = 1000, TEXT_MAX = 1000, MESSAGE_MAX = CONTROL_CALL_BYTES_MAX };
 
 static struct fixture *f;
 static struct client *c;
@@ -125,7 +125,7 @@ static void test_message_limit(void **state)
 {
     (void)state;
     for (int extra = -1; extra <= 1; extra++) {
-        char call[MESSAGE_MAX + 2];
+        static char call[MESSAGE_MAX + 2];
         memset(call, ' ', sizeof(call));
         memcpy(call, POSITION, strlen(POSITION));
         call[MESSAGE_MAX + extra] = 0;
@@ -139,11 +139,11 @@ static void test_message_limit(void **state)
 
 static void submit_sized(const char *key, const char *unit, int n, const char *more)
 {
-    static char call[16 * TEXT_MAX];
+    static char call[CONTROL_CALL_BYTES_MAX];
     char *p = call;
     p += sprintf(p, "{\"method\":\"" R "Submit\",\"parameters\":{\"%s\":\"", key);
     for (int i = 0; i < n; i++)
-        p += sprintf(p, "%s", unit);
+        p = stpcpy(p, unit);
     sprintf(p, "\"%s}}", more);
     client_call(c, call);
 }
@@ -164,8 +164,11 @@ static void test_text_limits(void **state)
     assert_has(client_reply(c), stored);
     submit_sized("text", "\xc3\xa9", TEXT_MAX / 2 + 1, key);
     assert_has(client_reply(c), "\"size\":1002,\"limit\":1000");
+    /* Whatever another replica would take, and however it is written. */
+    submit_sized("text", "\\u0001", MESSAGE_BYTES_MOST, key);
+    assert_has(client_reply(c), "\"size\":1048576,\"limit\":1000");
     control_stats(f->control, &stats);
-    assert_int_equal(stats.texts_too_large, 2);
+    assert_int_equal(stats.texts_too_large, 3);
     submit_sized("text", "\\u0001", TEXT_MAX, key);
     assert_has(client_reply(c), stored);
     submit_sized("text", "x", 1, key);

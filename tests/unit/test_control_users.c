@@ -161,6 +161,66 @@ static void test_calls_of_one_user(void **state)
     assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX + 2 - EACH + 1);
 }
 
+/* Answered is not settled: what timed out is the user's as long as the log has it. */
+static void test_calls_that_timed_out(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    const char *timeout = "{\"error\":\"" R "Timeout\"";
+    const char *overloaded = "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}";
+    const char call[] = "{\"method\":\"" R "Submit\",\"parameters\":{\"text\":\"x\",\"timeout_ms\":1}}";
+    struct client *c = NULL;
+    f->driver->hold = true;
+    for (unsigned i = 0; i < CONTROL_USER_CALLS_MAX; i++) {
+        if (i % CONTROL_CALLS_MAX == 0)
+            c = connect_as(ADA);
+        client_call(c, call);
+        assert_memory_equal(client_reply(c), timeout, strlen(timeout));
+    }
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX);
+    client_ask(c, call, overloaded);               /* the connection has its share */
+    client_ask(connect_as(ADA), call, overloaded); /* and the user */
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX);
+
+    fake_settle(f->driver, CONTROL_USER_CALLS_MAX - CONTROL_CALLS_MAX, SUBMIT_CHOSEN, 5); /* the connection's first */
+    client_call(c, SUBMIT);
+    client_expect_quiet(c);
+    assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX);
+}
+
+static void test_flushes_of_one_user(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    const char *overloaded = "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}";
+    const char call[] = "{\"method\":\"" R "Flush\",\"parameters\":{\"all\":true,\"timeout_ms\":3600000}}";
+    f->driver->hold_answers = true;
+    for (uid_t user = ADA; user < ADA + CONTROL_USER_PART; user++) {
+        for (unsigned i = 0; i < CONTROL_USER_FLUSHES_MAX; i++) {
+            client_call(connect_as(user), call);
+            fixture_turn(f);
+        }
+        client_ask(connect_as(user), call, overloaded);
+    }
+    client_ask(connect_as(ADA + CONTROL_USER_PART), call, overloaded); /* all have enough */
+    struct client *root = connect_as(0);
+    client_call(root, call);
+    client_expect_quiet(root);
+
+    client_close(clients[0]);
+    clients[0] = clients[--n_clients];
+    fixture_turns(f, 3);
+    struct client *late = connect_as(ADA + CONTROL_USER_PART);
+    client_call(late, call);
+    fixture_turn(f);
+    fake_answer(f->driver); /* the last one's */
+    assert_has(client_reply(late), "unreachable");
+    client_call(late, call);
+    client_expect_quiet(late);
+}
+
 static void submit_sized(struct client *c, size_t size)
 {
     char *call = malloc(size + 256);
@@ -373,6 +433,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_connections_of_one_user),
         TEST(test_the_last_ones_are_for_administration),
+        TEST(test_calls_that_timed_out),
+        TEST(test_flushes_of_one_user),
         TEST(test_calls_of_one_user),
         TEST(test_bytes_of_one_user),
         TEST(test_calls_of_one_user_that_are_not_whole),
