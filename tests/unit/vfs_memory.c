@@ -207,6 +207,20 @@ static int64_t memory_file_size(void *context, struct vfs_file *f)
     return f->epoch == m->epoch && !m->is_dead ? (int64_t)f->inode->cache_size : -EIO;
 }
 
+int vfs_memory_file_truncate(struct vfs_memory *m, struct vfs_file *f, uint64_t size)
+{
+    if (f->epoch != m->epoch || m->is_dead)
+        return -EIO;
+    inode_truncate(f->inode, (size_t)size);
+    return 0;
+}
+
+uint64_t vfs_memory_inode(const struct vfs_memory *m, const char *name)
+{
+    const struct name *n = directory_find(&m->now, name);
+    return n != NULL ? n->inode->number : 0;
+}
+
 static int memory_rename(void *context, const char *from, const char *to)
 {
     struct vfs_memory *m = context;
@@ -348,6 +362,7 @@ struct vfs_memory *vfs_memory_clone(const struct vfs_memory *m, uint64_t seed)
         c->changes[i].inode = twin_of(m, twins, m->changes[i].inode);
     }
     free(twins);
+    c->n_inodes = m->n_inodes;
     c->mercy = m->mercy;
     c->budget = m->budget;
     c->budget_is_hidden = m->budget_is_hidden;

@@ -30,6 +30,10 @@ struct vfs_memory_tally {
     uint64_t n_full, n_failed;                         /* calls         */
 };
 const struct vfs_memory_tally *vfs_memory_tally(const struct vfs_memory *m);
+/* Beyond the seam, for what has another one. A truncated end is as unsynced as written bytes are: a power cut keeps the
+ * one size or the other. The number stays with a file that is renamed; 0: no such file. */
+int vfs_memory_file_truncate(struct vfs_memory *m, struct vfs_file *f, uint64_t size);
+uint64_t vfs_memory_inode(const struct vfs_memory *m, const char *name);
 /* Files that are open. */
 size_t vfs_memory_handles(const struct vfs_memory *m);
 

@@ -96,6 +96,8 @@ struct inode *inode_new(struct vfs_memory *m)
 
     i->next = m->inodes;
     m->inodes = i;
+    i->number = ++m->n_inodes;
+    i->cut_size = SIZE_MAX;
     return i;
 }
 
@@ -135,8 +137,30 @@ void inode_write(struct inode *i, uint64_t offset, const void *data, size_t size
     }
 }
 
+void inode_truncate(struct inode *i, size_t size)
+{
+    if (size >= i->cache_size)
+        return;
+    memset(i->cache + size, 0, i->cache_size - size);
+    for (size_t s = (size + SECTOR - 1) / SECTOR; s < i->room / SECTOR; s++)
+        i->sectors[s] = 0;
+    i->cache_size = size;
+    if (size < i->cut_size)
+        i->cut_size = size;
+}
+
+static void cut_disk(struct inode *i)
+{
+    if (i->cut_size < i->disk_size) {
+        memset(i->disk + i->cut_size, 0, i->disk_size - i->cut_size);
+        i->disk_size = i->cut_size;
+    }
+    i->cut_size = SIZE_MAX;
+}
+
 void inode_sync(struct inode *i)
 {
+    cut_disk(i);
     if (i->room == 0)
         return;
     for (size_t s = 0; s < i->room / SECTOR; s++) /* what a failed sync forgot stays forgotten */
@@ -170,6 +194,9 @@ void inode_power_cut(struct vfs_memory *m, struct inode *i)
     static const uint64_t percents[] = {0, 33, 80, 95, 99};
     uint64_t kept_percent = percents[vfs_memory_draw(m) % 5];
 
+    if (i->cut_size < i->disk_size && (m->mercy == MERCY_KEEP_ALL || vfs_memory_draw(m) % 2 == 0))
+        cut_disk(i);
+    i->cut_size = SIZE_MAX;
     for (size_t s = 0; s < i->room / SECTOR; s++) {
         uint8_t *disk = i->disk + s * SECTOR;
         enum fate fate = sector_fate(m, kept_percent);
@@ -208,6 +235,8 @@ struct inode *inode_copy(struct vfs_memory *m, const struct inode *from)
     }
     i->cache_size = from->cache_size;
     i->disk_size = from->disk_size;
+    i->cut_size = from->cut_size;
+    i->number = from->number;
     return i;
 }
 

@@ -11,7 +11,9 @@ struct inode {
     unsigned n_handles;
     uint8_t *cache, *disk, *sectors;
     size_t cache_size, disk_size;
-    size_t room; /* of cache and disk, in whole sectors */
+    size_t room;     /* of cache and disk, in whole sectors */
+    size_t cut_size; /* the least that it was truncated to since it was synced; SIZE_MAX: it was not */
+    uint64_t number;
 };
 
 struct name {
@@ -35,7 +37,8 @@ struct change {
 struct vfs_memory {
     struct vfs vfs;
     uint64_t random;
-    uint64_t epoch; /* power cuts so far */
+    uint64_t epoch;    /* power cuts so far */
+    uint64_t n_inodes; /* ever made */
     struct inode *inodes;
     struct directory now, disk;
     struct change *changes; /* of names, unsynced */
@@ -67,6 +70,7 @@ struct inode *inode_new(struct vfs_memory *m);
 struct inode *inode_copy(struct vfs_memory *m, const struct inode *from);
 /* `data` NULL: zeros. */
 void inode_write(struct inode *i, uint64_t offset, const void *data, size_t size);
+void inode_truncate(struct inode *i, size_t size);
 void inode_sync(struct inode *i);
 /* After a failed sync: nothing reached the disk, and nothing will by another sync. */
 void inode_forget(struct inode *i);
