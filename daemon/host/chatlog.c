@@ -93,6 +93,12 @@ int chatlog_open(const char *state_dir, const char *log_path, enum log_format fo
         return complain(ret_error, -ENOMEM, "out of memory for the chat log; free some");
     }
     error = chatlog_mark_read(state_dir, &c->mark, ret_error);
+    if (error == 0 && c->mark.exists) {
+        error = chatlog_directory_sync(state_dir);
+        if (error < 0)
+            complain(ret_error, error, "%.300s cannot be synced: %s; look at the kernel's log, and start again",
+                     state_dir, strerror(-error));
+    }
     if (error < 0) {
         chatlog_close(c);
         return error;

@@ -26,8 +26,8 @@
 
 struct chatlog;
 
-/* Reads the mark, if there is one. A mark that cannot be read is an error with its reason (ret_error: CONFIG_ERROR_MAX
- * + 1). */
+/* Reads the mark, if there is one, and makes it durable: who wrote it may have been killed before that. What
+ * cannot be read or synced is an error with its reason (ret_error: CONFIG_ERROR_MAX + 1). */
 int chatlog_open(const char *state_dir, const char *log_path, enum log_format format, struct chatlog **ret,
                  char *ret_error);
 void chatlog_close(struct chatlog *c);
