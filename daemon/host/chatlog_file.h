@@ -1,5 +1,5 @@
-/* The seam between the chat log and the disk: the system's calls and nothing else, apart from what uses them, so that
- * other ones may be linked in their place.
+/* The seam between the chat log and the disk: the system's calls, which the simulator replaces at link time
+ * (tests/sim/chatdisk.c) with torn and lost writes, a full disk and failed syncs.
  *
  * Contract, as POSIX promises it: written bytes and a truncated end survive a power cut only after chatlog_file_sync()
  * answered 0; a created or renamed name only after chatlog_directory_sync() did. Every call answers 0 or more, or a

@@ -1,11 +1,7 @@
-/* Reads, positions and flushes: checked against the log as they come. The chat log's file is this one's too: it stands
- * in for host/chatlog.h. */
+/* Reads, positions and flushes: checked against the log as they come. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "host/chatlog.h"
 #include "host/driver_internal.h"
 #include "tests/sim/clients_private.h"
 #include "tests/sim/observer.h"
@@ -113,97 +109,7 @@ void clients_read(struct cluster *c, uint32_t host)
     check_gap(&r, next);
 }
 
-/* --- the chat log --- */
-
-struct chatlog {
-    struct host *host;
-};
-
-int chatlog_open(const char *state_dir, const char *log_path, enum log_format format, struct chatlog **ret,
-                 char *ret_error)
-{
-    (void)state_dir, (void)log_path, (void)format, (void)ret_error;
-    *ret = client_calloc(sizeof(**ret));
-    (*ret)->host = world_host();
-    return 0;
-}
-
-void chatlog_close(struct chatlog *c)
-{
-    free(c);
-}
-
-void chatlog_set_format(struct chatlog *c, enum log_format format)
-{
-    (void)c, (void)format;
-}
-
-static bool take_record(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
-{
-    (void)user, (void)record, (void)bytes, (void)size;
-    return true;
-}
-
-/* What rotted. */
-static bool is_lost(const struct host *h, slot_t slot)
-{
-    return h->disk.n_rot > 0 && journal_read(h->journal, slot, slot, 1, 1, take_record, NULL) < 0;
-}
-
-int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
-{
-    struct host *h = c->host;
-    (void)ret_error;
-    bool lost = true;
-    for (slot_t s = h->disk.flushed + 1; s <= slot; s++)
-        lost = lost && is_lost(h, s);
-    if (slot <= h->disk.flushed || (slot > h->disk.fetched && slot > h->disk.lost_until && !lost))
-        cluster_fail(h->cluster, "host %u: slots %lu to %lu are trimmed before they were flushed", h->index,
-                     h->disk.flushed + 1, slot);
-    cluster_trace(h->cluster, (int)h->index, "gap        slots %lu to %lu are not flushed", h->disk.flushed + 1, slot);
-    h->disk.flushed = slot;
-    h->cluster->happened[HAPPENED_GAP]++;
-    return 0;
-}
-
-slot_t chatlog_flushed(const struct chatlog *c)
-{
-    return c->host->disk.flushed;
-}
-
-const char *chatlog_path(const struct chatlog *c)
-{
-    (void)c;
-    return "log";
-}
-
-int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
-                  char *ret_error)
-{
-    struct host *h = c->host;
-    *ret_messages = 0;
-    if (h->disk.full && h->disk.flushed < upto) {
-        snprintf(ret_error, CONFIG_ERROR_MAX + 1, "disk full");
-        return -ENOSPC;
-    }
-    while (h->disk.flushed < upto) {
-        struct reading r = {.host = h, .what = "a flush", .next = h->disk.flushed + 1};
-        slot_t next = r.next;
-        int n = read(user, r.next, 1000, 1 << 20, read_message, &r, &next);
-        if (n == -ERANGE)
-            cluster_fail(h->cluster, "host %u: slot %lu is trimmed before it was flushed", h->index, r.next);
-        check_gap(&r, next);
-        if (n >= 0 && next == h->disk.flushed + 1)
-            break;
-        h->disk.flushed = next - 1;
-        if (n < 0 && h->disk.flushed < upto) { /* behind slots without a message, perhaps */
-            snprintf(ret_error, CONFIG_ERROR_MAX + 1, "error %d", n);
-            return n;
-        }
-        *ret_messages += n > 0 ? (uint64_t)n : 0;
-    }
-    return 0;
-}
+/* --- flushes --- */
 
 static struct call *begin_call(struct cluster *c, enum call_type type, uint32_t host)
 {

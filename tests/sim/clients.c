@@ -226,7 +226,8 @@ static void submit(struct cluster *c, struct connection *s, struct operation *o)
     }
     uint8_t *text = client_calloc(o->text_bytes);
     char author[8] = "author0";
-    memset(text, 'x', o->text_bytes);
+    for (uint32_t i = 0; i < o->text_bytes; i++) /* a file of lines must hold all of it */
+        text[i] = o->id % 4 == 0 ? (uint8_t) "x\n\t\\\x01\x7f\"\r"[i % 8] : 'x';
     digits_put(text, o->id);
     author[6] = (char)('0' + o->author);
     struct submit_request q = {

@@ -325,6 +325,7 @@ void disk_tally(struct host *h)
     n[HAPPENED_FULL] += t->n_full;
     n[HAPPENED_FAILED] += t->n_failed;
     n[HAPPENED_ROTATED] += vfs_memory_count(h->disk.memory, VFS_MEMORY_RENAME);
+    chat_tally(h);
 }
 
 void disk_format(struct host *h, const struct identity *identity)
@@ -335,6 +336,7 @@ void disk_format(struct host *h, const struct identity *identity)
     disk_tally(h);
     disk_free(d);
     d->memory = vfs_memory_new(prng_next(&h->cluster->prng));
+    chat_make(h);
     d->identity = *identity;
     if (identity->status == IDENTITY_EMPTY)
         return;
@@ -352,5 +354,6 @@ void disk_free(struct disk *d)
     free(d->records);
     free(d->slots);
     vfs_memory_free(d->memory);
+    chat_free(&d->chat);
     *d = (struct disk){0};
 }

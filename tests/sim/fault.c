@@ -29,8 +29,10 @@ static void crash(struct cluster *c, const struct scenario *s, uint32_t host)
 static void kill_one(struct cluster *c, uint32_t host)
 {
     host_kill(&c->hosts[host]);
-    if (cluster_chance(c, 300)) /* now what the page cache had is lost too */
+    if (cluster_chance(c, 300)) { /* now what the page cache had is lost too */
         vfs_memory_power_cut(c->hosts[host].disk.memory);
+        chat_power_cut(&c->hosts[host], false);
+    }
     host_start_later(&c->hosts[host], cluster_random(c, 1 * MSEC, 1000 * MSEC));
 }
 
@@ -342,6 +344,8 @@ static void make_trouble(struct cluster *c, void *user, uint64_t argument)
 
 void trouble_begin(struct cluster *c, struct trouble *t)
 {
+    c->chat_end_percent = t->scenario->chat_end_percent;
+    c->chat_fail_percent = t->scenario->chat_fail_percent;
     change_weather(c, t->scenario, true);
     make_trouble(c, t, 0);
 }

@@ -42,10 +42,11 @@ struct scenario {
     uint64_t rest_usec;      /* so long after them all must be at rest; 0: the usual limit */
     uint64_t fault_max_usec; /* at most so long between two faults */
     uint32_t loss_max_permille, duplicate_max_permille, corrupt_permille;
-    uint32_t late_permille;     /* of datagrams are late, whatever the weather; 0: as it says */
-    uint32_t leader_permille;   /* of faults: they strike the leader                */
-    uint32_t at_write_permille; /* of power cuts: in the middle of the disk's next write */
-    uint32_t kinds;             /* set of enum fault_kind */
+    uint32_t late_permille;                       /* of datagrams are late, whatever the weather; 0: as it says */
+    uint32_t leader_permille;                     /* of faults: they strike the leader                */
+    uint32_t at_write_permille;                   /* of power cuts: in the middle of the disk's next write */
+    uint32_t chat_end_percent, chat_fail_percent; /* as struct cluster has them */
+    uint32_t kinds;                               /* set of enum fault_kind */
     enum partial partial;
     bool core_first;  /* heals a majority around one member first, and demands that it works */
     bool lines;       /* FAULT_BRIDGE is a line instead, with a triangle at its end */

@@ -183,6 +183,7 @@ static void check_refusal(struct host *h, int status)
         /* Where it is full, the segment is rewritten in place: an overwritten sector is the old or the new one. */
         vfs_memory_set_mercy(h->disk.memory, h->disk.full ? MERCY_WHOLE_SECTORS : MERCY_BY_SEED);
         vfs_memory_power_cut(h->disk.memory);
+        chat_power_cut(h, false);
         host_start_later(h, cluster_random(c, 1 * MSEC, 500 * MSEC));
     } else if (status == EXIT_REFUSED && h->disk.n_rot > 0) {
         h->refused = true;
@@ -215,14 +216,14 @@ void host_start(struct host *h)
     struct driver_options o = {
         .config = &c->config,
         .id = h->id,
-        .state_dir = "disk",
+        .state_dir = CHAT_STATE_DIR,
         .segment_bytes = c->options.segment_bytes,
         .checkpoint_bytes = c->options.checkpoint_bytes,
         .retain_bytes = c->options.retain_bytes,
         .scrub_usec = c->options.scrub_usec,
         .faults = h->faults,
         .keys = c->options.sealed ? &keys : NULL,
-        .log_path = "log",
+        .log_path = CHAT_LOG_PATH,
         .version = "sim",
         .stopped = stopped,
         .user = h,
@@ -290,6 +291,7 @@ void host_crash(struct host *h, bool cut_all)
     end(h);
     vfs_memory_set_mercy(m, cut_all ? MERCY_LOSE_ALL : mercies[cluster_random(c, 0, 4)]);
     vfs_memory_power_cut(m);
+    chat_power_cut(h, cut_all);
     c->happened[HAPPENED_POWER_CUT]++;
     cluster_trace(c, (int)h->index, "crash      of %zu records %zu are durable", h->disk.n_records, h->disk.n_durable);
 }

@@ -1,5 +1,8 @@
 # The simulator (sim.h): everything of the daemon above the system's calls, over the world of world.c.
 tests_sim_libsim_a_SOURCES = \
+	tests/sim/chat.h \
+	tests/sim/chatcheck.c \
+	tests/sim/chatdisk.c \
 	tests/sim/client_reads.c \
 	tests/sim/clients.c \
 	tests/sim/clients.h \
@@ -43,7 +46,8 @@ tests_sim_libsim_a_SOURCES = \
 	tests/unit/vfs_memory_rot.c
 sim_wrap = -Wl,--wrap=replica_init,--wrap=replica_restore,--wrap=replica_restore_checkpoint,--wrap=replica_start \
 	-Wl,--wrap=replica_step,--wrap=config_identity,--wrap=journal_checkpoint_begin,--wrap=journal_checkpoint_finish \
-	-Wl,--wrap=seal_datagram,--wrap=seal_open
+	-Wl,--wrap=seal_datagram,--wrap=seal_open \
+	-Wl,--wrap=chatlog_open,--wrap=chatlog_skip,--wrap=chatlog_flush
 sim_libraries = tests/sim/libsim.a daemon/host/libhost.a daemon/host/libconfig.a daemon/wire/libwire.a \
 	daemon/journal/libjournal.a daemon/paxos/libpaxos.a $(SODIUM_LIBS)
 tests_sim_sim_SOURCES = tests/sim/main.c

@@ -340,6 +340,18 @@ static void check_mended(struct cluster *c)
     }
 }
 
+/* All files, once more flushed, are equal. */
+static void check_flushed(struct cluster *c)
+{
+    slot_t until = observer_chosen(c);
+    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+        if (is_sound(&c->hosts[i]) && host_is_usable(&c->hosts[i]))
+            clients_flush(c, i, false);
+    }
+    cluster_settle(c, 10 * SECOND);
+    chat_check_complete(c, until);
+}
+
 /* The final check: the cluster works, whoever is asked. */
 static void check_works(struct cluster *c)
 {
@@ -372,6 +384,7 @@ static void check_works(struct cluster *c)
     if (cluster_chance(c, 400))
         check_succession(c);
     clients_check(c);
+    check_flushed(c);
 }
 
 uint64_t cluster_demand_rest(struct cluster *c)
@@ -416,6 +429,7 @@ struct scenario_result scenario_run(const struct scenario *s)
     sealed_begin(c, &trouble);
     cluster_run(c, s->duration_usec);
     trouble.over = true;
+    c->chat_end_percent = c->chat_fail_percent = 0;
     partial_check(c, s->partial);
     clients_stop(c);
     if (s->core_first)

@@ -89,6 +89,14 @@ static void make_rot(struct scenario *s)
     s->cluster.scrub_usec = 2 * SECOND;
 }
 
+/* Hosts that end in the middle of a flush, and disks that fail in it. */
+static void make_flushes(struct scenario *s)
+{
+    s->clients.flush_permille = 60;
+    s->chat_end_percent = 4;
+    s->chat_fail_percent = 10;
+}
+
 struct scenario scenario_draw(uint64_t seed)
 {
     static const uint32_t hosts[] = {3, 3, 3, 3, 5, 5, 7, 1};
@@ -120,6 +128,8 @@ struct scenario scenario_draw(uint64_t seed)
     s.cluster.sealed = seed % 5 == 3;
     draw_history(&p, &s.cluster);
     draw_host(&p, &s);
+    if (seed % 16 == 0 || seed % 16 == 10 || seed % 16 == 15)
+        make_flushes(&s);
     if (seed % 8 == 5)
         make_laggards(&s);
     if (seed % 16 == 3)
@@ -253,6 +263,15 @@ static void direct_rot(struct scenario *s)
     make_rot(s);
 }
 
+static void direct_flushes(struct scenario *s)
+{
+    s->kinds &= 1U << FAULT_CRASH | 1U << FAULT_KILL | 1U << FAULT_STOP | 1U << FAULT_SPACE | 1U << FAULT_TRANSFER |
+                1U << FAULT_CRASH_ALL;
+    make_flushes(s);
+    s->core_first = false;
+    s->chat_end_percent = 20;
+}
+
 static void direct_first_start(struct scenario *s)
 {
     s->cluster.blank = s->differs = true;
@@ -268,17 +287,10 @@ bool scenario_direct(struct scenario *s, const char *name)
         const char *name;
         void (*direct)(struct scenario *s);
     } all[] = {
-        {"chained", direct_chained},
-        {"constrained", direct_constrained},
-        {"first-start", direct_first_start},
-        {"full-disk", direct_full_disk},
-        {"hung-leader", direct_hung_leader},
-        {"laggard", direct_laggard},
-        {"late-promises", direct_late_promises},
-        {"late-reads", direct_late_reads},
-        {"line", direct_line},
-        {"quorum-loss", direct_quorum_loss},
-        {"rot", direct_rot},
+        {"chained", direct_chained}, {"constrained", direct_constrained},     {"first-start", direct_first_start},
+        {"flushes", direct_flushes}, {"full-disk", direct_full_disk},         {"hung-leader", direct_hung_leader},
+        {"laggard", direct_laggard}, {"late-promises", direct_late_promises}, {"late-reads", direct_late_reads},
+        {"line", direct_line},       {"quorum-loss", direct_quorum_loss},     {"rot", direct_rot},
         {"skips", direct_skips},
     };
     s->cluster.n_hosts = 3;

@@ -1,11 +1,11 @@
 /* A whole cluster in one process, one thread, from one seed: the daemon's own code in a simulated world.
  *
- * Each host runs the daemon's driver with its core, datagrams, journal, submissions and log, unchanged; what lies below
- * them is replaced at link time (world.c): libuv's loop and timers, the socket, the journal's thread, the clocks, the
- * system's randomness, and the disk by one in memory (vfs_memory.h) that loses power, tears, rots and fills up. An
- * omniscient observer (observer.h) sees every step's effects, every datagram and every disk, and ends the program at
- * the first broken rule, with the seed and the last events. Equal options give an equal run, bit by bit
- * (cluster.trace_hash tells).
+ * Each host runs the daemon's driver with its core, datagrams, journal, submissions, log and chat log, unchanged; what
+ * lies below them is replaced at link time (world.c, chatdisk.c): libuv's loop, timers and threads, the socket, the
+ * journal's thread, the clocks, the system's randomness, and the disks by ones in memory (vfs_memory.h) that lose
+ * power, tear, fill up, and rot, where it is the journal's. An omniscient observer (observer.h) sees every step's
+ * effects, every datagram and every disk, and ends the program at the first broken rule, with the seed and the last
+ * events. Equal options give an equal run, bit by bit (cluster.trace_hash tells).
  *
  * Order of use: cluster_make, then faults and clients as the test likes, cluster_run, then cluster_free. */
 #ifndef TESTS_SIM_H
@@ -20,6 +20,7 @@
 #include "host/config.h"
 #include "paxos/prng.h"
 #include "paxos/replica.h"
+#include "tests/sim/chat.h"
 #include "tests/sim/happened.h"
 #include "tests/unit/vfs_memory.h"
 #include "wire/seal.h"
@@ -112,13 +113,14 @@ struct disk {
     struct identity identity; /* the durable one */
     struct ballot promised, promised_durable;
     struct ballot promised_ever; /* durable once, whatever rot took since */
-    slot_t flushed;              /* of the chat log */
-    bool cut_write;              /* the power goes in the middle of its next write */
-    bool writing;                /* the journal's thread is at work */
-    bool failing;                /* its next write or sync fails    */
-    bool full;                   /* nothing can grow                */
-    uint32_t cut_start;          /* the power goes at this change of the next start; 0: it does not */
-    uint32_t n_rot;              /* changes that nobody wrote: the journal may refuse the files */
+    slot_t flushed;              /* of the chat log, as was told */
+    struct chat chat;
+    bool cut_write;     /* the power goes in the middle of its next write */
+    bool writing;       /* the journal's thread is at work */
+    bool failing;       /* its next write or sync fails    */
+    bool full;          /* nothing can grow                */
+    uint32_t cut_start; /* the power goes at this change of the next start; 0: it does not */
+    uint32_t n_rot;     /* changes that nobody wrote: the journal may refuse the files */
 };
 
 struct host_timer {
@@ -263,6 +265,7 @@ struct cluster {
     uint64_t now_usec, order, steps, steps_now, events;
     uint64_t trace_hash;
     uint64_t happened[HAPPENED_KINDS];
+    uint32_t chat_end_percent, chat_fail_percent; /* of slices of a flush: its host ends, an operation fails */
     uint64_t wall_base_usec;
     struct host hosts[CLUSTER_HOSTS_MAX];
     struct network network;

@@ -110,12 +110,15 @@ void world_work(struct host *h)
     struct host_work w = h->work;
     if (w.work) {
         h->work.work = NULL;
+        chat_begin(h);
         w.work(w.handle);
-        push_work(h);
+        if (!chat_end(h))
+            push_work(h);
         return;
     }
     h->work.handle = NULL;
     w.after(w.handle, 0);
+    chat_rotate(h);
 }
 
 int uv_prepare_init(uv_loop_t *loop, uv_prepare_t *handle)
