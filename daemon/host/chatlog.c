@@ -17,6 +17,7 @@ enum { PIECE_BYTES = 256 << 10, PIECE_MESSAGES = 4096, COMPARE_BYTES = 16 << 10 
 struct chatlog {
     enum log_format format;
     struct chatlog_mark mark;
+    bool is_unsettled;                  /* writing a later mark failed: either stands on the disk */
     char *state_dir, *path, *directory; /* directory: of path */
 };
 
@@ -130,6 +131,26 @@ slot_t chatlog_flushed(const struct chatlog *c)
 const char *chatlog_path(const struct chatlog *c)
 {
     return c->path;
+}
+
+/* --- the mark --- */
+
+static int set_mark(struct chatlog *c, const struct chatlog_mark *mark, char *ret_error)
+{
+    int error = chatlog_mark_write(c->state_dir, mark, ret_error);
+
+    c->is_unsettled = error < 0;
+    if (error == 0)
+        c->mark = *mark;
+    return error;
+}
+
+/* Before a file is cut where the mark is: a later one on the disk would be of bytes that are gone. */
+static int settle_mark(struct chatlog *c, char *ret_error)
+{
+    const struct chatlog_mark mark = c->mark;
+
+    return c->is_unsettled && mark.exists ? set_mark(c, &mark, ret_error) : 0;
 }
 
 /* --- writing lines behind the mark --- */
@@ -282,10 +303,9 @@ static int append(struct chatlog *c, const struct target *t, bool only_cut_off, 
     error = chatlog_mark_tail(t->fd, mark.length, &mark.tail);
     if (error < 0)
         return complain_io(ret_error, error, t->path, "read");
-    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
+    error = set_mark(c, &mark, ret_error);
     if (error < 0)
         return error;
-    c->mark = mark;
     *ret_messages += w.messages;
     return w.unread;
 }
@@ -366,6 +386,14 @@ static bool open_rotated(const struct chatlog *c, char path[PATH_MAX], struct ta
     return false;
 }
 
+/* Also that what a flush took back does not come again with a power cut, when lines stand elsewhere. */
+static int sync_end(const struct target *t, char *ret_error)
+{
+    int error = chatlog_file_sync(t->fd);
+
+    return error < 0 ? complain_io(ret_error, error, t->path, "synced") : 0;
+}
+
 static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, void *user, uint64_t *ret_messages,
                             char *ret_error)
 {
@@ -377,6 +405,8 @@ static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, v
     int error = drop_zeros(c, &t, ret_error);
     if (error == 0 && t.size > c->mark.length)
         error = complete(c, &t, upto, read, user, ret_messages, ret_error);
+    if (error == 0)
+        error = sync_end(&t, ret_error);
     chatlog_file_close(t.fd);
     return error;
 }
@@ -393,10 +423,7 @@ static int begin(struct chatlog *c, const struct target *t, uint64_t length, cha
     error = chatlog_mark_tail(t->fd, length, &mark.tail);
     if (error < 0)
         return complain_io(ret_error, error, t->path, "read");
-    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
-    if (error == 0)
-        c->mark = mark;
-    return error;
+    return set_mark(c, &mark, ret_error);
 }
 
 /* Settles where the lines go on: after it, the mark is `t`'s, in the wanted format. 1: as complete() says. */
@@ -428,8 +455,10 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
 {
     uint64_t messages = 0;
     struct target t;
-    int result = complete_rotated(c, upto, read, user, &messages, ret_error);
+    int result = settle_mark(c, ret_error);
 
+    if (result == 0)
+        result = complete_rotated(c, upto, read, user, &messages, ret_error);
     if (result == 0) {
         result = target_open(c->path, O_CREAT, &t, ret_error);
         if (result < 0)
@@ -449,18 +478,19 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
  * be compared with the lines behind the gap. */
 static int cut(const struct chatlog *c, const struct target *t, char *ret_error)
 {
+    bool is_marked = target_is_marked(c, t);
     int error = 0;
 
-    if (t->size > c->mark.length && target_is_marked(c, t)) {
+    if (is_marked && t->size > c->mark.length) {
         int ours = chatlog_rest_is_ours(t->fd, c->mark.length, t->size, c->mark.format, c->mark.slot);
         error = ours < 0 ? ours : ours == 0 ? -EBADMSG : chatlog_file_truncate(t->fd, c->mark.length);
-        if (error == 0)
-            error = chatlog_file_sync(t->fd);
         if (ours == 0)
             complain_foreign(ret_error, t->path, c->mark.length);
         else if (error < 0)
             complain_io(ret_error, error, t->path, ours < 0 ? "read" : "truncated");
     }
+    if (error == 0 && is_marked)
+        error = sync_end(t, ret_error);
     chatlog_file_close(t->fd);
     return error;
 }
@@ -470,8 +500,10 @@ int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
     struct chatlog_mark mark = c->mark;
     char path[PATH_MAX];
     struct target t;
-    int error = open_rotated(c, path, &t, ret_error) ? cut(c, &t, ret_error) : 0;
+    int error = settle_mark(c, ret_error);
 
+    if (error == 0 && open_rotated(c, path, &t, ret_error))
+        error = cut(c, &t, ret_error);
     if (error == 0 && c->mark.exists) {
         error = target_open(c->path, 0, &t, ret_error);
         error = error == 0 ? cut(c, &t, ret_error) : error == -ENOENT ? 0 : error;
@@ -479,8 +511,5 @@ int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
     if (error < 0)
         return error;
     mark.slot = slot;
-    error = chatlog_mark_write(c->state_dir, &mark, ret_error);
-    if (error == 0)
-        c->mark = mark;
-    return error;
+    return set_mark(c, &mark, ret_error);
 }
