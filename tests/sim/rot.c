@@ -113,22 +113,23 @@ static bool choose_place(struct cluster *c, const struct vfs_memory *m, const st
     return true;
 }
 
-/* A whole batch, which leaves zeros where it should be. In the last segment one that a later one calls durable. */
+/* A whole batch of a closed segment, which leaves zeros where it should be. In the last one zeros are what a write
+ * leaves that was cut off, once the later batch that calls it durable is damaged, too. */
 static bool misdirect(struct host *h, const struct names *names)
 {
     struct cluster *c = h->cluster;
     struct vfs_memory *m = h->disk.memory;
     size_t n_segments, size = 0, first_segment = find_names(names, "segment-", &n_segments);
-    size_t from = cluster_random(c, 0, n_segments - 1);
-    const char *name = names->items[first_segment + from];
+    if (n_segments < 2)
+        return false;
+    const char *name = names->items[first_segment + cluster_random(c, 0, n_segments - 2)];
     struct batches b;
     struct place to;
     read_batches(m, name, &b);
     if (b.n == 0 || !choose_place(c, m, names, &to))
         return false;
     const struct batch_header *k = &b.items[cluster_random(c, 0, b.n - 1)];
-    if ((from + 1 == n_segments && b.items[b.n - 1].durable < k->number) ||
-        (strcmp(name, to.name) == 0 && k->offset == to.offset))
+    if (strcmp(name, to.name) == 0 && k->offset == to.offset)
         return false;
     uint8_t *bytes = malloc(k->size);
     if (!bytes)
@@ -169,7 +170,7 @@ void disk_rot(struct host *h)
     if (size == 0)
         return;
     h->disk.n_rot++;
-    if (n_segments > 0 && cluster_chance(c, 300) && misdirect(h, &names))
+    if (cluster_chance(c, 500) && misdirect(h, &names))
         return;
     if (n_segments > 0 && cluster_chance(c, 300)) {
         rot_tail(h, names.items[first_segment + n_segments - 1]);
