@@ -7,7 +7,8 @@
 
 enum {
     DATAGRAM_MEND_CHECKSUM = 1,
-    DATAGRAM_MEND_HEADER = 2, /* and the checksum: only the messages are the fuzzer's */
+    DATAGRAM_MEND_HEADER = 2, /* and the checksum: only the messages are the fuzzer's              */
+    DATAGRAM_FEW_HASHES = 4,  /* of what is joined: little more of them than are under way at once */
 };
 
 /* --- fuzz_seal: a byte, the keys of all (see there), and how many they are; then acts, a byte each (modulo), and their

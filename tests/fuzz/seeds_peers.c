@@ -9,6 +9,7 @@
 #include "tests/fuzz/inputs.h"
 #include "tests/unit/datagrams.h"
 #include "tests/unit/messages.h"
+#include "wire/datagram_format.h"
 
 /* --- datagrams --- */
 
@@ -22,16 +23,20 @@ static size_t total_size(const struct datagrams *d)
     return size;
 }
 
+static void put_datagram(const struct datagrams *d, size_t i)
+{
+    put16((unsigned)d->all[i].size);
+    put(d->all[i].bytes, d->all[i].size);
+}
+
 static void put_datagrams(const char *name, const struct message *m, uint8_t choices)
 {
     struct datagrams *d = datagrams_new();
     datagrams_write(d, m, 1, ROOM);
     seed_begin("datagram", name);
     put8(choices);
-    for (size_t i = 0; i < d->n; i++) {
-        put16((unsigned)d->all[i].size);
-        put(d->all[i].bytes, d->all[i].size);
-    }
+    for (size_t i = 0; i < d->n; i++)
+        put_datagram(d, i);
     seed_end();
     datagrams_free(d);
 }
@@ -93,6 +98,15 @@ static void make_accept(void)
     put_datagrams("accept", &m, DATAGRAM_MEND_CHECKSUM);
     put_datagrams("accept-mended", &m, DATAGRAM_MEND_HEADER);
     put_datagrams("accept-as-is", &m, 0);
+
+    struct datagrams *d = datagrams_new();
+    datagrams_write(d, &m, 1, ROOM);
+    d->all[0].bytes[AT_KIND] = DATAGRAM_SEALED;
+    seed_begin("datagram", "accept-opened");
+    put8(0);
+    put_datagram(d, 0);
+    seed_end();
+    datagrams_free(d);
     free(v);
     free(noop);
 }
@@ -107,6 +121,17 @@ static void make_cut_body(void)
     const struct message m = {.type = MESSAGE_BODY,
                               .body = {.slot = 8, .ballot = {.round = 2, .gen = 1, .id = 3}, .value = v}};
     put_datagrams("body-cut", &m, DATAGRAM_MEND_CHECKSUM);
+
+    struct datagrams *d = datagrams_new();
+    datagrams_write(d, &m, 1, ROOM);
+    seed_begin("datagram", "body-last-piece-first");
+    put8(DATAGRAM_MEND_CHECKSUM | DATAGRAM_FEW_HASHES);
+    for (size_t i = d->n; i-- > 0;) {
+        put_datagram(d, i);
+        put_datagram(d, i);
+    }
+    seed_end();
+    datagrams_free(d);
     free(v);
 }
 
