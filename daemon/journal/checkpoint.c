@@ -18,6 +18,7 @@ void checkpoint_header_encode(const struct checkpoint_header *h, uint8_t *ret)
     put_u64(ret + NUMBERS_OFFSET, h->slot);
     put_u64(ret + NUMBERS_OFFSET + 8, h->first_kept);
     put_u64(ret + NUMBERS_OFFSET + 16, h->size);
+    put_u64(ret + NUMBERS_OFFSET + 24, h->durable);
     put_u32(ret + CHECKPOINT_HEADER_BYTES - 4, crc32c(0, ret, CHECKPOINT_HEADER_BYTES - 4));
 }
 
@@ -32,7 +33,8 @@ enum file_check checkpoint_header_decode(const uint8_t *bytes, struct checkpoint
     *ret = (struct checkpoint_header){.owner = owner_decode(bytes + PROLOGUE_BYTES),
                                       .slot = get_u64(bytes + NUMBERS_OFFSET),
                                       .first_kept = get_u64(bytes + NUMBERS_OFFSET + 8),
-                                      .size = get_u64(bytes + NUMBERS_OFFSET + 16)};
+                                      .size = get_u64(bytes + NUMBERS_OFFSET + 16),
+                                      .durable = get_u64(bytes + NUMBERS_OFFSET + 24)};
     /* Counting from the slot on never wraps, nor does the size of the file. */
     return ret->slot < UINT64_MAX && ret->first_kept <= ret->slot + 1 && ret->size <= INT64_MAX / 2 ? FILE_WHOLE
                                                                                                     : FILE_DAMAGED;

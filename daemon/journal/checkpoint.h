@@ -1,7 +1,8 @@
 /* The bytes of "checkpoint", little-endian, and reading them.
  *
  * A header: prologue; owner; slot u64; first_kept u64 (what is below was obsolete with it; 0: nothing was); size u64
- * (of all that was appended); zeros; CRC u32 of it all, CHECKPOINT_HEADER_BYTES together. Then parts, each
+ * (of all that was appended); durable u64 (the last batch that was durable when the header was written; 0: not told, as
+ * in those of before); zeros; CRC u32 of it all, CHECKPOINT_HEADER_BYTES together. Then parts, each
  * JOURNAL_CHECKPOINT_PART_BYTES but the last: size u32 (of its bytes), zero u32, slot u64, index u64 (from 0 on), zero
  * u32, CRC u32 (of the 28 bytes before and of its bytes), its bytes. The header is written last, and the file gets its
  * name once all of it is durable. */
@@ -27,7 +28,7 @@ enum {
 struct checkpoint_header {
     struct owner owner;
     slot_t slot, first_kept;
-    uint64_t size;
+    uint64_t size, durable;
 };
 
 void checkpoint_header_encode(const struct checkpoint_header *h, uint8_t *ret);

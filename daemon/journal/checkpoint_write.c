@@ -196,7 +196,8 @@ static int publish(struct journal *j, const struct checkpoint_header *h)
 static int finish(struct journal *j)
 {
     struct checkpoint_write *c = &j->checkpoint_write;
-    struct checkpoint_header h = {.owner = owner_of(&j->superblock.identity), .slot = c->slot, .size = c->size};
+    struct checkpoint_header h = {
+        .owner = owner_of(&j->superblock.identity), .slot = c->slot, .size = c->size, .durable = j->durable_batch};
     int r;
 
     if (c->origin == CHECKPOINT_FETCHED)

@@ -21,11 +21,11 @@
  * the checkpoint's slot; of the segments before, it reads the footers. A footer is derived: where it is damaged or
  * missing, the segment is read instead, and the footer made again. Torn or rotten (etcd's and TigerBeetle's rules,
  * sharpened): a bad batch is a torn tail only if it is in the last segment, nothing tells that it was durable (a later
- * batch, the segment's header, the superblock), and a part of it was not written (one of its sectors still holds the
- * zeros of the allocated file, or its last byte does). Then it and what follows are cut. Anything else is rot: from
- * there on everything is given up, and the identity says from then on what that means for this replica's votes
- * (salvage.h). A checkpoint that rots is made up for by the segments while all from the first slot
- * on are there; else it is refused, too. After reading, the last segment is rewritten into a new file, synced and
+ * batch, the segment's header, the superblock, the checkpoint), and a part of it was not written (one of its sectors
+ * still holds the zeros of the allocated file, or its last byte does). Then it and what follows are cut. Anything else
+ * is rot: from there on everything is given up, and the identity says from then on what that means for this replica's
+ * votes (salvage.h). A checkpoint that rots is made up for by the segments while all from the first slot on are there;
+ * else it is refused, too. After reading, the last segment is rewritten into a new file, synced and
  * renamed into place before anything is answered, since the page cache may show bytes that the disk lacks after a
  * failed sync of the last run. */
 #ifndef JOURNAL_JOURNAL_H

@@ -59,11 +59,22 @@ static int list_files(struct journal *j, struct files *ret)
     return r;
 }
 
+static enum journal_result miss_segment(uint64_t number, char *ret_error)
+{
+    char name[SEGMENT_NAME_BYTES];
+
+    segment_name(number, name);
+    return explain(
+        ret_error, JOURNAL_REFUSED,
+        "%s: the file is missing. This replica's votes may be lost: put the very file back, or see FAILURES in "
+        "mpaxos(7)",
+        name);
+}
+
 /* No gap, from the first one on that the superblock names. */
 static enum journal_result check_files(struct journal *j, const struct files *all, char *ret_error)
 {
     uint64_t expected = j->superblock.first_segment;
-    char name[SEGMENT_NAME_BYTES];
     size_t i;
 
     if ((all->n > 0 || all->has_checkpoint) && j->superblock.sequence == 0)
@@ -73,15 +84,7 @@ static enum journal_result check_files(struct journal *j, const struct files *al
                        all->n > 0 ? "segments are" : "a checkpoint is");
     for (i = all->first; i < all->n && all->segments[i] == expected; i++)
         expected++;
-    if (i < all->n || (all->first == all->n && j->superblock.durable > 0)) {
-        segment_name(expected, name);
-        return explain(
-            ret_error, JOURNAL_REFUSED,
-            "%s: the file is missing. This replica's votes may be lost: put the very file back, or see FAILURES in "
-            "mpaxos(7)",
-            name);
-    }
-    return JOURNAL_OK;
+    return i < all->n ? miss_segment(expected, ret_error) : JOURNAL_OK;
 }
 
 static int file_bytes(struct journal *j, uint64_t number, uint64_t *sum)
@@ -139,6 +142,13 @@ static void forget_before_checkpoint(struct journal *j, const struct scan *s)
         j->superblock.first_kept = j->first_kept = j->trim_below = slot + 1;
 }
 
+/* What it was written after is no torn tail, unless that was given up since. */
+static void heed_checkpoint(struct scan *s, const struct journal *j, const struct checkpoint_header *h)
+{
+    if (j->has_checkpoint && h->slot >= j->superblock.damage.checkpoint_until && h->durable > s->durable)
+        s->durable = h->durable;
+}
+
 /* Before the last one is rewritten, nothing changes on disk. */
 static enum journal_result read_segments(struct journal *j, struct scan *s, const struct journal_replay *replay,
                                          struct checkpoint_file *checkpoint, const struct files *all)
@@ -146,6 +156,9 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
     enum journal_result result = JOURNAL_OK;
     size_t from = all->first;
 
+    heed_checkpoint(s, j, &checkpoint->header);
+    if (all->first == all->n && s->durable > 0)
+        return miss_segment(j->superblock.first_segment, s->error);
     for (size_t i = all->first; i < all->n; i++) {
         int r = file_bytes(j, all->segments[i], &s->bytes_all);
         if (r < 0)

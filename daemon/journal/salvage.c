@@ -303,6 +303,8 @@ enum journal_result salvage_run(struct journal *j, struct scan *s, const uint64_
             "%s. No other replica has what stood there, so nothing was changed: keep a copy, and restore the "
             "state directory's own bytes",
             place);
+    if (j->has_checkpoint) /* the numbers of what is given up are given again */
+        j->superblock.damage.checkpoint_until = j->checkpoint.slot + 1;
     if (!scan_is_cut_here(s)) {
         result = look(s, numbers, n, &e);
         if (result == JOURNAL_OK)

@@ -32,6 +32,7 @@ static void damage_encode(const struct superblock *s, uint8_t *ret)
     put_u64(ret + 16, s->damage.is_cutting);
     put_u64(ret + 24, s->identity.silent_until);
     ballot_encode(s->damage.promised, ret + 32);
+    put_u64(ret + 48, s->damage.checkpoint_until);
 }
 
 static void damage_decode(const uint8_t *bytes, struct superblock *ret)
@@ -39,7 +40,8 @@ static void damage_decode(const uint8_t *bytes, struct superblock *ret)
     ret->damage = (struct damage){.segment = get_u64(bytes),
                                   .offset = get_u64(bytes + 8),
                                   .is_cutting = get_u64(bytes + 16) != 0,
-                                  .promised = ballot_decode(bytes + 32)};
+                                  .promised = ballot_decode(bytes + 32),
+                                  .checkpoint_until = get_u64(bytes + 48)};
     ret->identity.silent_until = get_u64(bytes + 24);
 }
 

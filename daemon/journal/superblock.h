@@ -20,6 +20,7 @@ struct damage {
     uint64_t segment, offset; /* segment 0: never */
     bool is_cutting;          /* what follows the place is on its way out */
     struct ballot promised;   /* at least this was promised before it */
+    slot_t checkpoint_until;  /* checkpoints below it call batches durable that were given up since */
 };
 
 struct superblock {

@@ -240,15 +240,6 @@ static void make_room(struct session *s, unsigned how)
     journal_write(s->journal); /* as the journal's thread does now and then */
 }
 
-/* A tail that rotted to zeros is taken for a torn one, also where a checkpoint was written after it: what it held is
- * then neither read nor called trimmed. */
-static bool lacks_slots(const struct session *s)
-{
-    slot_t slot = s->truth.checkpoint.slot;
-    struct note note;
-    return slot > 0 && slot >= journal_first_kept(s->journal) && truth_chosen(&s->truth, slot, &note) == NULL;
-}
-
 /* --- all of it --- */
 
 static void act_on_disk(struct session *s, enum journal_act act, unsigned how)
@@ -306,7 +297,7 @@ static void act_once(struct session *s, enum journal_act act, struct fuzz_input 
         how = fuzz_u8(in);
         if (how & 4)
             journal_rot_again(s->journal);
-        if (session_repair(s, how) && how & 8 && !s->is_faulty && session_scrub_all(s) && !lacks_slots(s))
+        if (session_repair(s, how) && how & 8 && !s->is_faulty && session_scrub_all(s))
             s->is_damaged = false;
         break;
     case JOURNAL_CHECKPOINT:
@@ -335,7 +326,7 @@ static void settle(struct session *s)
     size_t n = journal_rot(s->journal, rot);
     for (size_t i = 0; i < n; i++)
         fuzz_check(rot[i].state == JOURNAL_ROT_OPEN || rot[i].state == JOURNAL_ROT_STUCK);
-    if (n == 0 && !lacks_slots(s))
+    if (n == 0)
         s->is_damaged = false;
 }
 

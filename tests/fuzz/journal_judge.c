@@ -62,6 +62,8 @@ size_t story_sure(const struct story *s, struct vfs_memory *disk)
 {
     uint64_t durable = has_superblock(s, disk) ? s->durable : 0;
     size_t sure = 0;
+    if (is_file(s, disk, CHECKPOINT, CHECKPOINT) && s->checkpoint_durable > durable)
+        durable = s->checkpoint_durable;
     for (size_t i = 0; i < s->n_batches; i++)
         if (is_batch_same(s, disk, &s->batches[i]) && s->batches[i].durable > durable)
             durable = s->batches[i].durable;
@@ -131,7 +133,8 @@ bool story_is_torn(const struct story *s, struct vfs_memory *disk)
     const struct story_batch *b = &s->batches[s->n_batches - 1];
     size_t own_size, size, n = b->size;
     const uint8_t *own = bytes_of(s->disk, b->name, &own_size), *bytes = bytes_of(disk, b->name, &size);
-    if (b->number <= s->durable || !is_same_outside(s, disk, s->n_batches - 1, s->n_batches))
+    if (b->number <= s->durable || b->number <= s->checkpoint_durable ||
+        !is_same_outside(s, disk, s->n_batches - 1, s->n_batches))
         return false;
     while (n > 0 && bytes[b->offset + n - 1] == 0)
         n--;

@@ -1,6 +1,6 @@
 #include "tests/fuzz/journal_story.h"
 
-#include "journal/format.h"
+#include "journal/checkpoint.h"
 #include "journal/superblock.h"
 #include "paxos/crc32c.h"
 #include "tests/fuzz/inputs.h"
@@ -246,6 +246,15 @@ static void note_durable(struct story *s)
     char error[JOURNAL_ERROR_MAX + 1];
     fuzz_check(superblock_read(vfs_memory_vfs(s->disk), &b, error) == JOURNAL_OK);
     s->durable = b.durable;
+
+    struct checkpoint_header h;
+    uint32_t version;
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(s->disk, CHECKPOINT_NAME, &size);
+    if (bytes == NULL)
+        return;
+    fuzz_check(checkpoint_header_decode(bytes, &h, &version) == FILE_WHOLE && h.durable > 0);
+    s->checkpoint_durable = h.durable;
 }
 
 static void make(struct story *s, unsigned choices)

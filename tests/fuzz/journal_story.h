@@ -22,7 +22,7 @@ struct story {
     struct truth truth;
     struct story_batch batches[STORY_BATCHES_MAX];
     size_t n_batches;
-    uint64_t durable; /* batch that superblocks call durable */
+    uint64_t durable, checkpoint_durable; /* batches that superblocks and the checkpoint call durable */
 };
 
 /* Made once for each choice of KEPT, TRIM, CLOSED and SURE. */

@@ -40,7 +40,7 @@ static void find_batches(struct vfs_memory *disk, const char *name, struct batch
 }
 
 /* GROUPS batches of the same size, one a sync, in one segment that was never reopened. */
-static void setup_groups(struct fixture *f, uint32_t size)
+static void append_groups(struct fixture *f, uint32_t size)
 {
     fixture_setup(f, 21);
     assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
@@ -48,6 +48,11 @@ static void setup_groups(struct fixture *f, uint32_t size)
         fixture_accept(f, slot, size);
         assert_int_equal(fixture_settle(f), 0);
     }
+}
+
+static void setup_groups(struct fixture *f, uint32_t size)
+{
+    append_groups(f, size);
     fixture_close(f);
 }
 
@@ -332,6 +337,44 @@ static void test_what_header_or_superblock_call_durable_is_no_tear(void **state)
     fixture_teardown(&f);
 }
 
+static void zero_last_batch(struct fixture *f, struct batches *ret)
+{
+    find_batches(f->disk, SEGMENT_1, ret);
+    assert_true(vfs_memory_zero(f->disk, SEGMENT_1, ret->offset[ret->n - 1], ret->size[ret->n - 1]));
+}
+
+/* Nothing else tells that the last batch was durable. The numbers of what is given up are given again: of them the next
+ * checkpoint tells, the old one does not. */
+static void test_what_a_checkpoint_calls_durable_is_no_tear(void **state)
+{
+    struct fixture f;
+    struct batches b;
+    struct trial t;
+    (void)state;
+
+    append_groups(&f, 300);
+    assert_int_equal(fixture_checkpoint(&f, GROUPS - 1, 100, CHECKPOINT_OWN), 0);
+    fixture_close(&f);
+
+    trial_begin(&t, &f);
+    zero_last_batch(&f, &b);
+    assert_cut(&f, SEGMENT_1, b.offset[b.n - 1], true);
+    fixture_promise(&f, 9);
+    assert_int_equal(fixture_settle(&f), 0);
+    assert_int_equal(fixture_checkpoint(&f, GROUPS, 100, CHECKPOINT_OWN), 0);
+    fixture_close(&f);
+    zero_last_batch(&f, &b);
+    assert_cut(&f, SEGMENT_1, b.offset[b.n - 1], true);
+    trial_end(&t);
+
+    trial_begin(&t, &f);
+    assert_true(vfs_memory_delete(f.disk, SEGMENT_1));
+    assert_int_equal(journal_fixture_open(&f), JOURNAL_REFUSED);
+    assert_non_null(strstr(f.error, SEGMENT_1 ": the file is missing"));
+    trial_end(&t);
+    fixture_teardown(&f);
+}
+
 static void test_any_byte_of_a_segments_header_that_rots(void **state)
 {
     struct fixture f;
@@ -543,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_a_cut_that_is_cut_off_goes_on),
         cmocka_unit_test(test_zeros_in_a_batch_before_the_last_are_no_tear),
         cmocka_unit_test(test_what_header_or_superblock_call_durable_is_no_tear),
+        cmocka_unit_test(test_what_a_checkpoint_calls_durable_is_no_tear),
         cmocka_unit_test(test_any_byte_of_a_segments_header_that_rots),
         cmocka_unit_test(test_a_sealed_segment_has_no_torn_tail),
         cmocka_unit_test(test_batches_in_the_wrong_place),
