@@ -238,6 +238,7 @@ static void make_room(struct session *s, unsigned how)
     vfs_memory_set_budget(s->disk, how == PLENTY ? UINT64_MAX : vfs_memory_used(s->disk) + (uint64_t)how * 4096);
     vfs_memory_hide_budget(s->disk, how & 1 && how != PLENTY);
     journal_write(s->journal); /* as the journal's thread does now and then */
+    note_checkpoint(s);
 }
 
 /* --- all of it --- */
