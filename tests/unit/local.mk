@@ -13,6 +13,7 @@ unit_tests = \
 	tests/unit/test_control_status \
 	tests/unit/test_control_users \
 	tests/unit/test_core_acceptor \
+	tests/unit/test_core_intake \
 	tests/unit/test_core_learner \
 	tests/unit/test_core_limits \
 	tests/unit/test_core_phase1 \
@@ -145,6 +146,7 @@ tests_unit_test_control_read_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_users_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_control_status_LDADD = tests/unit/libfake.a $(LDADD)
 tests_unit_test_core_acceptor_LDADD = tests/unit/liblone.a $(unit_libraries)
+tests_unit_test_core_intake_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_learner_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_limits_LDADD = tests/unit/liblone.a $(unit_libraries)
 tests_unit_test_core_phase1_LDADD = tests/unit/liblone.a $(unit_libraries)
