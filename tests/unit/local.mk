@@ -39,6 +39,7 @@ unit_tests = \
 	tests/unit/test_driver_checkpoint \
 	tests/unit/test_driver_chunk \
 	tests/unit/test_driver_install \
+	tests/unit/test_driver_limits \
 	tests/unit/test_driver_mend \
 	tests/unit/test_driver_refuse \
 	tests/unit/test_faults \

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "paxos/core.h"
 #include "tests/unit/lone.h"
 
 enum { STREAMS = 17000, TEXT_BYTES = 4000, TAIL_BYTES = 4 << 20 };
@@ -71,11 +72,39 @@ static void open_positions_are_bounded(void **state)
     struct lone *l = lone_make(NULL, 3, 0);
     uint64_t first = lone_position(l);
     for (int i = 1; i < POSITIONS_MAX; i++)
-        lone_position(l);
+        assert_null(lone_outcome(l, lone_position(l)));
     assert_null(lone_outcome(l, first));
     uint64_t last = lone_position(l);
     assert_int_equal(lone_outcome(l, last)->type, OUTCOME_OVERLOADED);
     lone_event(l, (struct event){.type = EVENT_CANCEL, .cookie = first});
+    assert_null(lone_outcome(l, lone_position(l)));
+    lone_free(l);
+}
+
+static void ask(struct lone *l, uint64_t nonce)
+{
+    struct message m = {.type = MESSAGE_POSITION, .position = {.nonce = nonce}};
+    lone_receive(l, 1, &m);
+}
+
+static void questions_of_peers_are_bounded_and_forgotten(void **state)
+{
+    (void)state;
+    struct lone *l = lone_make(NULL, 3, 0);
+    lone_lead(l);
+    for (uint64_t nonce = 1; nonce < POSITIONS_MAX; nonce++)
+        ask(l, nonce);
+    assert_int_equal(l->replica->n_positions, POSITIONS_MAX - 1);
+    ask(l, POSITIONS_MAX);
+    ask(l, POSITIONS_MAX + 1);
+    ask(l, 1);
+    assert_int_equal(l->replica->n_positions, POSITIONS_MAX);
+    assert_int_equal(lone_outcome(l, lone_position(l))->type, OUTCOME_OVERLOADED);
+    lone_run(l, 19 * l->options.heartbeat_usec);
+    assert_int_equal(l->replica->n_positions, POSITIONS_MAX);
+    ask(l, 1);
+    lone_run(l, 2 * l->options.heartbeat_usec);
+    assert_int_equal(l->replica->n_positions, 1);
     assert_null(lone_outcome(l, lone_position(l)));
     lone_free(l);
 }
@@ -202,6 +231,7 @@ int main(void)
         cmocka_unit_test(settled_streams_make_room_for_others),
         cmocka_unit_test(the_tail_of_chosen_values_is_bounded),
         cmocka_unit_test(open_positions_are_bounded),
+        cmocka_unit_test(questions_of_peers_are_bounded_and_forgotten),
         cmocka_unit_test(a_slot_far_beyond_the_window_is_not_accepted),
         cmocka_unit_test(who_is_no_member_and_what_is_no_message_is_ignored),
         cmocka_unit_test(the_highest_round_is_not_passed),
