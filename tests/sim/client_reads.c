@@ -121,6 +121,7 @@ static struct call *begin_call(struct cluster *c, enum call_type type, uint32_t 
                           .live = true,
                           .host = host,
                           .acked_before = k->acked_max,
+                          .position_before = k->position_max,
                           .asked_usec = c->now_usec};
     k->n_live++;
     return call;
@@ -173,6 +174,9 @@ static void position_answered(void *user, slot_t slot)
     if (slot < call->acked_before)
         cluster_fail(c, "host %u: position %lu, but slot %lu was acknowledged before it was asked for (traps 18, 28)",
                      h->index, slot, call->acked_before);
+    if (slot < call->position_before)
+        cluster_fail(c, "host %u: position %lu, but %lu was answered before it was asked for (trap 18)", h->index, slot,
+                     call->position_before);
     if (2 * ((uint32_t)__builtin_popcount(observer_confirmed_since(c, call->asked_usec)) + 1) <= c->options.n_hosts)
         cluster_fail(c, "host %u: position %lu, but no majority confirmed a leader since it was asked for (trap 28)",
                      h->index, slot);
@@ -181,6 +185,8 @@ static void position_answered(void *user, slot_t slot)
                      observer_chosen(c));
     call->answered = true;
     call->slot = slot;
+    if (slot > c->clients->position_max)
+        c->clients->position_max = slot;
     c->clients->n_positions++;
     end_call(call);
 }

@@ -225,16 +225,14 @@ static void submit(struct cluster *c, struct connection *s, struct operation *o)
         o->since = h->chosen > back ? h->chosen - back : 0;
     }
     uint8_t *text = client_calloc(o->text_bytes);
-    char author[8] = "author0";
-    for (uint32_t i = 0; i < o->text_bytes; i++) /* a file of lines must hold all of it */
-        text[i] = o->id % 4 == 0 ? (uint8_t) "x\n\t\\\x01\x7f\"\r"[i % 8] : 'x';
-    digits_put(text, o->id);
-    author[6] = (char)('0' + o->author);
+    char author[CLIENT_AUTHOR_BYTES];
+    operation_text(o, text);
+    operation_author(o, author);
     struct submit_request q = {
         .author = author,
         .key = (const char *)o->key,
         .text = (const char *)text,
-        .author_size = 7,
+        .author_size = sizeof(author),
         .key_size = CLIENT_KEY_BYTES,
         .text_size = o->text_bytes,
         .has_since = o->has_since,

@@ -2,6 +2,8 @@
 #ifndef TESTS_SIM_CLIENTS_PRIVATE_H
 #define TESTS_SIM_CLIENTS_PRIVATE_H
 
+#include <string.h>
+
 #include "host/driver.h"
 #include "tests/sim/clients.h"
 
@@ -56,7 +58,7 @@ struct call {
     enum call_type type;
     bool live;
     uint32_t host;
-    slot_t acked_before; /* it must reach this */
+    slot_t acked_before, position_before; /* it must reach these */
     uint64_t asked_usec;
     bool answered;
     slot_t slot;
@@ -86,7 +88,7 @@ struct clients {
     struct list attempts;    /* struct attempt *     */
     struct list numbers;     /* struct number        */
     struct list calls;       /* struct call *        */
-    slot_t acked_max;
+    slot_t acked_max, position_max;
     uint64_t n_live;
     uint64_t n_outcomes[OUTCOME_POSITION + 1];
     uint64_t n_positions, n_reads, n_flushes;
@@ -121,6 +123,22 @@ static inline uint64_t digits_get(const uint8_t *p)
     for (int i = 0; i < 8; i++)
         v = v << 4 | (uint64_t)(p[i] >= 'a' ? p[i] - 'a' + 10 : p[i] - '0');
     return v;
+}
+
+/* A text is known by its beginning, and no two texts go on alike. Every fourth is such that a file of lines has to
+ * escape it. */
+static inline void operation_text(const struct operation *o, uint8_t *ret)
+{
+    for (uint32_t i = 0; i < o->text_bytes; i++)
+        ret[i] = o->id % 4 == 0 ? (uint8_t) "x\n\t\\\x01\x7f\"\r"[i % 8] : (uint8_t)('a' + (o->id + i) % 26);
+    digits_put(ret, o->id);
+}
+
+enum { CLIENT_AUTHOR_BYTES = 7 };
+static inline void operation_author(const struct operation *o, char ret[CLIENT_AUTHOR_BYTES])
+{
+    memcpy(ret, "author", 6);
+    ret[6] = (char)('0' + o->author);
 }
 
 void *client_calloc(size_t size);

@@ -203,6 +203,9 @@ void __wrap_replica_start(struct replica *r, uint64_t now_usec, struct effects *
     if (ballot_compare(s.promised, h->disk.promised_durable) < 0)
         cluster_fail(h->cluster, "host %u: its promise went back from %lu.%u to %lu.%u at a restart (trap 3)", h->index,
                      h->disk.promised_durable.round, h->disk.promised_durable.id, s.promised.round, s.promised.id);
+    if (s.chosen < h->disk.commit)
+        cluster_fail(h->cluster, "host %u: knew that %lu slots are chosen, and after a restart that %lu are", h->index,
+                     h->disk.commit, s.chosen);
     observe(h, ret);
     watch_promise(h);
 }

@@ -37,12 +37,24 @@ static void check_order(struct cluster *c, const struct number *numbers, size_t 
                      digits_get(v->text), n->attempt->operation->id);
 }
 
+/* Byte for byte what its client submitted, but for what the driver adds. */
+static bool is_operation(const struct text_view *v, const struct operation *o, uint8_t *text)
+{
+    char author[CLIENT_AUTHOR_BYTES];
+    operation_author(o, author);
+    operation_text(o, text);
+    return v->text_size == o->text_bytes && memcmp(v->text, text, v->text_size) == 0 &&
+           v->author_size == sizeof(author) && memcmp(v->author, author, sizeof(author)) == 0 &&
+           v->key_size == CLIENT_KEY_BYTES && memcmp(v->key, o->key, v->key_size) == 0;
+}
+
 static void read_log(struct cluster *c, struct found *found)
 {
     struct clients *k = c->clients;
     struct number *numbers = malloc((k->numbers.n + 1) * sizeof(*numbers));
     uint32_t *next = calloc(k->connections.n + 1, sizeof(*next));
-    if (!numbers || !next)
+    uint8_t *text = malloc(MESSAGE_BYTES_MOST);
+    if (!numbers || !next || !text)
         abort();
     size_t n = 0;
     for (size_t i = 0; i < k->numbers.n; i++) {
@@ -61,7 +73,7 @@ static void read_log(struct cluster *c, struct found *found)
         if (id == 0 || id > k->operations.n)
             cluster_fail(c, "slot %lu holds a message that nobody sent", slot);
         const struct operation *o = operation_at(k, id);
-        if (v.text_size != o->text_bytes || v.key_size != CLIENT_KEY_BYTES || memcmp(v.key, o->key, v.key_size) != 0)
+        if (!is_operation(&v, o, text))
             cluster_fail(c, "slot %lu holds operation %lu, but not byte for byte", slot, id);
         if (!s->visible)
             continue;
@@ -72,6 +84,7 @@ static void read_log(struct cluster *c, struct found *found)
     }
     free(numbers);
     free(next);
+    free(text);
 }
 
 static void check_operation(struct cluster *c, const struct operation *o, const struct found *f)
