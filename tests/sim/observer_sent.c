@@ -146,6 +146,13 @@ static void check_promise(struct host *h, const struct promise *p)
     c->happened[HAPPENED_PROMISE_PAGED] += p->page > 0;
     if (is_beyond_chosen(c, p->chosen))
         cluster_fail(c, "host %u: PROMISE says %lu are chosen, %lu are", h->index, p->chosen, observer_chosen(c));
+    for (uint32_t i = 0; i < p->n_entries && !c->options.liar && h->disk.n_rot == 0; i++) {
+        const struct promised_entry *e = &p->entries[i];
+        const struct disk_slot *d = e->slot < h->disk.n_slots ? disk_slot(&h->disk, e->slot) : NULL;
+        if (!e->chosen && (!d || !d->durable || ballot_compare(d->durable_ballot, e->ballot) < 0))
+            cluster_fail(c, "host %u: PROMISE tells of a vote for slot %lu under %lu.%u, its disk does not", h->index,
+                         e->slot, e->ballot.round, e->ballot.id);
+    }
     slot_t first = p->from + (slot_t)p->page * p->page_slots, end = first + p->page_slots;
     uint32_t at = 0;
     for (slot_t s = first; s < h->disk.n_slots && (s < end || p->last); s++) {
