@@ -54,6 +54,8 @@ static const struct text odd_messages[] = {
     {"deep", "{\"method\":\"m\",\"parameters\":{\"a\":[[[[[[[[[[[[[[]]]]]]]]]]]]]]}}"},
     {"repeated", "{\"method\":\"m\",\"\\u006dethod\":\"m\"}"},
     {"surrogate", "{\"method\":\"\\ud800\"}"},
+    {"no-utf8",
+     "\xc3\xa4\"\x1f\xc1\xbf\xe0\x80\x80\xef\xbf\xbd\xed\xa0\x80\xf0\x8f\xf4\x8f\xbf\xbf\xf4\x90\xff\xe2\x82"},
 };
 
 static const struct text configurations[] = {
