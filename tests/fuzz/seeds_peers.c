@@ -13,7 +13,7 @@
 
 /* --- datagrams --- */
 
-enum { ROOM = 512, SEED_DATAGRAMS_BYTES_MAX = 700, CONFIGURATION_MEMBERS = 3 };
+enum { ROOM = 512, SEED_DATAGRAMS_BYTES_MAX = 700, MORE_OF_A_TYPE = 5, CONFIGURATION_MEMBERS = 3 };
 
 static size_t total_size(const struct datagrams *d)
 {
@@ -29,36 +29,52 @@ static void put_datagram(const struct datagrams *d, size_t i)
     put(d->all[i].bytes, d->all[i].size);
 }
 
-static void put_datagrams(const char *name, const struct message *m, uint8_t choices)
+static void put_datagrams(const struct datagrams *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        put_datagram(d, i);
+}
+
+static void make_datagrams(const char *name, const struct message *m, uint8_t choices)
 {
     struct datagrams *d = datagrams_new();
     datagrams_write(d, m, 1, ROOM);
     seed_begin("datagram", name);
     put8(choices);
-    for (size_t i = 0; i < d->n; i++)
-        put_datagram(d, i);
+    put_datagrams(d);
     seed_end();
     datagrams_free(d);
 }
 
-/* One of each type, small. */
+static void put_random_datagrams(struct prng *p, enum message_type type)
+{
+    for (bool small = false; !small;) {
+        struct message m;
+        struct datagrams *d = datagrams_new();
+        message_random(p, type, ROOM, 3, &m);
+        datagrams_write(d, &m, 1, ROOM);
+        small = d->n > 0 && total_size(d) <= SEED_DATAGRAMS_BYTES_MAX;
+        if (small)
+            put_datagrams(d);
+        datagrams_free(d);
+        message_forget(&m);
+    }
+}
+
+/* One of each type, small; and some more, so that each flag is set in one of them. */
 static void make_random_datagrams(void)
 {
     struct prng p;
     prng_seed(&p, 1);
-    for (int i = 0; i < MESSAGE_TYPES; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "type-%02d", (int)message_types[i]);
-        for (bool small = false; !small;) {
-            struct message m;
-            struct datagrams *d = datagrams_new();
-            message_random(&p, message_types[i], ROOM, 3, &m);
-            datagrams_write(d, &m, 1, ROOM);
-            small = d->n > 0 && total_size(d) <= SEED_DATAGRAMS_BYTES_MAX;
-            if (small)
-                put_datagrams(name, &m, DATAGRAM_MEND_CHECKSUM);
-            datagrams_free(d);
-            message_forget(&m);
+    for (unsigned more = 0; more < 2; more++) {
+        for (int i = 0; i < MESSAGE_TYPES; i++) {
+            char name[32];
+            snprintf(name, sizeof name, more ? "type-%02d-more" : "type-%02d", (int)message_types[i]);
+            seed_begin("datagram", name);
+            put8(DATAGRAM_MEND_CHECKSUM);
+            for (unsigned k = 0; k < (more ? MORE_OF_A_TYPE : 1); k++)
+                put_random_datagrams(&p, message_types[i]);
+            seed_end();
         }
     }
 }
@@ -95,16 +111,16 @@ static void make_accept(void)
                                          .commit = 2,
                                          .n_entries = sizeof entries / sizeof entries[0],
                                          .entries = entries}};
-    put_datagrams("accept", &m, DATAGRAM_MEND_CHECKSUM);
-    put_datagrams("accept-mended", &m, DATAGRAM_MEND_HEADER);
-    put_datagrams("accept-as-is", &m, 0);
+    make_datagrams("accept", &m, DATAGRAM_MEND_CHECKSUM);
+    make_datagrams("accept-mended", &m, DATAGRAM_MEND_HEADER);
+    make_datagrams("accept-as-is", &m, 0);
 
     struct datagrams *d = datagrams_new();
     datagrams_write(d, &m, 1, ROOM);
     d->all[0].bytes[AT_KIND] = DATAGRAM_SEALED;
     seed_begin("datagram", "accept-opened");
     put8(0);
-    put_datagram(d, 0);
+    put_datagrams(d);
     seed_end();
     datagrams_free(d);
     free(v);
@@ -120,7 +136,7 @@ static void make_cut_body(void)
     struct value *v = make_value(&f);
     const struct message m = {.type = MESSAGE_BODY,
                               .body = {.slot = 8, .ballot = {.round = 2, .gen = 1, .id = 3}, .value = v}};
-    put_datagrams("body-cut", &m, DATAGRAM_MEND_CHECKSUM);
+    make_datagrams("body-cut", &m, DATAGRAM_MEND_CHECKSUM);
 
     struct datagrams *d = datagrams_new();
     datagrams_write(d, &m, 1, ROOM);
@@ -148,7 +164,7 @@ static void make_slot0(void)
     struct value *v = make_value(&f);
     const struct message m = {.type = MESSAGE_STATE,
                               .state = {.nonce = 1, .answer = 2, .status = IDENTITY_STARTING, .slot0 = v}};
-    put_datagrams("state-slot0", &m, DATAGRAM_MEND_CHECKSUM);
+    make_datagrams("state-slot0", &m, DATAGRAM_MEND_CHECKSUM);
     free(v);
 }
 
