@@ -1,8 +1,9 @@
 /* What clients may send to the control socket, through every method, with a driver that misbehaves in the same breath.
  *
  * Input: bytes for the socket of the current client; 0xff, which no UTF-8 has, and one byte more is an act (enum), some
- * with an argument. Checked besides: each reply is well-formed, its error is one of ours, and there are not more of
- * them than calls; nothing is left over when the socket closes. */
+ * with an argument. Checked besides: once the driver holds nothing back, each call is answered once, in order, by a
+ * reply of its kind, and by what its caller may (owed.h), but for what is oneway or follows; who sent no call is cut
+ * off, and nobody else; nothing is left over when the socket closes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,13 +15,16 @@
 #include "host/reload.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/inputs.h"
+#include "tests/fuzz/owed.h"
 #include "tests/unit/fake_driver.h"
-#include "wire/varlink.h"
 
 enum {
     CLIENTS = 3,
     QUIET_TURNS = 4,
     TURNS_MAX = 400,
+    RELEASE_TURNS_MAX = 200,
+    LOOK_USEC = 25000, /* a transfer looks who leads more often */
+    USER = 1000000,    /* and the level                         */
     HELD_BYTES_MAX = 8 << 20,
     WAITS_MAX = 4,
     WAIT_USEC = 3000,
@@ -28,9 +32,10 @@ enum {
 };
 
 struct client {
-    int fd; /* 0: not open */
-    bool cut;
-    size_t n_calls, n_answered;
+    int fd;    /* 0: not open */
+    bool cut;  /* it sends no more            */
+    bool gone; /* the daemon closed it        */
+    struct owed owed;
     char *in;
     size_t size, capacity;
 };
@@ -38,8 +43,9 @@ struct client {
 static char path[PATH_MAX], directory[PATH_MAX];
 static uv_loop_t loop;
 static struct driver *driver;
-static struct client clients[CLIENTS], *client;
+static struct client clients[CLIENTS], *client, *opening;
 static int waits;
+static unsigned n_long;
 static struct reload reloaded;
 
 static void remove_directory(void)
@@ -58,38 +64,41 @@ static void make_directory(void)
 
 /* --- clients --- */
 
-static void client_open(struct client *c)
+/* Which client this is was said by whoever made it connect. */
+int __wrap_access_of_peer(int fd, gid_t group, uid_t *ret_uid, enum access_level *ret_level);
+
+int __wrap_access_of_peer(int fd, gid_t group, uid_t *ret_uid, enum access_level *ret_level)
+{
+    (void)fd;
+    (void)group;
+    *ret_level = opening->owed.level;
+    *ret_uid = USER + (uid_t)*ret_level;
+    opening = NULL;
+    return 0;
+}
+
+static void client_open(struct client *c, enum access_level level)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     fuzz_check(c->fd > 0 && connect(c->fd, (struct sockaddr *)&address, sizeof address) == 0);
-}
-
-static void check_reply(struct client *c, const char *reply, size_t size)
-{
-    static const char *const known[] = {"parameters", "error", "continues", NULL};
-    char reason[VARLINK_REASON_MAX + 1];
-    const char *error = NULL;
-    bool continues = false;
-    cJSON *tree = varlink_parse(reply, size, reason);
-    fuzz_check(tree != NULL && varlink_unknown_key(tree, known) == NULL);
-    fuzz_check(cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(tree, "parameters")));
-    fuzz_check(varlink_get_string(tree, "error", &error) && varlink_get_bool(tree, "continues", &continues));
-    fuzz_check(error == NULL || (!continues && (strncmp(error, "org.mpaxos.Replica.", 19) == 0 ||
-                                                strncmp(error, "org.varlink.service.", 20) == 0)));
-    c->n_answered += !continues;
-    fuzz_check(c->n_answered <= c->n_calls);
-    cJSON_Delete(tree);
+    owed_begin(&c->owed, level);
+    opening = c;
+    for (int turns = 0; opening != NULL && turns < TURNS_MAX; turns++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    fuzz_check(opening == NULL);
 }
 
 /* True: something came. */
 static bool client_read(struct client *c)
 {
     char buffer[16384], *nul;
-    ssize_t n = c->fd > 0 ? recv(c->fd, buffer, sizeof buffer, 0) : -1;
-    if (n <= 0)
+    ssize_t n = c->fd > 0 && !c->gone ? recv(c->fd, buffer, sizeof buffer, 0) : -1;
+    if (n <= 0) {
+        c->gone = c->gone || (c->fd > 0 && (n == 0 || errno != EAGAIN));
         return false;
+    }
     if (c->capacity - c->size < (size_t)n) {
         c->capacity = 2 * c->capacity + sizeof buffer;
         fuzz_check(c->capacity <= HELD_BYTES_MAX && (c->in = realloc(c->in, c->capacity)) != NULL);
@@ -98,7 +107,7 @@ static bool client_read(struct client *c)
     c->size += (size_t)n;
     while (c->size > 0 && (nul = memchr(c->in, 0, c->size)) != NULL) {
         size_t reply = (size_t)(nul - c->in);
-        check_reply(c, c->in, reply);
+        owed_reply(&c->owed, c->in, reply);
         c->size -= reply + 1;
         memmove(c->in, nul + 1, c->size);
     }
@@ -110,13 +119,13 @@ static void client_close(struct client *c)
     if (c->fd > 0)
         close(c->fd);
     free(c->in);
+    if (c->fd > 0)
+        owed_end(&c->owed);
     *c = (struct client){0};
 }
 
 static void client_send(struct client *c, const char *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        c->n_calls += bytes[i] == 0;
     for (int turns = 0; size > 0 && c->fd > 0 && !c->cut && turns < TURNS_MAX;) {
         ssize_t n = send(c->fd, bytes, size, MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN)
@@ -126,19 +135,22 @@ static void client_send(struct client *c, const char *bytes, size_t size)
             turns++;
             continue;
         }
+        owed_sent(&c->owed, bytes, (size_t)n);
         bytes += n;
         size -= (size_t)n;
     }
 }
 
+/* Its key tells which it is. */
 static void send_long(size_t text_size)
 {
-    static const char head[] = "{\"method\":\"org.mpaxos.Replica.Submit\",\"parameters\":{\"text\":\"";
-    static char call[sizeof head + 255 * 64 + 4];
-    memcpy(call, head, sizeof head - 1);
-    memset(call + sizeof head - 1, 'x', text_size);
-    memcpy(call + sizeof head - 1 + text_size, "\"}}", 4);
-    client_send(client, call, sizeof head - 1 + text_size + 4);
+    static char call[255 * 64 + 128];
+    int n = snprintf(call, sizeof call,
+                     "{\"method\":\"org.mpaxos.Replica.Submit\",\"parameters\":{\"key\":\"long-%u\",", n_long++);
+    n += snprintf(call + n, sizeof call - (size_t)n, "\"text\":\"");
+    memset(call + n, 'x', text_size);
+    memcpy(call + n + text_size, "\"}}", 4);
+    client_send(client, call, (size_t)n + text_size + 4);
 }
 
 /* --- acts --- */
@@ -228,7 +240,11 @@ static void act(enum control_act a, struct fuzz_input *in)
     case CONTROL_SWITCH:
         client = &clients[fuzz_u8(in) % CLIENTS];
         if (client->fd == 0)
-            client_open(client);
+            client_open(client, ACCESS_ADMINISTRATION);
+        break;
+    case CONTROL_LEVEL:
+        client_close(client);
+        client_open(client, (enum access_level)(fuzz_u8(in) % (ACCESS_ADMINISTRATION + 1)));
         break;
     case CONTROL_READ:
         client_read(client);
@@ -279,6 +295,48 @@ static void settle(void)
     }
 }
 
+static bool is_answered(const struct client *c)
+{
+    return c->fd == 0 || c->gone || (STAILQ_EMPTY(&c->owed.calls) && !c->cut && !c->owed.malformed) ||
+           owed_follows(&c->owed);
+}
+
+static bool are_answered(void)
+{
+    for (int i = 0; i < CLIENTS; i++)
+        if (!is_answered(&clients[i]))
+            return false;
+    return true;
+}
+
+/* The driver answers all that it is asked, and whoever transfers leadership sees some other lead, and everyone in turn.
+ */
+static void release(void)
+{
+    driver->hold = driver->hold_answers = false;
+    driver->status.replica.quorum = true;
+    settle();
+    for (int turns = 0; turns == 0 || (!are_answered() && turns < RELEASE_TURNS_MAX); turns++) {
+        driver->status.replica.leader = (replica_id_t)(turns % 3);
+        while (driver->n_open > 0)
+            fake_settle(driver, driver->n_open - 1, driver->result, driver->status.replica.chosen);
+        fake_answer(driver);
+        settle();
+        if (turns > 0)
+            usleep(LOOK_USEC);
+    }
+}
+
+static void check_client(const struct client *c)
+{
+    const struct owed *o = &c->owed;
+    if (c->fd == 0)
+        return;
+    fuzz_check(is_answered(c));
+    fuzz_check(!c->gone || c->cut || o->malformed);
+    fuzz_check(!c->gone || o->malformed || STAILQ_EMPTY(&o->calls) || owed_streams(o));
+}
+
 static void mark(void *user)
 {
     *(bool *)user = true;
@@ -303,12 +361,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                       .reload = reload,
                                       .reload_user = &reloaded};
     waits = 0;
+    n_long = 0;
     reloaded.failed = false;
     fuzz_check(control_start(&o, &control) == 0);
     client = &clients[0];
-    client_open(client);
+    client_open(client, ACCESS_ADMINISTRATION);
     run_input(&in);
-    settle();
+    release();
+    for (int i = 0; i < CLIENTS; i++)
+        check_client(&clients[i]);
     for (int i = 0; i < CLIENTS; i++)
         client_close(&clients[i]);
     settle();

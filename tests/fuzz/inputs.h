@@ -53,6 +53,7 @@ enum control_act {
     CONTROL_LONG,   /* argument: a Submit of so many times 64 bytes of text            */
     CONTROL_WAIT,   /* some milliseconds pass, a few times at most                     */
     CONTROL_LEADER, /* argument: who leads, as the driver says                         */
+    CONTROL_LEVEL,  /* argument: what the client may; it connects again                */
     CONTROL_ACTS,
 };
 

@@ -25,7 +25,9 @@ tests_fuzz_fuzz_cluster_SOURCES = tests/fuzz/fuzz_cluster.c $(fuzz_common)
 tests_fuzz_fuzz_cluster_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_fuzz_fuzz_cluster_LDADD = $(sim_libraries)
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/config_text.c tests/fuzz/config_text.h $(fuzz_common)
-tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c $(fuzz_common)
+fuzz_control_wrap = -Wl,--wrap=access_of_peer
+tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c tests/fuzz/owed.c tests/fuzz/owed.h $(fuzz_common)
+tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(fuzz_control_wrap)
 tests_fuzz_fuzz_control_LDADD = tests/unit/libfake.a $(unit_libraries)
 tests_fuzz_fuzz_datagram_SOURCES = tests/fuzz/fuzz_datagram.c $(fuzz_common)
 tests_fuzz_fuzz_driver_SOURCES = tests/fuzz/fuzz_driver.c tests/fuzz/answers.c tests/fuzz/intrusion.c \
@@ -85,11 +87,11 @@ fuzz-build/sim.a: $(fuzz_sim)
 $(fuzz_archives):
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $^
 fuzz_beside = $(patsubst %,fuzz-build/tests/fuzz/%.o,answers config_text host host_checkpoint host_votes intrusion \
-	pages says) $(call fuzz_of,$(fuzz_journal_beside))
+	owed pages says) $(call fuzz_of,$(fuzz_journal_beside))
 # What stands in the place of a part of the daemon goes before it.
 fuzz-build/fuzz_cluster: fuzz_first = $(sim_wrap) fuzz-build/sim.a
 fuzz-build/fuzz_config: fuzz_first = fuzz-build/tests/fuzz/config_text.o
-fuzz-build/fuzz_control: fuzz_first = fuzz-build/fake.a
+fuzz-build/fuzz_control: fuzz_first = fuzz-build/tests/fuzz/owed.o $(fuzz_control_wrap) fuzz-build/fake.a
 fuzz-build/fuzz_driver: fuzz_first = $(patsubst %,fuzz-build/tests/fuzz/%.o,answers intrusion pages says) $(sim_wrap) \
 	fuzz-build/sim.a
 fuzz-build/fuzz_journal: fuzz_first = $(call fuzz_of,$(fuzz_journal_beside))

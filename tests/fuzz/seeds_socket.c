@@ -174,6 +174,26 @@ static void make_control_streams(void)
     seed_end();
 }
 
+static void make_control_levels(void)
+{
+    static const char *const names[] = {"steps-nobody", "steps-everyday"};
+    for (unsigned level = 0; level < 2; level++) {
+        seed_begin("control", names[level]);
+        control_with(CONTROL_LEVEL, level);
+        for (size_t i = 0; i + 1 < sizeof calls / sizeof calls[0]; i++) /* the last one is malformed */
+            put(calls[i].text, strlen(calls[i].text) + 1);
+        seed_end();
+    }
+
+    seed_begin("control", "steps-long-out-of-order");
+    control(CONTROL_HOLD);
+    for (unsigned i = 0; i < 3; i++)
+        control_with(CONTROL_LONG, 1 + i);
+    control_with(CONTROL_SETTLE, 2);
+    control_with(CONTROL_SETTLE, 0);
+    seed_end();
+}
+
 static void make_control(void)
 {
     seed_begin("control", "steps-out-of-order");
@@ -234,4 +254,5 @@ void make_socket_seeds(void)
     make_texts();
     make_control();
     make_control_streams();
+    make_control_levels();
 }

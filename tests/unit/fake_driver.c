@@ -136,59 +136,67 @@ void fake_settle(struct driver *d, size_t i, enum submit_result result, slot_t s
     o.session->settled(o.session->user, o.tag, result, slot);
 }
 
-uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user)
+/* 0: refused. */
+static uint64_t ask(struct driver *d, struct fake_question q)
 {
-    if (d->refuse_answers)
+    if (d->refuse_answers || d->n_questions == FAKE_QUESTIONS_MAX)
         return 0;
-    d->position = answer;
-    d->answer_user = user;
+    q.cookie = ++d->cookie;
+    d->questions[d->n_questions++] = q;
     if (!d->hold_answers)
         fake_answer(d);
-    return 77;
+    return q.cookie;
+}
+
+static void cancel(struct driver *d, uint64_t cookie)
+{
+    for (size_t i = 0; i < d->n_questions; i++) {
+        if (d->questions[i].cookie != cookie)
+            continue;
+        d->n_questions--;
+        memmove(d->questions + i, d->questions + i + 1, (d->n_questions - i) * sizeof(*d->questions));
+        d->n_cancelled++;
+        return;
+    }
+}
+
+uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user)
+{
+    return ask(d, (struct fake_question){.position = answer, .user = user});
 }
 
 void driver_position_cancel(struct driver *d, uint64_t cookie)
 {
-    d->n_cancelled += cookie == 77 && d->position != NULL;
-    d->position = NULL;
+    cancel(d, cookie);
 }
 
 uint64_t driver_flush(struct driver *d, bool all, uint64_t timeout_ms,
                       void (*answer)(void *user, const struct flush_result *results, size_t n), void *user)
 {
     (void)timeout_ms;
-    if (d->refuse_answers)
-        return 0;
-    d->flush = answer;
-    d->flush_all = all;
-    d->answer_user = user;
-    if (!d->hold_answers)
-        fake_answer(d);
-    return 78;
+    return ask(d, (struct fake_question){.flush = answer, .all = all, .user = user});
 }
 
 void driver_flush_cancel(struct driver *d, uint64_t cookie)
 {
-    d->n_cancelled += cookie == 78 && d->flush != NULL;
-    d->flush = NULL;
+    cancel(d, cookie);
 }
 
 void fake_answer(struct driver *d)
 {
-    void (*position)(void *, slot_t) = d->position;
-    void (*flush)(void *, const struct flush_result *, size_t) = d->flush;
     const struct flush_result results[] = {
         {.replica = 1, .ok = true, .slot = d->status.replica.chosen, .messages = d->n_log, .text = "/log/1"},
         {.replica = 2, .ok = false, .text = "unreachable"},
     };
-    d->position = NULL;
-    d->flush = NULL;
-    if (position != NULL)
-        position(d->answer_user, d->status.replica.chosen);
-    if (flush != NULL && d->flush_fails)
-        flush(d->answer_user, &results[1], 1);
-    else if (flush != NULL)
-        flush(d->answer_user, results, d->flush_all ? 2 : 1);
+    while (d->n_questions > 0) {
+        const struct fake_question q = d->questions[--d->n_questions];
+        if (q.position != NULL)
+            q.position(q.user, d->status.replica.chosen);
+        else if (d->flush_fails)
+            q.flush(q.user, &results[1], 1);
+        else
+            q.flush(q.user, results, q.all ? 2 : 1);
+    }
 }
 
 int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,

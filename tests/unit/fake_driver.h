@@ -4,7 +4,7 @@
 
 #include "host/driver.h"
 
-enum { FAKE_OPEN_MAX = 4200, FAKE_AUTHOR_MAX = 134 };
+enum { FAKE_OPEN_MAX = 4200, FAKE_QUESTIONS_MAX = 64, FAKE_AUTHOR_MAX = 134 };
 
 struct fake_message {
     slot_t slot;
@@ -16,6 +16,15 @@ struct fake_message {
 struct fake_open {
     struct session *session;
     uint64_t tag;
+};
+
+/* A position, or a flush. */
+struct fake_question {
+    uint64_t cookie;
+    void (*position)(void *user, slot_t slot);
+    void (*flush)(void *user, const struct flush_result *results, size_t n);
+    bool all;
+    void *user;
 };
 
 struct driver {
@@ -43,10 +52,9 @@ struct driver {
 
     /* Positions and flushes: answered at once, or held until fake_answer(). */
     bool hold_answers, refuse_answers, flush_fails;
-    void (*position)(void *user, slot_t slot);
-    void (*flush)(void *user, const struct flush_result *results, size_t n);
-    void *answer_user;
-    bool flush_all;
+    struct fake_question questions[FAKE_QUESTIONS_MAX];
+    size_t n_questions;
+    uint64_t cookie;
     unsigned n_cancelled;
 
     int bootstrap_error;

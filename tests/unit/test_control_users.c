@@ -215,7 +215,7 @@ static void test_flushes_of_one_user(void **state)
     struct client *late = connect_as(ADA + CONTROL_USER_PART);
     client_call(late, call);
     fixture_turn(f);
-    fake_answer(f->driver); /* the last one's */
+    fake_answer(f->driver);
     assert_has(client_reply(late), "unreachable");
     client_call(late, call);
     client_expect_quiet(late);
