@@ -62,7 +62,8 @@ void chat_tally(const struct host *h);
 /* --- chatcheck.c --- */
 /* The files as they are, all of them from the beginning. */
 void chat_check(struct host *h, const char *when);
-/* After a flush of all of a cluster at rest: nothing is missing anywhere, so all files are equal. */
-void chat_check_complete(struct cluster *c, slot_t until);
+/* After a flush of all of a cluster at rest, each up to its own slot: nothing is missing anywhere, so all files are
+ * equal. */
+void chat_check_complete(struct cluster *c, const slot_t *until);
 
 #endif

@@ -218,15 +218,15 @@ static void check_durable(struct host *h)
     k->logs = now.logs;
 }
 
-void chat_check_complete(struct cluster *c, slot_t until)
+void chat_check_complete(struct cluster *c, const slot_t *until)
 {
     for (uint32_t i = 0; i < c->options.n_hosts && !c->options.liar; i++) {
         struct host *h = &c->hosts[i];
         if (!host_is_usable(h) || h->wiped || h->refused || h->disk.n_rot > 0 || h->driver->stopping)
             continue;
         chat_check(h, "the last flush");
-        if (h->disk.flushed < until)
-            cluster_fail(c, "host %u: of a cluster at rest slot %lu is not flushed, but %lu", h->index, until,
+        if (h->disk.flushed < until[i])
+            cluster_fail(c, "host %u: of a cluster at rest slot %lu is not flushed, but %lu", h->index, until[i],
                          h->disk.flushed);
     }
 }

@@ -340,13 +340,15 @@ static void check_mended(struct cluster *c)
     }
 }
 
-/* All files, once more flushed, are equal. */
+/* All files, once more flushed, are equal. What closed connections left may be chosen meanwhile. */
 static void check_flushed(struct cluster *c)
 {
-    slot_t until = observer_chosen(c);
+    slot_t until[CLUSTER_HOSTS_MAX] = {0};
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        if (is_sound(&c->hosts[i]) && host_is_usable(&c->hosts[i]))
-            clients_flush(c, i, false);
+        if (!is_sound(&c->hosts[i]) || !host_is_usable(&c->hosts[i]))
+            continue;
+        until[i] = c->hosts[i].chosen;
+        clients_flush(c, i, false);
     }
     cluster_settle(c, 10 * SECOND);
     chat_check_complete(c, until);
