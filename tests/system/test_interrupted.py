@@ -21,6 +21,7 @@ def on_terminal(context, *arguments, **env):
     """The tool on a terminal of its own: its process, and the terminal's other end."""
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background may ignore it
         os.chdir(context.dir)
         os.execve(context.mpaxosctl, ["mpaxosctl", *map(str, arguments)], {**os.environ, "LC_ALL": "C.UTF-8", **env})
     return pid, fd
