@@ -196,7 +196,7 @@ void __wrap_replica_start(struct replica *r, uint64_t now_usec, struct effects *
     struct host *h = world_host();
     disk_recovered_all(h);
     observer_identity(h->cluster, h->index, &h->disk.identity);
-    h->noted = h->disk.commit;
+    h->noted = replica_chosen(r); /* commits of a mended segment are the journal's own */
     __real_replica_start(r, now_usec, ret);
     struct replica_status s;
     replica_status(r, &s);
