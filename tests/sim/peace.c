@@ -12,7 +12,7 @@
 /* Pauses, late datagrams and what is tried again by the clock last so long; all else goes by heartbeats. */
 enum {
     CORE_LIMIT_S = 10,
-    CORE_LIMIT_HEARTBEATS = 1200, /* a slot at a time over a bad link of the rest's takes some heartbeats for each call */
+    CORE_LIMIT_HEARTBEATS = 1200, /* a slot at a time over a bad link of the rest's takes some for each call */
     PEACE_LIMIT_S = 10,
     PEACE_LIMIT_HEARTBEATS = 200,
     REST_LIMIT_S = 5,
