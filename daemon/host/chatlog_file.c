@@ -11,7 +11,9 @@
 int chatlog_file_open(const char *path, int flags, mode_t mode)
 {
     int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    return fd;
 }
 
 void chatlog_file_close(int fd)

@@ -140,7 +140,7 @@ static const uint8_t *expect_piece(uint32_t peer, const struct piece *p)
     e->touched = ++touches;
     memcpy(e->bytes + p->offset, p->bytes, p->size);
     memset(e->there + p->offset, true, p->size);
-    if (memchr(e->there, false, e->total) != NULL)
+    if (memchr(e->there, 0, e->total) != NULL)
         return NULL;
     e->total = 0;
     return e->bytes;

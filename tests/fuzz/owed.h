@@ -18,7 +18,7 @@ struct owed_call {
 
 struct owed {
     enum access_level level;
-    STAILQ_HEAD(, owed_call) calls; /* not answered */
+    STAILQ_HEAD(owed_calls, owed_call) calls; /* not answered */
     bool malformed; /* one was no call: the connection is to be closed, and none behind it is answered */
     char *cut;      /* what was sent of the next */
     size_t cut_size, cut_capacity;

@@ -43,11 +43,13 @@ static void pass_over(struct check *k, slot_t next)
     }
 }
 
-/* Borrowed until the next call. */
+/* Borrowed until the next call; NULL: no message is there. */
 static const struct line_buffer *line_of(struct cluster *c, slot_t slot, const struct log_slot *s)
 {
     static struct line_buffer line;
     struct text_view v;
+    if (!s)
+        return NULL;
     text_view(s->chosen->bytes, &v);
     const struct log_message m = {.slot = slot,
                                   .time_usec = s->time_usec,
@@ -93,7 +95,7 @@ static void check_cut_off(const struct check *k, const uint8_t *bytes, size_t si
         const struct log_slot *s = message_at(c, slot);
         if (may_miss(k->host, slot))
             return;
-        const struct line_buffer *line = s ? line_of(c, slot, s) : NULL;
+        const struct line_buffer *line = line_of(c, slot, s);
         for (size_t i = 0; line && i < line->size && at < size; i++, at++) {
             if (bytes[at] != (uint8_t)line->bytes[i] && bytes[at] != 0)
                 cluster_fail(c, "host %u: after %s something stands behind its chat log's mark that is not slot %lu",

@@ -159,7 +159,7 @@ static void what_waits_is_bounded(void **state)
     (void)state;
     struct outbox_fixture f;
     open_outbox(&f);
-    size_t each = 0;
+    size_t each = 1;
     for (uint64_t i = 0; i < 800000 && f.outbox.lost == 0; i++) {
         struct message m = confirm(i);
         outbox_put(&f.outbox, 1, 1, &m, 0);
