@@ -98,7 +98,7 @@ static void begin(struct driver *d, uint64_t now_usec)
     driver_checkpoint_keep_ahead(d);
 }
 
-/* The next slice, behind what is pending. False: no memory, and given up for now. */
+/* The next slice, behind what is pending. False: no memory, so the checkpoint is begun anew after RETRY_USEC. */
 static bool fill(struct driver *d)
 {
     struct own_checkpoint *c = &d->checkpoint;
