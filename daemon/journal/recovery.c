@@ -175,7 +175,7 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
         result = scan_segment(s, all->segments[i], i + 1 == all->n);
         if (result == JOURNAL_OK)
             result = scan_compare_footer(s, i + 1 == all->n);
-        else if (result == JOURNAL_DAMAGED)
+        if (result == JOURNAL_DAMAGED)
             result = salvage_run(j, s, all->segments + i, all->n - i);
     }
     if (result != JOURNAL_OK || from == all->n)

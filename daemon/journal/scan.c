@@ -196,11 +196,13 @@ static enum journal_result end_segment(struct scan *s, const char *bad, bool tor
     uint64_t durable, last;
     enum journal_result r;
 
-    if (!is_last)
-        return bad == NULL ? JOURNAL_OK : damaged(s, s->end, bad);
+    if (!is_last && bad != NULL)
+        return damaged(s, s->end, bad);
     r = scan_rest(s, &durable, &last);
     if (r != JOURNAL_OK)
         return r;
+    if (!is_last) /* what follows would be read again once the zeros are made up for */
+        return last > s->end ? damaged(s, s->end, "zeros are there, and more batches behind them") : JOURNAL_OK;
     if (durable > s->durable)
         s->durable = durable;
     if (s->durable > s->batch)
@@ -320,6 +322,8 @@ enum journal_result scan_compare_footer(struct scan *s, bool is_last)
         return r;
     if (is_last)
         return refuse(s, s->header.size - FOOTER_TRAILER_BYTES, "it is full, and the segment after it is missing");
+    if (f.segment.last > s->batch)
+        return damaged(s, s->end, "the segment's footer tells of more batches than there are");
     if (footer_agrees(&f, added))
         index_drop_points(added);
     return JOURNAL_OK;

@@ -46,7 +46,8 @@ enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there
 /* `is_last`: no later segment exists, so that a torn tail is possible, and a footer is not. */
 enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last);
 
-/* After scan_segment(): drops its points from memory where a footer has them. */
+/* After scan_segment(): drops its points from memory where a footer has them. One that has more than there is: damage,
+ * since zeros at the end look like an end. */
 enum journal_result scan_compare_footer(struct scan *s, bool is_last);
 
 /* Bytes of the scanned file; borrowed until the next call. At most what the file has. */

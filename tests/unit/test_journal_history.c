@@ -1,9 +1,11 @@
 /* History at scale: footers in place of reading and of memory, trimming, and a checkpoint from a peer. */
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -455,6 +457,52 @@ static void test_damage_above_a_checkpoint_takes_nothing_before_it(void **state)
     fixture_check_kept(f);
 }
 
+/* Where the nth batch of the first segment begins, or the last one; *ret_end: where it ends. */
+static uint64_t find_batch(const struct fixture *f, size_t n, uint64_t *ret_end)
+{
+    size_t size;
+    const uint8_t *bytes = vfs_memory_bytes(f->disk, SEGMENT_1, &size);
+    struct batch_header h;
+    uint64_t at = SEGMENT_HEADER_BYTES, begin = at;
+
+    for (size_t i = 0; i <= n && batch_header_decode(bytes + at, &h); i++, at += h.size)
+        begin = at;
+    *ret_end = at;
+    return begin;
+}
+
+/* Zeros look like the end of a segment. What stands behind them is given up, and must not stand there any more: made up
+ * for, they would have it read again, before what was written in its place. */
+static void test_nothing_stands_behind_zeros_where_it_was_cut(void **state)
+{
+    struct fixture *f = *state;
+    char place[64];
+    size_t size;
+
+    fill(f, 60);
+    fixture_close(f);
+    struct vfs_memory *before = f->disk;
+    for (int trial = 0; trial < 5; trial++) { /* the first, the last and one between; the segment's footer, too */
+        static const size_t batches[] = {0, 5, SIZE_MAX, 0, 5};
+        uint64_t end, at = find_batch(f, batches[trial], &end);
+        f->disk = vfs_memory_clone(before, 1);
+        vfs_memory_zero(f->disk, SEGMENT_1, at, end - at);
+        if (trial > 2)
+            vfs_memory_flip(f->disk, SEGMENT_1, SEGMENT - 1, 1);
+        assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+        snprintf(place, sizeof place, "%s: damaged at offset %" PRIu64, SEGMENT_1, at);
+        assert_non_null(strstr(f->error, place));
+        const uint8_t *bytes = vfs_memory_bytes(f->disk, SEGMENT_1, &size);
+        for (uint64_t i = at; i < size; i++)
+            assert_int_equal(bytes[i], 0);
+        assert_null(vfs_memory_bytes(f->disk, SEGMENT_2, &size));
+        fixture_close(f);
+        vfs_memory_free(f->disk);
+        f->disk = before;
+    }
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_free)
@@ -476,6 +524,7 @@ int main(void)
         TEST(test_rot_in_a_fetched_checkpoint_is_refused),
         TEST(test_damage_below_a_checkpoint_ends_what_is_kept),
         TEST(test_damage_above_a_checkpoint_takes_nothing_before_it),
+        TEST(test_nothing_stands_behind_zeros_where_it_was_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
