@@ -94,5 +94,5 @@ const uint8_t *vfs_memory_bytes(const struct vfs_memory *m, const char *name, si
     if (n == NULL)
         return NULL;
     *ret_size = n->inode->cache_size;
-    return n->inode->cache;
+    return n->inode->cache != NULL ? n->inode->cache : (const uint8_t *)""; /* empty, and there */
 }
