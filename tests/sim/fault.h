@@ -51,6 +51,7 @@ struct scenario {
     bool core_first;  /* heals a majority around one member first, and demands that it works */
     bool lines;       /* FAULT_BRIDGE is a line instead, with a triangle at its end */
     bool differs;     /* one host's bootstrap file differs until the peace */
+    bool atlas;       /* rot strikes all hosts, never the last good copy of a slot */
     bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */
 };
 
@@ -82,7 +83,8 @@ void trouble_set_space(struct cluster *c, uint32_t host, bool space);
 /* Whether this disk may be wiped or rot, so that its next start is perhaps refused: no more of them than the cluster
  * can do without. Then it counts as lost. By replica, not by item: one good copy of each slot somewhere would not do,
  * since a replica whose promise or vote may be gone stops voting as a whole, and a majority of those stands still for
- * an operator to come. So with one replica, or two of three, nothing rots here. */
+ * an operator to come. So with one replica, or two of three, nothing rots here. While they run it takes nothing from
+ * their votes: then all rot, item by item (disk_rot_kept()). */
 bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 
 /* --- sealed.c --- */

@@ -282,19 +282,26 @@ static bool take_record(void *user, struct record *r, const uint8_t *bytes, uint
     return true;
 }
 
-/* Another one that never rotted keeps these slots. */
-static bool is_kept_elsewhere(const struct cluster *c, const struct host *h, slot_t first, slot_t last)
+/* Another one, where it did not rot. */
+static bool is_kept_elsewhere(struct cluster *c, const struct host *h, slot_t slot)
 {
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        const struct host *o = &c->hosts[i];
-        if (o != h && is_sound(o) && o->disk.n_rot == 0 && first >= driver_first_kept(o->driver) && last <= o->chosen)
+        struct host *o = &c->hosts[i];
+        if (o == h || !is_sound(o) || slot < driver_first_kept(o->driver) || slot > o->chosen)
+            continue;
+        if (o->disk.n_rot == 0)
+            return true;
+        if (!host_is_usable(o))
+            continue;
+        world_enter(o);
+        if (journal_read(o->journal, slot, slot, 1, 1, take_record, o) == 1)
             return true;
     }
     return false;
 }
 
 /* Reading is what finds it. What is in the open segment, or in a footer, too, stays. */
-static bool is_readable(const struct cluster *c, struct host *h)
+static bool is_readable(struct cluster *c, struct host *h)
 {
     struct journal_rot rot[JOURNAL_ROT_MAX];
     bool readable = true;
@@ -308,7 +315,10 @@ static bool is_readable(const struct cluster *c, struct host *h)
     for (size_t i = 0; i < n; i++) {
         bool stays =
             rot[i].state == JOURNAL_ROT_STUCK || (rot[i].state == JOURNAL_ROT_OPEN && rot[i].covered_by > h->chosen);
-        if (!stays && is_kept_elsewhere(c, h, rot[i].first, rot[i].last))
+        slot_t slot = rot[i].first;
+        while (!stays && slot <= rot[i].last && is_kept_elsewhere(c, h, slot))
+            slot++;
+        if (!stays && slot > rot[i].last)
             return false;
     }
     return n > 0;

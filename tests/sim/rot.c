@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "journal/format.h"
+#include "journal/index.h"
 #include "tests/sim/world.h"
 
 enum { NAMES_MAX = 256, BATCHES_MAX = 1024 };
@@ -145,6 +146,88 @@ static bool misdirect(struct host *h, const struct names *names)
     cluster_trace(c, (int)h->index, "rot        batch %lu of %s at %lu written to %s at %lu", k->number, name,
                   k->offset, to.name, to.offset);
     return true;
+}
+
+/* --- rot of which another replica keeps a good copy --- */
+
+enum { STRIPE_SLOTS = 128 };
+
+/* What was written so near to a batch that it is read, and lost, with it. */
+struct near {
+    uint64_t from, until; /* offsets */
+    slot_t min, max;      /* values, and what COMMIT records tell of */
+    slot_t commit;        /* the last one so far */
+};
+
+static void add_slots(struct near *n, bool is_near, slot_t first, slot_t last)
+{
+    if (!is_near)
+        return;
+    n->min = first < n->min ? first : n->min;
+    n->max = last > n->max ? last : n->max;
+}
+
+static void look_at_batch(const uint8_t *batch, const struct batch_header *b, struct near *n)
+{
+    struct note notes[RECORD_NOTES_MAX];
+    struct record_view v;
+    bool is_near = b->offset < n->until && b->offset + b->size > n->from;
+    size_t at = BATCH_HEADER_BYTES, end = BATCH_HEADER_BYTES + b->payload_size;
+    for (uint32_t i = 0; i < b->n_records && record_decode(batch + at, end - at, notes, &v); i++) {
+        slot_t slot = v.record.slot;
+        if (v.record.type == RECORD_ACCEPT || v.record.type == RECORD_CHOSEN)
+            add_slots(n, is_near, slot, slot);
+        if (v.record.type == RECORD_COMMIT) {
+            add_slots(n, is_near, n->commit + 1, slot);
+            n->commit = slot;
+        }
+        at += v.encoded_size;
+    }
+}
+
+/* Slots go in stripes, each of which is kept by another host: there it never rots. */
+static bool is_free_to_rot(const struct host *h, const struct near *n)
+{
+    for (slot_t stripe = n->min / STRIPE_SLOTS; n->min <= n->max && stripe <= n->max / STRIPE_SLOTS; stripe++)
+        if (stripe % h->cluster->options.n_hosts == h->index)
+            return false;
+    return true;
+}
+
+void disk_rot_kept(struct host *h)
+{
+    struct cluster *c = h->cluster;
+    struct vfs_memory *m = h->disk.memory;
+    const struct vfs *vfs = vfs_memory_vfs(m);
+    struct names names = {.n = 0};
+    vfs->list(vfs->context, take_name, &names);
+    qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
+    size_t n_segments, size, first = find_names(&names, "segment-", &n_segments);
+    if (n_segments < 2)
+        return;
+    size_t which = first + cluster_random(c, 0, n_segments - 2);
+    uint64_t draw = cluster_random(c, 0, BATCHES_MAX), place = cluster_random(c, 0, UINT32_MAX);
+    struct near near = {.min = UINT64_MAX};
+    struct batches b = {.n = 0};
+    const struct batch_header *k = NULL;
+    for (size_t i = first; i <= which; i++) {
+        const uint8_t *bytes = vfs_memory_bytes(m, names.items[i], &size);
+        read_batches(m, names.items[i], &b);
+        if (i == which && b.n > 0) {
+            k = &b.items[draw % b.n];
+            near.from = k->offset - (k->offset < INDEX_STRETCH_BYTES ? k->offset : INDEX_STRETCH_BYTES);
+            near.until = k->offset + k->size + INDEX_STRETCH_BYTES;
+        }
+        for (size_t j = 0; j < b.n; j++)
+            look_at_batch(bytes + b.items[j].offset, &b.items[j], &near);
+    }
+    if (!k || !is_free_to_rot(h, &near))
+        return;
+    h->disk.n_rot++;
+    c->happened[HAPPENED_FLIPPED]++;
+    vfs_memory_flip(m, names.items[which], k->offset + place % k->size, (uint8_t)(1 << place % 8));
+    cluster_trace(c, (int)h->index, "rot        %s at %lu, slots %lu to %lu are kept elsewhere", names.items[which],
+                  k->offset + place % k->size, near.min, near.max);
 }
 
 /* --- rot --- */

@@ -263,6 +263,17 @@ static void direct_rot(struct scenario *s)
     make_rot(s);
 }
 
+/* All rot, and run on: one that starts again would have to ask for votes that are gone. */
+static void direct_atlas(struct scenario *s)
+{
+    s->kinds &= 1U << FAULT_WEATHER | 1U << FAULT_STALL | 1U << FAULT_PAUSE | 1U << FAULT_CUT_ONE_WAY |
+                1U << FAULT_ISOLATE | 1U << FAULT_TRANSFER | 1U << FAULT_SKIP;
+    make_rot(s);
+    s->kinds = (s->kinds | 1U << FAULT_ROT) & ~(1U << FAULT_CRASH);
+    s->chat_end_percent = 0;
+    s->atlas = true;
+}
+
 static void direct_flushes(struct scenario *s)
 {
     s->kinds &= 1U << FAULT_CRASH | 1U << FAULT_KILL | 1U << FAULT_STOP | 1U << FAULT_SPACE | 1U << FAULT_TRANSFER |
@@ -287,10 +298,19 @@ bool scenario_direct(struct scenario *s, const char *name)
         const char *name;
         void (*direct)(struct scenario *s);
     } all[] = {
-        {"chained", direct_chained}, {"constrained", direct_constrained},     {"first-start", direct_first_start},
-        {"flushes", direct_flushes}, {"full-disk", direct_full_disk},         {"hung-leader", direct_hung_leader},
-        {"laggard", direct_laggard}, {"late-promises", direct_late_promises}, {"late-reads", direct_late_reads},
-        {"line", direct_line},       {"quorum-loss", direct_quorum_loss},     {"rot", direct_rot},
+        {"atlas", direct_atlas},
+        {"chained", direct_chained},
+        {"constrained", direct_constrained},
+        {"first-start", direct_first_start},
+        {"flushes", direct_flushes},
+        {"full-disk", direct_full_disk},
+        {"hung-leader", direct_hung_leader},
+        {"laggard", direct_laggard},
+        {"late-promises", direct_late_promises},
+        {"late-reads", direct_late_reads},
+        {"line", direct_line},
+        {"quorum-loss", direct_quorum_loss},
+        {"rot", direct_rot},
         {"skips", direct_skips},
     };
     s->cluster.n_hosts = 3;

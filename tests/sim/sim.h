@@ -331,6 +331,8 @@ void disk_stop(struct host *h);
 /* Recovers a copy as it would be after a power cut now, and compares. */
 void disk_check(struct host *h);
 void disk_rot(struct host *h);
+/* One batch, of whose slots each is kept by another host. */
+void disk_rot_kept(struct host *h);
 void disk_tally(struct host *h); /* adds what its files went through to what happened */
 void disk_format(struct host *h, const struct identity *identity);
 void disk_free(struct disk *d);
