@@ -52,6 +52,11 @@ struct index_segment {
     size_t n_points, points_room;
 };
 
+static inline bool index_in_footer(const struct index_segment *s)
+{
+    return s->points == NULL && s->last >= s->first;
+}
+
 /* Numbers follow each other. */
 struct index {
     struct index_segment *segments; /* ascending */

@@ -183,7 +183,7 @@ static int find_point(struct journal_reader *r, uint64_t number, size_t n_most, 
         p = NULL;
         pthread_mutex_lock(&j->mutex);
         s = index_get(&j->index, number);
-        in_file = s != NULL && s->points == NULL;
+        in_file = s != NULL && index_in_footer(s);
         if (in_file)
             copy = *s;
         else if (s != NULL)
@@ -221,7 +221,7 @@ int reader_points(struct journal_reader *r, uint64_t number, struct index_segmen
     while (in_file && p == NULL && error == 0) {
         pthread_mutex_lock(&j->mutex);
         s = index_get(&j->index, number);
-        in_file = s != NULL && s->points == NULL;
+        in_file = s != NULL && index_in_footer(s);
         if (s == NULL) {
             error = -ENOENT;
         } else {

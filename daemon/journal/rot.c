@@ -116,10 +116,10 @@ int64_t journal_scrub(struct journal *j)
         w->segment.number = number;
         if (is_rot(error))
             rot_note(j, &(struct stretch_place){.number = number});
-        if (error < 0) {
+        if (error < 0)
             w->segment.n_points = w->at = 0;
+        if (w->segment.n_points == 0)
             return 1;
-        }
     }
     place = place_of(w, w->at++);
     error = reader_check(j->reader, &place, &first, &last);

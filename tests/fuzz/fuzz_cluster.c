@@ -292,7 +292,8 @@ static void act_on_host(struct cluster *c, enum cluster_act a, struct host *h, u
             sealed_change(h);
         break;
     case ACT_DIFFER:
-        differ(h);
+        if (c->options.n_hosts > 1) /* alone it is right, whatever it says */
+            differ(h);
         break;
     case ACT_TRANSFER:
         if (cluster_leader(c) != NULL && host_is_usable(cluster_leader(c)))

@@ -503,6 +503,26 @@ static void test_nothing_stands_behind_zeros_where_it_was_cut(void **state)
     assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
 }
 
+/* Nothing is left of it but its header, so that it ends where it begins: nobody looks for its footer for ever. */
+static void test_a_full_segment_without_batches(void **state)
+{
+    struct fixture *f = *state;
+
+    fill(f, 60);
+    fixture_close(f);
+    vfs_memory_zero(f->disk, SEGMENT_1, SEGMENT_HEADER_BYTES, SEGMENT - SEGMENT_HEADER_BYTES);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    assert_non_null(strstr(f->error, SEGMENT_2 ": damaged at offset 0"));
+    alarm(20);
+    while (journal_scrub(f->journal) > 0)
+        ;
+    alarm(0);
+    fixture_adopt(f);
+    fill(f, 20);
+    fixture_check_kept(f);
+    reopen(f);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_free)
@@ -525,6 +545,7 @@ int main(void)
         TEST(test_damage_below_a_checkpoint_ends_what_is_kept),
         TEST(test_damage_above_a_checkpoint_takes_nothing_before_it),
         TEST(test_nothing_stands_behind_zeros_where_it_was_cut),
+        TEST(test_a_full_segment_without_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
