@@ -5,6 +5,7 @@ system_tests = \
 	tests/system/partial.py \
 	tests/system/run \
 	tests/system/runner.py \
+	tests/system/stalls.py \
 	tests/system/tsan.supp \
 	tests/system/test_access.py \
 	tests/system/test_crash.py \
