@@ -267,7 +267,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.truth = s.story->truth;
     s.disk = choices & JOURNAL_EDIT ? vfs_memory_clone(s.story->disk, 1) : vfs_memory_new(1);
     s.journal = NULL;
-    s.is_faulty = false;
+    s.is_faulty = s.is_tight = false;
     for (unsigned i = 0; choices & JOURNAL_EDIT && i < edits && fuzz_left(&in) > 0; i++)
         journal_edit(s.disk, s.story->disk, &in, choices & JOURNAL_MEND);
     if (!(choices & JOURNAL_EDIT))

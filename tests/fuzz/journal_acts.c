@@ -85,7 +85,7 @@ static void start_cut(struct session *s, unsigned step, bool is_power)
     }
     fuzz_check(r == JOURNAL_IO && s->error[0] != '\0');
     if (is_power) {
-        vfs_memory_set_mercy(s->disk, MERCY_BY_SEED);
+        vfs_memory_set_mercy(s->disk, s->is_tight ? MERCY_WHOLE_SECTORS : MERCY_BY_SEED);
         vfs_memory_power_cut(s->disk);
     }
     start(s, sure, true);
@@ -235,6 +235,7 @@ static void fail_read(struct session *s, unsigned how)
 
 static void make_room(struct session *s, unsigned how)
 {
+    s->is_tight = how != PLENTY;
     vfs_memory_set_budget(s->disk, how == PLENTY ? UINT64_MAX : vfs_memory_used(s->disk) + (uint64_t)how * 4096);
     vfs_memory_hide_budget(s->disk, how & 1 && how != PLENTY);
     journal_write(s->journal); /* as the journal's thread does now and then */

@@ -14,6 +14,7 @@ struct session {
     uint64_t seq;
     slot_t trim_below; /* as it was asked for since */
     char error[JOURNAL_ERROR_MAX + 1];
+    bool is_tight;   /* the disk may be full, so that a start writes in place: a sector is the old one or the new one */
     bool is_damaged; /* segments were changed, and it is not shown that all of them are whole again */
     bool is_faulty;  /* an operation may fail */
 
