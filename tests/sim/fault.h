@@ -95,10 +95,27 @@ void sealed_change(struct host *h); /* one step on, where all the others have do
 /* --- partial.c --- */
 void partial_check(struct cluster *c, enum partial partial); /* several times over */
 
+/* --- mended.c --- */
+void mended_check(struct cluster *c); /* that it is, while no fault goes on */
+void mended_check_starts(struct cluster *c);
+
 /* --- peace.c --- */
+
+/* What others chose reaches it. */
+static inline bool host_is_learning(const struct host *h)
+{
+    return !h->wiped && !h->refused;
+}
+
+static inline bool host_is_sound(const struct host *h)
+{
+    return host_is_learning(h) && h->disk.identity.status != IDENTITY_QUARANTINED;
+}
+
 void cluster_heal(struct cluster *c); /* every link, disk and host */
 /* Demands of a healed cluster that it comes to rest; answers how long that took. */
 uint64_t cluster_settle(struct cluster *c, uint64_t limit_usec);
+void cluster_settle_again(struct cluster *c); /* after something small */
 /* The same, and that it takes a message through every host and answers it, and that the clients' histories are right.
  */
 uint64_t cluster_demand_rest(struct cluster *c);

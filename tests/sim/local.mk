@@ -22,6 +22,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/host.c \
 	tests/sim/load.c \
 	tests/sim/memory.c \
+	tests/sim/mended.c \
 	tests/sim/model.c \
 	tests/sim/network.c \
 	tests/sim/observer.c \

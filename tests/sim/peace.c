@@ -17,7 +17,6 @@ enum {
     PEACE_LIMIT_HEARTBEATS = 200,
     REST_LIMIT_S = 5,
     REST_LIMIT_HEARTBEATS = 100,
-    MEND_LIMIT_S = 60,
 };
 
 static uint64_t limit(const struct cluster *c, uint64_t seconds, uint64_t heartbeats)
@@ -57,17 +56,6 @@ void cluster_heal(struct cluster *c)
         heal_host(c, &c->hosts[i]);
 }
 
-/* What others chose reaches it. */
-static bool is_learning(const struct host *h)
-{
-    return !h->wiped && !h->refused;
-}
-
-static bool is_sound(const struct host *h)
-{
-    return is_learning(h) && h->disk.identity.status != IDENTITY_QUARANTINED;
-}
-
 /* At rest: one leader, which has no open proposal; all of the set follow it; all their logs are equal; every call on
  * them ended. Of a core, whose leader may stand outside, those need not serve that reach it over more hops than
  * messages travel; the hub does. */
@@ -83,7 +71,7 @@ static bool is_settled(struct cluster *c, void *user)
     slot_t chosen = 0;
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         const struct host *h = &c->hosts[i];
-        if (!(r->set >> i & 1) || !is_learning(h))
+        if (!(r->set >> i & 1) || !host_is_learning(h))
             continue;
         if (!host_is_usable(h) || h->chosen < observer_chosen(c) || (chosen && h->chosen != chosen))
             return false;
@@ -91,7 +79,7 @@ static bool is_settled(struct cluster *c, void *user)
     }
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         struct replica_status s;
-        if (!(r->set >> i & 1) || !is_sound(&c->hosts[i]))
+        if (!(r->set >> i & 1) || !host_is_sound(&c->hosts[i]))
             continue;
         replica_status(c->hosts[i].replica, &s);
         n_leaders += s.role == ROLE_LEADER;
@@ -138,7 +126,7 @@ uint64_t cluster_settle(struct cluster *c, uint64_t limit_usec)
     return settle(c, &r, limit_usec);
 }
 
-static void settle_again(struct cluster *c)
+void cluster_settle_again(struct cluster *c)
 {
     cluster_settle(c, limit(c, REST_LIMIT_S, REST_LIMIT_HEARTBEATS));
 }
@@ -150,7 +138,7 @@ static uint32_t choose_core(struct cluster *c, uint32_t *ret_hub)
     for (uint32_t tries = 0; count < n / 2 + 1 && tries < 1000; tries++) {
         uint32_t i = (uint32_t)cluster_random(c, 0, n - 1);
         struct host *h = &c->hosts[i];
-        if (!is_sound(h) || h->disk.n_rot > 0 || set >> i & 1) /* with rot, its next start may be refused */
+        if (!host_is_sound(h) || h->disk.n_rot > 0 || set >> i & 1) /* with rot, its next start may be refused */
             continue;
         heal_host(c, h);
         set |= 1U << i;
@@ -167,7 +155,7 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
     const struct host *leader = hung_leader ? cluster_leader(c) : NULL;
     struct rest r = {0};
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        if (c->hosts[i].disk.identity.status != IDENTITY_VOTER && is_sound(&c->hosts[i]))
+        if (c->hosts[i].disk.identity.status != IDENTITY_VOTER && host_is_sound(&c->hosts[i]))
             return 0; /* a first start takes all of them */
     }
     r.set = choose_core(c, &r.hub);
@@ -223,12 +211,12 @@ static void check_calm(struct cluster *c)
     if (own.accepted > own.chosen) /* a slot that was skipped waits for another leader */
         return;
     for (uint32_t j = 0; j < c->options.n_hosts; j++) { /* one that promised above it does not count for it */
-        if (j == i || !is_sound(&c->hosts[j]))
+        if (j == i || !host_is_sound(&c->hosts[j]))
             continue;
         replica_status(c->hosts[j].replica, &other);
         n_others += ballot_equal(own.promised, other.promised);
     }
-    if (2 * n_others <= c->options.n_hosts || !is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
+    if (2 * n_others <= c->options.n_hosts || !host_is_sound(h) || h->disk.n_rot > 0 || host_is_leader(h))
         return;
     uint64_t before = observer_leaderships(c), n_skipped = c->happened[HAPPENED_SKIPPED]; /* as above */
     cluster_trace(c, -1, "calm       but for host %u", i);
@@ -236,7 +224,7 @@ static void check_calm(struct cluster *c)
     cluster_run(c, 5 * c->options.heartbeat_usec);
     host_start(h);
     cluster_run(c, 60 * c->options.heartbeat_usec);
-    settle_again(c);
+    cluster_settle_again(c);
     if (observer_leaderships(c) > before + c->happened[HAPPENED_SKIPPED] - n_skipped)
         cluster_fail(c, "the leader changed %lu times in calm, when host %u came back (traps 13, 27)",
                      observer_leaderships(c) - before, i);
@@ -255,7 +243,7 @@ static void check_succession(struct cluster *c)
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         struct replica_status s;
-        if (!is_sound(&c->hosts[i]) || !host_is_usable(&c->hosts[i]) || c->hosts[i].driver->stopping)
+        if (!host_is_sound(&c->hosts[i]) || !host_is_usable(&c->hosts[i]) || c->hosts[i].driver->stopping)
             continue;
         replica_status(c->hosts[i].replica, &s);
         n += s.silent_until == 0;
@@ -267,87 +255,7 @@ static void check_succession(struct cluster *c)
     if (!cluster_run_until(c, 4 * ELECTION_HEARTBEATS * c->options.heartbeat_usec, has_leader, NULL))
         cluster_fail(c, "no leader 4 E after host %u, which led, died (I10)", leader->index);
     host_start(leader);
-    settle_again(c);
-}
-
-/* --- what rotted below a checkpoint --- */
-
-static bool take_record(void *user, struct record *r, const uint8_t *bytes, uint32_t size)
-{
-    const struct host *h = user;
-    struct cluster *c = h->cluster;
-    if (r->slot > 0 && !observer_is_chosen(c, r->slot, cluster_body(c, bytes, size)))
-        cluster_fail(c, "host %u: its journal has another value than the chosen one of slot %lu (I6)", h->index,
-                     r->slot);
-    return true;
-}
-
-/* Another one, where it did not rot. */
-static bool is_kept_elsewhere(struct cluster *c, const struct host *h, slot_t slot)
-{
-    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        struct host *o = &c->hosts[i];
-        if (o == h || !is_sound(o) || slot < driver_first_kept(o->driver) || slot > o->chosen)
-            continue;
-        if (o->disk.n_rot == 0)
-            return true;
-        if (!host_is_usable(o))
-            continue;
-        world_enter(o);
-        if (journal_read(o->journal, slot, slot, 1, 1, take_record, o) == 1)
-            return true;
-    }
-    return false;
-}
-
-/* Reading is what finds it. What is in the open segment, or in a footer, too, stays. */
-static bool is_readable(struct cluster *c, struct host *h)
-{
-    struct journal_rot rot[JOURNAL_ROT_MAX];
-    bool readable = true;
-    world_enter(h);
-    slot_t first = driver_first_kept(h->driver), until = logread_committed_slot(h->driver->logread);
-    for (slot_t slot = first > 0 ? first : 1; slot <= until; slot++)
-        readable = journal_read(h->journal, slot, slot, 1, 1, take_record, h) == 1 && readable;
-    if (readable)
-        return true;
-    size_t n = journal_rot(h->journal, rot);
-    for (size_t i = 0; i < n; i++) {
-        bool stays =
-            rot[i].state == JOURNAL_ROT_STUCK || (rot[i].state == JOURNAL_ROT_OPEN && rot[i].covered_by > h->chosen);
-        slot_t slot = rot[i].first;
-        while (!stays && slot <= rot[i].last && is_kept_elsewhere(c, h, slot))
-            slot++;
-        if (!stays && slot > rot[i].last)
-            return false;
-    }
-    return n > 0;
-}
-
-static bool are_all_readable(struct cluster *c, void *user)
-{
-    bool all = true;
-    (void)user;
-    for (uint32_t i = 0; i < c->options.n_hosts; i++)
-        if (is_learning(&c->hosts[i]) && c->hosts[i].disk.n_rot > 0 && host_is_usable(&c->hosts[i]))
-            all = is_readable(c, &c->hosts[i]) && all;
-    return all;
-}
-
-static void check_mended(struct cluster *c)
-{
-    struct journal_rot rot[JOURNAL_ROT_MAX];
-    for (uint64_t usec = 0; !are_all_readable(c, NULL); usec += 100 * MSEC) {
-        if (usec < MEND_LIMIT_S * SECOND) {
-            cluster_run(c, 100 * MSEC);
-            continue;
-        }
-        for (uint32_t i = 0; i < c->options.n_hosts; i++)
-            for (size_t k = 0, n = c->hosts[i].up ? journal_rot(c->hosts[i].journal, rot) : 0; k < n; k++)
-                cluster_trace(c, (int)i, "rotten     segment %lu, slots %lu to %lu, state %d", rot[k].segment,
-                              rot[k].first, rot[k].last, (int)rot[k].state);
-        cluster_fail(c, "what rotted below a checkpoint is not fetched again (I10)");
-    }
+    cluster_settle_again(c);
 }
 
 /* All files, once more flushed, are equal. What closed connections left may be chosen meanwhile. */
@@ -355,7 +263,7 @@ static void check_flushed(struct cluster *c)
 {
     slot_t until[CLUSTER_HOSTS_MAX] = {0};
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        if (!is_sound(&c->hosts[i]) || !host_is_usable(&c->hosts[i]))
+        if (!host_is_sound(&c->hosts[i]) || !host_is_usable(&c->hosts[i]))
             continue;
         until[i] = c->hosts[i].chosen;
         clients_flush(c, i, false);
@@ -368,14 +276,14 @@ static void check_flushed(struct cluster *c)
 static void check_works(struct cluster *c)
 {
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
-        if (!is_sound(&c->hosts[i]))
+        if (!host_is_sound(&c->hosts[i]))
             continue;
         for (int attempt = 0;; attempt++) {
             if (!c->hosts[i].up)
                 cluster_run(c, 2 * SECOND); /* it was asked to stop before, and did so now */
             uint64_t operation = clients_send(c, i, 0, NULL);
             clients_position(c, i);
-            settle_again(c);
+            cluster_settle_again(c);
             struct operation_state state = clients_operation(c, operation);
             if (state.acked)
                 break;
@@ -390,7 +298,7 @@ static void check_works(struct cluster *c)
         clients_read(c, i);
         clients_flush(c, i, true);
     }
-    settle_again(c);
+    cluster_settle_again(c);
     if (cluster_chance(c, 400))
         check_calm(c);
     if (cluster_chance(c, 400))
@@ -402,7 +310,7 @@ static void check_works(struct cluster *c)
 uint64_t cluster_demand_rest(struct cluster *c)
 {
     uint64_t usec = cluster_settle(c, limit(c, PEACE_LIMIT_S, PEACE_LIMIT_HEARTBEATS));
-    check_mended(c);
+    mended_check(c);
     check_works(c);
     return usec;
 }
@@ -451,6 +359,8 @@ struct scenario_result scenario_run(const struct scenario *s)
     if (s->rest_usec > 0)
         r.heal_usec = cluster_settle(c, s->rest_usec);
     r.heal_usec += cluster_demand_rest(c);
+    if (s->atlas)
+        mended_check_starts(c);
     r.steps = c->steps;
     r.trace_hash = c->trace_hash;
     r.leaderships = observer_leaderships(c);

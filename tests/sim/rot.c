@@ -223,9 +223,13 @@ void disk_rot_kept(struct host *h)
     }
     if (!k || !is_free_to_rot(h, &near))
         return;
+    bool is_lost = cluster_chance(c, 300);
     h->disk.n_rot++;
-    c->happened[HAPPENED_FLIPPED]++;
-    vfs_memory_flip(m, names.items[which], k->offset + place % k->size, (uint8_t)(1 << place % 8));
+    c->happened[is_lost ? HAPPENED_ZEROED : HAPPENED_FLIPPED]++;
+    if (is_lost)
+        vfs_memory_zero(m, names.items[which], k->offset, k->size);
+    else
+        vfs_memory_flip(m, names.items[which], k->offset + place % k->size, (uint8_t)(1 << place % 8));
     cluster_trace(c, (int)h->index, "rot        %s at %lu, slots %lu to %lu are kept elsewhere", names.items[which],
                   k->offset + place % k->size, near.min, near.max);
 }

@@ -271,6 +271,7 @@ static void direct_atlas(struct scenario *s)
     make_rot(s);
     s->kinds = (s->kinds | 1U << FAULT_ROT) & ~(1U << FAULT_CRASH);
     s->chat_end_percent = 0;
+    s->core_first = false;
     s->atlas = true;
 }
 
