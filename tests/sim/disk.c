@@ -46,6 +46,8 @@ static void note_appended(struct host *h, const struct disk_record *r)
         struct disk_slot *slot = disk_slot(d, s);
         if (!slot->chosen)
             slot->chosen = slot->last;
+        if (!slot->chosen_ever)
+            slot->chosen_ever = slot->chosen;
     }
     d->commit = r->slot;
 }

@@ -60,6 +60,11 @@ static bool was_asked_for(const struct disk *d, struct ballot b)
     return false;
 }
 
+static const struct body *chosen_ever(const struct disk *d, slot_t slot)
+{
+    return slot < d->n_slots ? d->slots[slot].chosen_ever : NULL;
+}
+
 /* Below a checkpoint, what rotted was replaced: values known to be chosen, each with its COMMIT. That is read where the
  * checkpoint is lost by now; or where the segment's footer is, and then counts for nothing but the ballots. */
 static bool is_of_mend(const struct disk *d, const struct finding *g, const struct record *r, const uint8_t *bytes,
@@ -67,11 +72,11 @@ static bool is_of_mend(const struct disk *d, const struct finding *g, const stru
 {
     if (d->n_rot > 0 && g->restored > 0 && r->type != RECORD_PROMISE && r->slot <= g->restored)
         return ballot_is_none(r->ballot) || was_asked_for(d, r->ballot);
-    if (d->n_rot == 0 || g->restored > 0 || r->slot > d->commit)
+    const struct body *chosen = chosen_ever(d, r->slot);
+    if (d->n_rot == 0 || g->restored > 0 || (r->slot > d->commit && !chosen)) /* its COMMIT may be cut off since */
         return g->is_mended && r->type == RECORD_PROMISE && was_asked_for(d, r->ballot);
     if (r->type == RECORD_COMMIT)
         return true;
-    const struct body *chosen = r->slot < d->n_slots ? d->slots[r->slot].chosen : NULL;
     return bytes && ballot_is_none(r->ballot) && chosen && chosen->size == size &&
            memcmp(chosen->bytes, bytes, size) == 0;
 }
@@ -81,7 +86,8 @@ static void pass_replaced(const struct disk *d, struct finding *g, const struct 
                           uint32_t size)
 {
     size_t i = g->n;
-    while (i < d->n_records && !is_same(g, &d->records[i], r, bytes, size) && d->records[i].slot <= d->commit)
+    while (i < d->n_records && !is_same(g, &d->records[i], r, bytes, size) &&
+           (d->records[i].slot <= d->commit || chosen_ever(d, d->records[i].slot)))
         i++;
     if (i < d->n_records && is_same(g, &d->records[i], r, bytes, size))
         g->n = i;

@@ -90,8 +90,9 @@ struct finding {
 
 /* What those records say of a slot. */
 struct disk_slot {
-    const struct body *last;   /* of the last ACCEPT or CHOSEN record                             */
-    const struct body *chosen; /* what `last` was when a COMMIT record reached the slot           */
+    const struct body *last;        /* of the last ACCEPT or CHOSEN record                             */
+    const struct body *chosen;      /* what `last` was when a COMMIT record reached the slot           */
+    const struct body *chosen_ever; /* once, whatever rot took since */
     const struct body *durable;
     struct ballot durable_ballot; /* of the highest durable ACCEPT */
     bool durable_chosen;          /* a CHOSEN record is durable    */
