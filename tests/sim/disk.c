@@ -270,14 +270,27 @@ static void check_cut(struct host *h, size_t first)
     note_promise(d, d->saved);
 }
 
+/* Also where all that it took was covered by a checkpoint. */
+static bool is_cut_anew(struct host *h)
+{
+    struct disk *d = &h->disk;
+    struct journal_stats s;
+    journal_stats(h->journal, &s);
+    bool is_new = s.damaged_segment != d->damaged_segment || s.damaged_offset != d->damaged_offset;
+    d->damaged_segment = s.damaged_segment;
+    d->damaged_offset = s.damaged_offset;
+    return is_new;
+}
+
 void disk_recovered_all(struct host *h)
 {
     struct disk *d = &h->disk;
     const struct identity *own = replica_identity(h->replica);
+    bool is_cut = is_cut_anew(h);
     found_end(d, &d->found, own->status);
-    if (d->found.n < d->n_durable && d->n_rot > 0) {
+    if (d->n_rot > 0 && (is_cut || d->found.n < d->n_durable)) {
         check_cut(h, d->found.n);
-        d->n_durable = d->found.n;
+        d->n_durable = d->found.n < d->n_durable ? d->found.n : d->n_durable;
     }
     if (d->n_rot > 0) /* what the checkpoint stands for is not fetched again */
         d->lost_until = d->found.restored;

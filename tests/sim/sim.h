@@ -107,11 +107,12 @@ struct disk {
     size_t found_before;  /* .n before the last record that was found */
     struct disk_slot *slots;
     size_t n_slots;
-    slot_t commit;            /* of the last COMMIT record, or of a peer's checkpoint above it */
-    slot_t fetched;           /* of the last peer's checkpoint that the journal was given      */
-    slot_t lost_until;        /* rot may have taken slots up to this one                       */
-    struct ballot saved;      /* its highest promise as of the last damage                     */
-    struct identity identity; /* the durable one */
+    slot_t commit;                            /* of the last COMMIT record, or of a peer's checkpoint above it */
+    slot_t fetched;                           /* of the last peer's checkpoint that the journal was given      */
+    slot_t lost_until;                        /* rot may have taken slots up to this one                       */
+    struct ballot saved;                      /* its highest promise as of the last damage                     */
+    uint64_t damaged_segment, damaged_offset; /* where that was, as its journal says */
+    struct identity identity;                 /* the durable one */
     struct ballot promised, promised_durable;
     struct ballot promised_ever; /* durable once, whatever rot took since */
     slot_t flushed;              /* of the chat log, as was told */
