@@ -66,14 +66,15 @@ static const struct body *chosen_ever(const struct disk *d, slot_t slot)
 }
 
 /* Below a checkpoint, what rotted was replaced: values known to be chosen, each with its COMMIT. That is read where the
- * checkpoint is lost by now; or where the segment's footer is, and then counts for nothing but the ballots. */
+ * checkpoint is lost by now, or after a cut an earlier one came in its place; or where the segment's footer is lost,
+ * and then counts for nothing but the ballots. */
 static bool is_of_mend(const struct disk *d, const struct finding *g, const struct record *r, const uint8_t *bytes,
                        uint32_t size)
 {
     if (d->n_rot > 0 && g->restored > 0 && r->type != RECORD_PROMISE && r->slot <= g->restored)
         return ballot_is_none(r->ballot) || was_asked_for(d, r->ballot);
     const struct body *chosen = chosen_ever(d, r->slot);
-    if (d->n_rot == 0 || g->restored > 0 || (r->slot > d->commit && !chosen)) /* its COMMIT may be cut off since */
+    if (d->n_rot == 0 || (r->slot > d->commit && !chosen)) /* its COMMIT may be cut off since */
         return g->is_mended && r->type == RECORD_PROMISE && was_asked_for(d, r->ballot);
     if (r->type == RECORD_COMMIT)
         return true;
@@ -106,7 +107,7 @@ bool found_record(const struct disk *d, struct finding *g, const struct record *
         g->promised = r->ballot;
         return was_asked_for(d, r->ballot);
     }
-    if (g->is_mended && g->restored == 0)
+    if (g->is_mended && (g->restored == 0 || g->is_mended_above))
         pass_replaced(d, g, r, bytes, size);
     if ((!opens || begins(d, g, r, bytes, size)) && g->n < d->n_records &&
         is_same(g, &d->records[g->n], r, bytes, size)) {
@@ -118,6 +119,7 @@ bool found_record(const struct disk *d, struct finding *g, const struct record *
     }
     if (is_of_mend(d, g, r, bytes, size)) {
         g->is_mended = true;
+        g->is_mended_above = g->is_mended_above || r->slot > g->restored;
         if (ballot_compare(r->ballot, g->promised) > 0)
             g->promised = r->ballot;
         return true;

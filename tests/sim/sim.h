@@ -84,6 +84,7 @@ struct finding {
     struct ballot saved;    /* the one that stands beside the segments since they were damaged */
     slot_t restored;        /* of its checkpoint; 0: none                   */
     bool is_mended;         /* some of them are of a segment that was mended, others are gone with it */
+    bool is_mended_above;   /* the checkpoint: it came in the place of a later one */
     bool has_begun;         /* with one that is no opening of a segment     */
     bool votes_no_more;     /* nobody needs the promise that came last when it was damaged */
 };
