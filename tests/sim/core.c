@@ -49,7 +49,6 @@ struct replica *__wrap_replica_init(void *block, const struct replica_config *co
         small.promise_page_slots = o->promise_page_slots;
     if (o->proposal_bytes_max > 0)
         small.proposal_bytes_max = o->proposal_bytes_max;
-    memset(block, (int)(0xa5 + h->boot), replica_size(&small)); /* nothing may be read that init did not write */
     h->replica = __real_replica_init(block, &small);
     return h->replica;
 }

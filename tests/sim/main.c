@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,9 @@
 enum {
     WATCHDOG_S = 300, /* one run that takes longer hangs */
     JOBS_MAX = 64,
+    MMAP_BYTES = 32 << 20, /* the most that there may be */
+    KEPT_BYTES = 1 << 30,
+    TOP_BYTES = 16 << 20,
 };
 
 /* What all jobs together did: shared memory. */
@@ -276,6 +280,9 @@ int main(int argc, char **argv)
 {
     signal(SIGALRM, end_badly);
     signal(SIGSEGV, end_badly);
+    mallopt(M_MMAP_THRESHOLD, MMAP_BYTES); /* tables and files go with each host, and come again */
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    mallopt(M_TOP_PAD, TOP_BYTES);
     read_command(argc, argv);
     // cppcheck-suppress invalidFunctionArg ; MAP_ANONYMOUS has no file
     command.tally = mmap(NULL, sizeof(*command.tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
