@@ -168,10 +168,13 @@ static void wipe(struct cluster *c, struct trouble *t)
 
 static void rot(struct cluster *c, struct trouble *t)
 {
+    if (t->scenario->atlas) {
+        for (uint32_t i = 0; i < 4 * c->options.n_hosts; i++)
+            disk_rot_kept(&c->hosts[i % c->options.n_hosts]);
+        return;
+    }
     struct host *h = &c->hosts[pick(c)];
-    for (uint32_t i = 0; t->scenario->atlas && i < 4 * c->options.n_hosts; i++)
-        disk_rot_kept(&c->hosts[i % c->options.n_hosts]);
-    if (t->scenario->atlas || h->wiped || h->refused || !trouble_may_lose(c, t, h->index))
+    if (h->wiped || h->refused || !trouble_may_lose(c, t, h->index))
         return;
     for (uint64_t n = cluster_random(c, 1, 5); n > 0; n--)
         disk_rot(h);
