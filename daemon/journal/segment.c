@@ -6,7 +6,11 @@
 #include "journal/footer.h"
 #include "journal/state.h"
 
-enum { OPENING_BYTES_MAX = SEGMENT_HEADER_BYTES + 2 * BATCH_ALIGN, PROMISE_RECORD_BYTES = RECORD_HEADER_BYTES + 16 };
+enum {
+    OPENING_BYTES_MAX = SEGMENT_HEADER_BYTES + 2 * BATCH_ALIGN,
+    PROMISE_RECORD_BYTES = RECORD_HEADER_BYTES + 16,
+    SPARE_PART = 64, /* one of so many of a segment's bytes stays free beside it, for the directory's own blocks */
+};
 
 uint64_t monotonic_usec(void)
 {
@@ -54,7 +58,8 @@ bool reserve_fits(const struct vfs *vfs, struct vfs_file *f, uint64_t size)
     int64_t have = vfs->file_size(vfs->context, f);
     int64_t free_bytes = vfs->free_bytes(vfs->context);
 
-    return have < 0 || free_bytes < 0 || (uint64_t)have >= size || (uint64_t)free_bytes >= size - (uint64_t)have;
+    return have < 0 || free_bytes < 0 || (uint64_t)have >= size ||
+           (uint64_t)free_bytes >= size - (uint64_t)have + size / SPARE_PART;
 }
 
 static int reserve_grow(struct journal *j, uint64_t bytes)

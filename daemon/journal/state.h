@@ -103,7 +103,8 @@ uint64_t segment_capacity(uint64_t size);
 /* Opens "reserve", to become `size` bytes: the old one where there is one, since its blocks are there already. */
 int reserve_open(const struct vfs *vfs, uint64_t size, struct vfs_file **ret);
 /* Whether the file system has room for it to grow to `size` bytes. Asked first, so that a reserve that cannot be
- * finished does not take the last bytes of the disk from everybody else. */
+ * finished does not take the last bytes of the disk from everybody else, nor the block that the directory may need when
+ * it is given its name as a segment. */
 bool reserve_fits(const struct vfs *vfs, struct vfs_file *f, uint64_t size);
 /* Writes about `bytes` more of the reserve's zeros and sets reserve_state. 0 also where the disk is full; < 0 is final.
  */

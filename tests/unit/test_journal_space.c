@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "journal/state.h"
 #include "journal/superblock.h"
 #include "tests/unit/journal_fixture.h"
 
@@ -183,9 +184,44 @@ static void test_more_than_there_is_room_for_waits(void **state)
     }
 }
 
+/* A disk of one reserve that grows. */
+struct tight {
+    int64_t have, free_bytes;
+};
+
+static int64_t tight_size(void *context, struct vfs_file *f)
+{
+    (void)f;
+    return ((struct tight *)context)->have;
+}
+
+static int64_t tight_free_bytes(void *context)
+{
+    return ((struct tight *)context)->free_bytes;
+}
+
+/* The rename that makes it a segment may take a block of the directory: the reserve must not have taken the last. */
+static void test_a_reserve_leaves_room_for_its_name(void **state)
+{
+    enum { SIZE = 16 << 20, DIRECTORY_BLOCKS = 128 << 10 };
+    struct tight disk = {.have = 1 << 20};
+    const struct vfs vfs = {.context = &disk, .file_size = tight_size, .free_bytes = tight_free_bytes};
+
+    (void)state;
+    disk.free_bytes = SIZE - disk.have + DIRECTORY_BLOCKS;
+    assert_false(reserve_fits(&vfs, NULL, SIZE));
+    disk.free_bytes *= 2;
+    assert_true(reserve_fits(&vfs, NULL, SIZE));
+    disk.free_bytes = -ENOSYS;
+    assert_true(reserve_fits(&vfs, NULL, SIZE));
+    disk = (struct tight){.have = SIZE};
+    assert_true(reserve_fits(&vfs, NULL, SIZE));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_reserve_leaves_room_for_its_name),
         cmocka_unit_test(test_full_at_every_size),
         cmocka_unit_test(test_full_without_warning_at_every_size),
         cmocka_unit_test(test_only_a_full_disk_is_no_failure),
