@@ -47,7 +47,7 @@ static int footer_get(struct segment_file *file, const struct index_segment *s, 
     return error;
 }
 
-/* Where the footer rots while the journal is open: from the batches, into the index. The writer makes it again. Where
+/* Where the footer rots, or cannot be read, while the journal is open: from the batches, into the index. The writer makes it again. Where
  * they end before the last one that was known, they rotted, too: zeros look like the end of what was written. */
 static int points_rebuild(struct journal *j, uint64_t number, uint64_t last)
 {
@@ -105,7 +105,7 @@ int points_get(struct points_cache *c, struct journal *j, struct segment_file *f
     error = footer_get(f, s, p);
     if (error < 0) {
         drop(p);
-        return error == -EBADMSG ? points_rebuild(j, s->number, s->last) : error;
+        return error == -EBADMSG || error == -EIO ? points_rebuild(j, s->number, s->last) : error;
     }
     p->number = s->number;
     p->used_at = ++c->clock;

@@ -34,7 +34,9 @@ static enum journal_result fail_read(struct scan *s, int error)
 
 enum journal_result scan_bytes(struct scan *s, uint64_t offset, size_t size, const uint8_t **ret)
 {
-    size_t wanted = size > WINDOW_BYTES ? size : WINDOW_BYTES;
+    uint64_t limit = s->header.limit; /* what stands behind the batches may be unreadable */
+    size_t window = offset < limit && limit - offset < WINDOW_BYTES ? (size_t)(limit - offset) : WINDOW_BYTES;
+    size_t wanted = size > window ? size : window;
     int64_t n;
     uint8_t *p;
 

@@ -154,6 +154,19 @@ static void test_a_footer_that_rots_while_open_costs_time_only(void **state)
     }
 }
 
+static void test_a_footer_that_cannot_be_read_costs_time_only(void **state)
+{
+    struct fixture *f = *state;
+
+    fill(f, 100);
+    fixture_close(f);
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    vfs_memory_fail_at(f->disk, VFS_MEMORY_READ, 1, -EIO, false);
+    fixture_check_kept(f);
+    assert_true(vfs_memory_has_failed(f->disk));
+    vfs_memory_heal(f->disk);
+}
+
 static bool ignore(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
 {
     (void)user, (void)record, (void)bytes, (void)size;
@@ -531,6 +544,7 @@ int main(void)
         TEST(test_the_footer_fits_whatever_the_batches_are),
         TEST(test_a_damaged_footer_costs_time_only),
         TEST(test_a_footer_that_rots_while_open_costs_time_only),
+        TEST(test_a_footer_that_cannot_be_read_costs_time_only),
         TEST(test_zeros_in_place_of_batches_are_rot),
         TEST(test_another_segments_footer_is_not_taken),
         TEST(test_a_full_segment_without_its_successor_is_refused),
