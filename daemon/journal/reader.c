@@ -106,6 +106,11 @@ static int stretch_get(struct journal_reader *r, const struct stretch_place *pla
     return error;
 }
 
+void reader_forget(struct journal_reader *r, uint64_t number)
+{
+    segment_file_forget(&r->file, number);
+}
+
 int reader_check(struct journal_reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last)
 {
     struct batch_header h;

@@ -11,7 +11,10 @@ struct journal_reader;
 /* What is known of a segment, with a copy of its points, to be freed. 0; -ENOENT: trimmed; or what journal_read()
  * answers. */
 int reader_points(struct journal_reader *r, uint64_t number, struct index_segment *ret);
-/* Reads and checks a stretch, which is not kept. 0, and its first and last batch; or what journal_read() answers. */
+/* What is read of the segment next comes from the disk, not from the kernel's memory. */
+void reader_forget(struct journal_reader *r, uint64_t number);
+/* Reads and checks a stretch, which is not kept. 0, and its first and last batch; or what
+ * journal_read() answers. */
 int reader_check(struct journal_reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last);
 
 #endif

@@ -112,6 +112,7 @@ int64_t journal_scrub(struct journal *j)
         walk_end(w);
         if (number == 0)
             return 0; /* the pass is over */
+        reader_forget(j->reader, number);
         error = walk_begin(j, w, number);
         w->segment.number = number;
         if (is_rot(error))

@@ -27,6 +27,12 @@ static int use(struct segment_file *f, uint64_t number)
     return error;
 }
 
+void segment_file_forget(struct segment_file *f, uint64_t number)
+{
+    if (use(f, number) == 0)
+        f->vfs->file_forget(f->vfs->context, f->file);
+}
+
 int segment_file_read(struct segment_file *f, uint64_t number, uint64_t offset, void *bytes, size_t size)
 {
     int error = use(f, number);

@@ -12,6 +12,8 @@ struct segment_file {
 
 /* All of `size` bytes; -EBADMSG where the file ends before. */
 int segment_file_read(struct segment_file *f, uint64_t number, uint64_t offset, void *bytes, size_t size);
+/* What is read there next comes from the disk. */
+void segment_file_forget(struct segment_file *f, uint64_t number);
 void segment_file_done(struct segment_file *f);
 
 #endif

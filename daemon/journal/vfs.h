@@ -20,6 +20,8 @@ struct vfs {
     void (*file_close)(void *context, struct vfs_file *f);
     /* Whole or error: never short, except a read at the end of the file, which answers what there is. */
     int64_t (*file_read)(void *context, struct vfs_file *f, uint64_t offset, void *buffer, size_t size);
+    /* The next reads ask the disk, not memory, for what was durable before. */
+    void (*file_forget)(void *context, struct vfs_file *f);
     int (*file_write)(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size);
     /* The same, where only zeros follow, up to the next multiple of VFS_BLOCK_BYTES at least, and nobody else writes:
      * that may go past the page cache. For a file that was opened with VFS_APPEND. */

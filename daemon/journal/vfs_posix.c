@@ -29,6 +29,12 @@ struct vfs_file {
     uint8_t tail[VFS_BLOCK_BYTES];
 };
 
+/* A quota is used up as a disk is: room may come. */
+static int last_error(void)
+{
+    return errno == EDQUOT ? -ENOSPC : -errno;
+}
+
 /* Where it cannot be had, appending goes through the page cache, which is slower and nothing else. */
 static void open_direct(struct directory *d, const char *name, struct vfs_file *f)
 {
@@ -55,7 +61,7 @@ static int posix_file_open(void *context, const char *name, int flags, struct vf
     f->end = UINT64_MAX;
     f->fd = openat(d->fd, name, open_flags, 0600);
     if (f->fd < 0) {
-        int r = -errno;
+        int r = last_error();
         free(f);
         return r;
     }
@@ -93,6 +99,13 @@ static int64_t posix_file_read(void *context, struct vfs_file *f, uint64_t offse
     return (int64_t)done;
 }
 
+/* All of it: a kernel lets go only of pieces of its own size that lie within what it is asked for. */
+static void posix_file_forget(void *context, struct vfs_file *f)
+{
+    (void)context;
+    posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int posix_file_write(void *context, struct vfs_file *f, uint64_t offset, const void *data, size_t size)
 {
     size_t done = 0;
@@ -103,7 +116,7 @@ static int posix_file_write(void *context, struct vfs_file *f, uint64_t offset, 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return errno == EDQUOT ? -ENOSPC : -errno;
+            return last_error();
         if (n == 0)
             return -EIO;
         done += (size_t)n;
@@ -134,7 +147,7 @@ static int64_t append_direct(struct directory *d, struct vfs_file *f, uint64_t o
         written = pwrite(f->direct_fd, f->bounce, whole, (off_t)(offset - head));
     while (written < 0 && errno == EINTR);
     if (written < 0)
-        return errno == EINVAL ? 0 : -errno;
+        return errno == EINVAL ? 0 : last_error();
     if ((size_t)written < whole) /* the rest goes the other way, which tells what is wrong */
         n = (size_t)written >= block ? (size_t)written / block * block - head : 0;
     memcpy(f->tail, f->bounce + (head + n) / block * block, (head + n) % block);
@@ -195,13 +208,13 @@ static int64_t posix_file_size(void *context, struct vfs_file *f)
 static int posix_rename(void *context, const char *from, const char *to)
 {
     struct directory *d = context;
-    return renameat(d->fd, from, d->fd, to) < 0 ? -errno : 0;
+    return renameat(d->fd, from, d->fd, to) < 0 ? last_error() : 0;
 }
 
 static int posix_remove(void *context, const char *name)
 {
     struct directory *d = context;
-    return unlinkat(d->fd, name, 0) < 0 ? -errno : 0;
+    return unlinkat(d->fd, name, 0) < 0 ? last_error() : 0;
 }
 
 static int posix_dir_sync(void *context)
@@ -247,6 +260,8 @@ static int64_t posix_free_bytes(void *context)
 
     if (fstatvfs(d->fd, &st) < 0)
         return -errno;
+    if (st.f_blocks == 0) /* a tmpfs without a limit, or a file system that does not count */
+        return -ENOSYS;
     return (int64_t)((uint64_t)st.f_bavail * st.f_frsize);
 }
 
@@ -273,9 +288,10 @@ static int open_locked(struct directory *d, const char *dir)
     d->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (d->fd < 0)
         return -errno;
-    /* Who did not make it may be kept from reading the directory above, and then made it durable himself. */
+    /* Who did not make it may be kept from reading the directory above, or finds it on a file system that syncs none
+     * (an image's, where this one is mounted): whoever made it made it durable. */
     r = parent_sync(d);
-    if (r < 0 && (made || r != -EACCES))
+    if (r < 0 && (made || (r != -EACCES && r != -EINVAL)))
         return r;
     d->lock_fd = openat(d->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (d->lock_fd < 0)
@@ -295,6 +311,7 @@ int vfs_posix_open(const char *dir, struct vfs **ret)
                 .file_open = posix_file_open,
                 .file_close = posix_file_close,
                 .file_read = posix_file_read,
+                .file_forget = posix_file_forget,
                 .file_write = posix_file_write,
                 .file_append = posix_file_append,
                 .file_sync = posix_file_sync,

@@ -137,6 +137,8 @@ tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
 # What threads it gets is the test's.
 tests_unit_test_pool_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=uv_thread_create
+# What quotas it meets, too.
+tests_unit_test_vfs_posix_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=openat,--wrap=renameat,--wrap=unlinkat,--wrap=fsync
 # Its users' names are the test's.
 tests_unit_test_access_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getpwuid_r
 tests_unit_test_access_LDADD = tests/unit/libfake.a $(LDADD)

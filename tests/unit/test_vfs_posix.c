@@ -1,6 +1,9 @@
 /* The journal's disk as it really is: the calls of vfs.h on a directory and its files. */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <setjmp.h>
+#include <stdbool.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,6 +24,44 @@ struct directory {
     char dir[64];
     struct vfs *vfs;
 };
+
+/* What these calls fail with; 0: they do what they do. */
+static int names_fail, fsync_fails;
+
+int __real_openat(int fd, const char *path, int flags, mode_t mode);
+int __wrap_openat(int fd, const char *path, int flags, mode_t mode);
+int __real_renameat(int from_fd, const char *from, int to_fd, const char *to);
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to);
+int __real_unlinkat(int fd, const char *path, int flags);
+int __wrap_unlinkat(int fd, const char *path, int flags);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+static bool fails(int error)
+{
+    errno = error != 0 ? error : errno;
+    return error != 0;
+}
+
+int __wrap_openat(int fd, const char *path, int flags, mode_t mode)
+{
+    return (flags & O_CREAT) != 0 && fails(names_fail) ? -1 : __real_openat(fd, path, flags, mode);
+}
+
+int __wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    return fails(names_fail) ? -1 : __real_renameat(from_fd, from, to_fd, to);
+}
+
+int __wrap_unlinkat(int fd, const char *path, int flags)
+{
+    return fails(names_fail) ? -1 : __real_unlinkat(fd, path, flags);
+}
+
+int __wrap_fsync(int fd)
+{
+    return fails(fsync_fails) ? -1 : __real_fsync(fd);
+}
 
 static int setup(void **state)
 {
@@ -72,6 +115,76 @@ static void test_the_directory_is_made_private(void **state)
     rmdir(path);
     snprintf(path, sizeof path, "%s/no/state", h->dir);
     assert_int_equal(vfs_posix_open(path, &made), -ENOENT);
+}
+
+/* Of the directory above: on a file system that syncs no directories only who made a name there has to care. */
+static void test_a_parent_that_cannot_be_synced(void **state)
+{
+    struct directory *h = *state;
+    struct vfs *v;
+    char path[128];
+
+    vfs_posix_close(h->vfs);
+    fsync_fails = EINVAL;
+    assert_int_equal(vfs_posix_open(h->dir, &h->vfs), 0);
+    snprintf(path, sizeof path, "%s/state", h->dir);
+    assert_int_equal(vfs_posix_open(path, &v), -EINVAL);
+    rmdir(path);
+    vfs_posix_close(h->vfs);
+    fsync_fails = EIO;
+    assert_int_equal(vfs_posix_open(h->dir, &h->vfs), -EIO);
+    fsync_fails = 0;
+    assert_int_equal(vfs_posix_open(h->dir, &h->vfs), 0);
+}
+
+static void test_a_quota_is_a_full_disk(void **state)
+{
+    struct directory *h = *state;
+    const struct vfs *v = h->vfs;
+    struct vfs_file *f;
+
+    names_fail = EDQUOT;
+    assert_int_equal(v->file_open(v->context, "a", VFS_CREATE, &f), -ENOSPC);
+    assert_int_equal(v->rename(v->context, "a", "b"), -ENOSPC);
+    assert_int_equal(v->remove(v->context, "a"), -ENOSPC);
+    names_fail = 0;
+}
+
+/* Whether a read there would find it in memory. */
+static bool is_cached(const struct directory *h, const char *name, off_t offset)
+{
+    char path[128], byte;
+    struct iovec v = {.iov_base = &byte, .iov_len = 1};
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/%s", h->dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = preadv2(fd, &v, 1, offset, RWF_NOWAIT);
+    close(fd);
+    return n == 1;
+}
+
+static void test_what_is_forgotten_is_read_from_the_disk(void **state)
+{
+    enum { FILE_BYTES = 1 << 20 };
+    struct directory *h = *state;
+    const struct vfs *v = h->vfs;
+    struct vfs_file *f;
+    struct statfs st;
+    uint8_t byte;
+
+    assert_int_equal(v->file_open(v->context, "a", VFS_CREATE, &f), 0);
+    assert_int_equal(v->file_allocate(v->context, f, 0, FILE_BYTES), 0);
+    assert_int_equal(v->file_sync(v->context, f), 0);
+    assert_true(is_cached(h, "a", 0));
+    v->file_forget(v->context, f);
+    assert_int_equal(statfs(h->dir, &st), 0);
+    if (st.f_type != TMPFS_MAGIC && st.f_type != OVERLAYFS_SUPER_MAGIC)
+        assert_false(is_cached(h, "a", 0) || is_cached(h, "a", FILE_BYTES - 1));
+    assert_int_equal(v->file_read(v->context, f, FILE_BYTES - 1, &byte, 1), 1);
+    v->file_close(v->context, f);
+    assert_int_equal(v->remove(v->context, "a"), 0);
 }
 
 static int count_name(void *user, const char *name)
@@ -177,7 +290,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_second_opener_is_locked_out), TEST(test_the_directory_is_made_private),
         TEST(test_calls_on_a_real_file),          TEST(test_what_is_appended_stands_behind_what_was),
-        TEST(test_appending_in_memory),
+        TEST(test_appending_in_memory),           TEST(test_a_parent_that_cannot_be_synced),
+        TEST(test_a_quota_is_a_full_disk),        TEST(test_what_is_forgotten_is_read_from_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

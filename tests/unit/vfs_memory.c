@@ -139,6 +139,12 @@ static void memory_file_close(void *context, struct vfs_file *f)
     free(f);
 }
 
+static void memory_file_forget(void *context, struct vfs_file *f)
+{
+    (void)context;
+    (void)f;
+}
+
 static int64_t memory_file_read(void *context, struct vfs_file *f, uint64_t offset, void *buffer, size_t size)
 {
     struct vfs_memory *m = context;
@@ -294,6 +300,7 @@ struct vfs_memory *vfs_memory_new(uint64_t seed)
                 .file_open = memory_file_open,
                 .file_close = memory_file_close,
                 .file_read = memory_file_read,
+                .file_forget = memory_file_forget,
                 .file_write = memory_file_write,
                 .file_append = memory_file_write,
                 .file_sync = memory_file_sync,
