@@ -17,7 +17,7 @@
 enum {
     RECORDS_MAX = 2304,  /* of one step                                               */
     RECORDS_SPARE = 160, /* of them for COMMITs, a promise, an identity               */
-    CELLS_MAX = 32768,   /* so many notes fit into the spare COMMITs                  */
+    CELLS_MAX = 16384,   /* twice so many notes fit into the spare COMMITs            */
     OUTGOING_MAX = 1536,
     ENTRIES_MAX = 8192, /* of all messages of one step                               */
     REPORTS_MAX = 4096,
@@ -167,7 +167,7 @@ struct replica {
     uint64_t last_time_usec;
     struct dedup *dedup;
     struct note *notes; /* of applied slots that no COMMIT record has told yet */
-    size_t n_notes, notes_told;
+    size_t n_notes, notes_told, notes_max;
     uint64_t gap_since_usec; /* 0: nothing is missing */
     struct fetching fetches[FETCHES_MAX];
     uint32_t n_fetches;

@@ -250,7 +250,7 @@ static bool someone_is_happy(const struct replica *r)
 }
 
 /* A leader whose commit stands still while work waits, or whom nobody confirms, gives way for a while, and so does a
- * bidder whose promises do not come: a majority may follow it whose disks hang; or whoever reported a value to it is
+ * bidder whose promises stop coming: a majority may follow it whose disks hang; or whoever reported a value to it is
  * gone, with the only body that it can ask for, which a later phase 1 may do without. It never bars others. */
 static void judge_stalled_lead(struct replica *r)
 {

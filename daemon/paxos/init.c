@@ -38,7 +38,8 @@ static void layout_replica(struct layout *l, const struct replica_config *config
     r->applied = layout_take(l, n_cells, sizeof(struct applied));
     r->outcomes_max = (size_t)config->submissions_max + POSITIONS_MAX + SUBMIT_BATCH_MAX;
     r->outcomes = layout_take(l, r->outcomes_max, sizeof(struct outcome));
-    r->notes = layout_take(l, n_cells + RECORD_NOTES_MAX, sizeof(struct note));
+    r->notes_max = 2 * (size_t)n_cells + RECORD_NOTES_MAX;
+    r->notes = layout_take(l, r->notes_max, sizeof(struct note));
     r->sent = layout_take(l, (size_t)n_cells * c->n_members, sizeof(uint32_t));
     r->intake = layout_take(l, INTAKE_MAX, sizeof(struct intake_entry));
     r->streams = layout_take(l, INTAKE_MAX, sizeof(struct intake_stream));

@@ -32,8 +32,9 @@ void learner_record_commit(struct replica *r)
 
 static void note_push(struct replica *r, enum note_type type, uint64_t time_usec)
 {
+    invariant(r->n_notes < r->notes_max, r->n_notes, r->notes_max);
     r->notes[r->n_notes++] = (struct note){.slot = r->chosen, .time_usec = time_usec, .type = type};
-    if (r->n_notes - r->notes_told == RECORD_NOTES_MAX)
+    if (r->n_notes - r->notes_told >= RECORD_NOTES_MAX)
         learner_record_commit(r);
 }
 

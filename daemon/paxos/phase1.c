@@ -123,6 +123,7 @@ void proposer_promise(struct replica *r, uint32_t from, const struct promise *m)
     p->page_slots = m->page_slots;
     p->covered_until = last;
     p->complete = m->last;
+    r->led_since_usec = r->now_usec; /* there are only so many pages: this bid is getting on */
     if (!p->complete && m->page == p->burst_last)
         send_prepare(r, from);
 }

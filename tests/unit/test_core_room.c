@@ -104,6 +104,56 @@ static void who_has_no_room_for_long_counts_for_no_majority(void **state)
     lone_free(l);
 }
 
+enum { ALPHA = 256, CELLS = 2 * ALPHA };
+
+/* The same message again and again: every slot but the first is told by a note. */
+static const struct body *again(struct lone *l, slot_t slot)
+{
+    return lone_text(l, 7, slot, "k", "t");
+}
+
+static void receive_chosen(struct lone *l, slot_t from, slot_t until)
+{
+    struct message m = {.type = MESSAGE_CHOSEN};
+    slot_t slots[CELLS];
+    const struct body *bodies[CELLS];
+    uint32_t n = 0;
+    for (slot_t s = from; s <= until; s++, n++) {
+        slots[n] = s;
+        bodies[n] = again(l, s);
+    }
+    lone_receive_values(l, 1, &m, n, slots, bodies);
+}
+
+/* As many as can gather: a window's that was applied without room, and the next one's in the step in which there is
+ * room again. */
+static void notes_that_gather_without_room_are_all_told(void **state)
+{
+    (void)state;
+    struct lone_options o = lone_defaults();
+    o.alpha = ALPHA;
+    struct lone *l = lone_make(&o, 3, 0);
+    for (slot_t s = ALPHA + 1; s <= CELLS; s++)
+        lone_accept(l, 1, BALLOT(5, 1), 0, s, again(l, s));
+    receive_chosen(l, 1, ALPHA);
+    set_space(l, false);
+    l->peers[1].bid = l->peers[1].followed = BALLOT(5, 1);
+    l->peers[1].leading = l->peers[1].happy = true;
+    l->peers[1].commit = CELLS + 1;
+    lone_beat(l);
+    assert_int_equal(lone_chosen(l), CELLS);
+    set_space(l, true);
+    receive_chosen(l, CELLS + 1, 2 * CELLS);
+    assert_int_equal(lone_chosen(l), 2 * CELLS);
+    lone_run(l, 100 * MSEC);
+    slot_t told = 1;
+    for (size_t i = 0; i < l->n_records; i++)
+        for (uint32_t k = 0; k < l->records[i].n_notes; k++)
+            assert_int_equal(l->records[i].notes[k].slot, ++told);
+    assert_int_equal(told, 2 * CELLS);
+    lone_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +161,7 @@ int main(void)
         cmocka_unit_test(a_leader_on_a_full_disk_is_not_content),
         cmocka_unit_test(who_has_no_room_does_not_bid),
         cmocka_unit_test(who_has_no_room_for_long_counts_for_no_majority),
+        cmocka_unit_test(notes_that_gather_without_room_are_all_told),
     };
     return cmocka_run_group_tests_name("room", tests, NULL, NULL);
 }
