@@ -95,6 +95,34 @@ static void trap_13_a_nack_costs_one_promise_and_nothing_else(void **state)
     lone_free(l);
 }
 
+static bool is_content(const struct lone *l)
+{
+    return lone_last(l, MESSAGE_HEARTBEAT, REPLICA_ID_NONE)->message.heartbeat.happy;
+}
+
+/* One page takes long over a bad link, all of them longer than a bidder waits for promises that do not come. */
+static void a_bidder_whose_pages_come_slowly_goes_on(void **state)
+{
+    (void)state;
+    const uint64_t election_usec = 6 * 50 * MSEC;
+    struct lone *l = lone_make(NULL, 3, 0);
+    struct message prepare = *lone_bid(l);
+    struct message m = {.type = MESSAGE_PROMISE};
+    m.promise.ballot = prepare.prepare.ballot;
+    m.promise.from = prepare.prepare.from;
+    m.promise.page_slots = l->options.promise_page_slots;
+    l->peers[1].followed = l->peers[2].followed = prepare.prepare.ballot;
+    for (m.promise.page = 0; m.promise.page < 6; m.promise.page++) {
+        lone_receive(l, 1, &m);
+        lone_run(l, 8 * election_usec);
+        assert_true(is_content(l));
+    }
+    lone_receive(l, 1, &m);
+    lone_run(l, 11 * election_usec);
+    assert_false(is_content(l));
+    lone_free(l);
+}
+
 struct report {
     uint32_t peer;
     struct ballot ballot;
@@ -307,6 +335,7 @@ int main(void)
         cmocka_unit_test(one_that_begins_to_lead_has_a_quorum_at_once),
         cmocka_unit_test(a_bidder_with_a_hanging_disk_does_not_pile_up_prepares),
         cmocka_unit_test(trap_13_a_nack_costs_one_promise_and_nothing_else),
+        cmocka_unit_test(a_bidder_whose_pages_come_slowly_goes_on),
         cmocka_unit_test(trap_08_the_value_of_the_highest_ballot_in_every_order),
         cmocka_unit_test(a_body_with_another_hash_is_not_proposed),
         cmocka_unit_test(one_that_waits_for_a_body_in_vain_bids_again),
