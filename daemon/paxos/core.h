@@ -64,6 +64,7 @@ struct peer {
 
     /* first start */
     bool reported;
+    uint64_t reported_usec; /* when the last report came */
     enum identity_status status;
     struct hash128 cluster;
     bool bootstrap_differs;

@@ -74,6 +74,12 @@ static void answer(struct replica *r, uint32_t to, const struct state *m)
         reply->state.slot0 = r->slot0; /* whose hash uses no key, as the asker has none */
 }
 
+/* Who was blank may have taken part in another start since: that counts for a while only. */
+static bool is_out_of_date(const struct replica *r, const struct peer *p)
+{
+    return p->status == IDENTITY_EMPTY && r->now_usec - p->reported_usec > r->election_usec;
+}
+
 /* Peers that reported a status in [low, high], as a set. */
 static uint32_t reporters(const struct replica *r, enum identity_status low, enum identity_status high,
                           bool same_cluster)
@@ -82,7 +88,7 @@ static uint32_t reporters(const struct replica *r, enum identity_status low, enu
     for (uint32_t i = 0; i < config_at(r)->n_members; i++) {
         const struct peer *p = &r->peers[i];
         if (i != r->me && p->reported && p->status >= low && p->status <= high && !p->bootstrap_differs &&
-            (!same_cluster || hash_equal(&p->cluster, &r->identity.cluster)))
+            !is_out_of_date(r, p) && (!same_cluster || hash_equal(&p->cluster, &r->identity.cluster)))
             set |= UINT32_C(1) << i;
     }
     return set;
@@ -115,6 +121,7 @@ void start_state(struct replica *r, uint32_t from, uint64_t from_life, const str
         p->heard_usec = r->now_usec;
     if (m->answer != 0 && m->answer == r->state_nonce && !r->member) {
         p->reported = true;
+        p->reported_usec = r->now_usec;
         p->status = m->status;
         p->cluster = m->cluster;
         p->life = from_life;

@@ -122,6 +122,25 @@ static void trap_34_bootstrap_without_a_majority_is_refused(void **state)
     cluster_free(c);
 }
 
+/* Two of three were blank when they last heard each other; what each may found with the third would bar the other. */
+static void trap_34_bootstrap_counts_nobody_who_is_out_of_reach(void **state)
+{
+    (void)state;
+    struct cluster *c = make(3, 16);
+    host_crash(&c->hosts[1], true);
+    cluster_run(c, 1 * SECOND);
+    network_link(c, 0, 2, false);
+    cluster_run(c, 1 * SECOND);
+    bootstrap(c, 2);
+    assert_int_equal(count(c, IDENTITY_EMPTY), 3);
+    host_start(&c->hosts[1]);
+    cluster_run(c, 2 * SECOND);
+    network_heal(c);
+    cluster_run(c, 2 * SECOND);
+    assert_int_equal(count(c, IDENTITY_VOTER), 3);
+    check_works(c, 2);
+}
+
 static void trap_34_bootstrap_is_refused_where_somebody_is_a_voter(void **state)
 {
     (void)state;
@@ -247,6 +266,7 @@ int main(void)
         cmocka_unit_test(trap_34_nobody_starts_while_one_is_missing),
         cmocka_unit_test(trap_34_bootstrap_with_a_majority),
         cmocka_unit_test(trap_34_bootstrap_without_a_majority_is_refused),
+        cmocka_unit_test(trap_34_bootstrap_counts_nobody_who_is_out_of_reach),
         cmocka_unit_test(trap_34_bootstrap_is_refused_where_somebody_is_a_voter),
         cmocka_unit_test(trap_34_a_wiped_disk_among_voters_never_votes),
         cmocka_unit_test(trap_34_wiped_in_every_phase_of_the_start),
