@@ -21,6 +21,7 @@ enum {
     LOAD_IN_FLIGHT_MAX = 128, /* of one client: less than the daemon takes   */
     LOAD_SIZE_MAX = 1 << 20,
     LOAD_PREFIX_MAX = 31,
+    LOAD_USER_MAX = 69, /* 64 bytes and " (as " */
     LOAD_EXAMPLES_MAX = 5,
     LOAD_EXAMPLE_MAX = 127,
 };
@@ -57,7 +58,7 @@ struct load_verdict {
     uint64_t n_read, n_lost, n_twice, n_elsewhere, n_disordered, n_foreign;
     uint64_t n_trimmed; /* acknowledged, and trimmed before they were read back: nothing is said of them */
     size_t n_examples;
-    char examples[LOAD_EXAMPLES_MAX][LOAD_EXAMPLE_MAX + 1];
+    char examples[LOAD_EXAMPLES_MAX][LOAD_EXAMPLE_MAX + 1]; /* with texts of others: for text_print() */
 };
 
 /* Reads the log back, from o->since to a linearizable position, and compares. 0, or -1 and why it could not be read. */
@@ -65,7 +66,9 @@ int load_check(const struct load_options *o, const struct load_result *result, s
                struct failure *f);
 bool load_verdict_is_good(const struct load_verdict *v);
 
-/* One message of the log against what was sent; `seen` has a flag a message, `next` the next number a client. For
+/* One message of the log against what was sent; `seen` has a flag a message, `next` the next number a client. Authors
+ * are PREFIX_CLIENT, or "USER (as PREFIX_CLIENT)": which of them, and which USER, the first message tells that stands
+ * where it was acknowledged. From then on others who write under a client's name are left out as somebody else. For
  * load_check(). */
 struct load_judge {
     const struct load_options *o;
@@ -73,6 +76,8 @@ struct load_judge {
     uint8_t *seen;
     uint32_t *next;
     struct load_verdict *verdict;
+    bool knows_user;
+    char user[LOAD_USER_MAX + 1]; /* "USER (as ", or nothing */
 };
 void load_judge_message(struct load_judge *j, int64_t slot, const char *author, const char *text);
 /* Slots from `from` on, below `first_kept`, cannot be read any more. */

@@ -47,19 +47,32 @@ static bool read_text(const struct load_options *o, const char *text, uint32_t c
     return true;
 }
 
-/* The author of one of this load's clients, PREFIX_CLIENT, or "USER (as PREFIX_CLIENT)". */
-static bool read_author(const struct load_options *o, const char *author, uint64_t *ret_client)
+/* The author of one of this load's clients, PREFIX_CLIENT, or "USER (as PREFIX_CLIENT)"; the size of "USER (as ". */
+static bool read_author(const struct load_options *o, const char *author, uint64_t *ret_client, size_t *ret_user_size)
 {
     const char *as = strstr(author, " (as "), *own = as ? as + strlen(" (as ") : author;
     size_t n = strlen(o->prefix), size = strlen(own);
     char number[24];
     if (as && size > 0 && own[size - 1] == ')')
         size--;
-    if (strncmp(own, o->prefix, n) != 0 || own[n] != '_' || size - n - 1 >= sizeof(number))
+    *ret_user_size = (size_t)(own - author);
+    if (*ret_user_size > LOAD_USER_MAX || strncmp(own, o->prefix, n) != 0 || own[n] != '_' ||
+        size - n - 1 >= sizeof(number))
         return false;
     memcpy(number, own + n + 1, size - n - 1);
     number[size - n - 1] = 0;
     return number_read(number, 0, o->n_clients - 1, ret_client);
+}
+
+/* What stands where this run was told that its message stands is its own, and shows whose name its messages have. */
+static bool is_own_user(struct load_judge *j, const char *user, size_t size, bool acknowledged)
+{
+    if (!j->knows_user && acknowledged) {
+        memcpy(j->user, user, size);
+        j->user[size] = '\0';
+        j->knows_user = true;
+    }
+    return !j->knows_user || (strlen(j->user) == size && strncmp(j->user, user, size) == 0);
 }
 
 void load_judge_message(struct load_judge *j, int64_t slot, const char *author, const char *text)
@@ -67,16 +80,20 @@ void load_judge_message(struct load_judge *j, int64_t slot, const char *author, 
     const struct load_options *o = j->o;
     struct load_verdict *v = j->verdict;
     uint64_t client;
-    uint32_t i;
-    if (!read_author(o, author, &client))
+    uint32_t i = 0;
+    size_t user_size;
+    if (!read_author(o, author, &client, &user_size))
         return; /* somebody else's */
+    bool sent = read_text(o, text, (uint32_t)client, &i);
+    size_t at = (size_t)client * o->n_messages + i;
+    if (!is_own_user(j, author, user_size, sent && j->result->slots[at] == slot))
+        return;
     v->n_read++;
-    if (!read_text(o, text, (uint32_t)client, &i)) {
+    if (!sent) {
         v->n_foreign++;
         add_example(v, "slot %" PRId64 " holds a text that client %" PRIu64 " never sent: %.40s", slot, client, text);
         return;
     }
-    size_t at = (size_t)client * o->n_messages + i;
     if (j->seen[at]) {
         v->n_twice++;
         add_example(v, "message_%" PRIu64 "_%" PRIu32 " stands twice: at slot %" PRId64 " again", client, i, slot);

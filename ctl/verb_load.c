@@ -109,7 +109,7 @@ static void print_text(const struct load_options *o, const struct load_result *r
         printf("%" PRIu64 " messages sent again, %" PRIu64 " connections begun anew\n", r->n_again, r->n_reconnects);
 }
 
-static void print_verdict(const struct load_verdict *d)
+static void print_verdict(const struct invocation *v, const struct load_verdict *d)
 {
     if (d->n_trimmed > 0)
         printf("%" PRIu64
@@ -123,8 +123,11 @@ static void print_verdict(const struct load_verdict *d)
     printf("FAILED: %" PRIu64 " lost, %" PRIu64 " twice, %" PRIu64 " not where acknowledged, %" PRIu64
            " out of order, %" PRIu64 " never sent\n",
            d->n_lost, d->n_twice, d->n_elsewhere, d->n_disordered, d->n_foreign);
-    for (size_t i = 0; i < d->n_examples; i++)
-        printf("  %s\n", d->examples[i]);
+    for (size_t i = 0; i < d->n_examples; i++) {
+        fputs("  ", stdout);
+        text_print(stdout, d->examples[i], v->report.terminal);
+        putchar('\n');
+    }
 }
 
 static void add_int(cJSON *object, const char *key, uint64_t n)
@@ -184,7 +187,7 @@ static int run(const struct invocation *v, struct load_options *o, struct failur
         status = report_failure(&v->report, f);
     } else {
         if (v->report.json == JSON_OFF)
-            print_verdict(&verdict);
+            print_verdict(v, &verdict);
         else
             print_json(v, o, result, &verdict);
         status = load_verdict_is_good(&verdict) ? EXIT_DONE : EXIT_FAILED;

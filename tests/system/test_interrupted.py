@@ -133,3 +133,15 @@ def test_no_control_character_reaches_a_terminal(context):
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert b"31mb" in shown and b"\xc2\x9b" not in shown and b"\x1b" not in shown, shown
     assert "a\u009b31mb\\x1b[m\n" in cluster.ctl("log").stdout, "a file gets what the chat log file has"
+
+
+def test_no_control_character_of_a_forged_message_reaches_a_terminal(context):
+    cluster = context.cluster(f=0).start()
+    pid, fd = on_terminal(context, "--dir", cluster.dir, "load", 1, 300, "--rate", 100)
+    first = wait_until("the load has begun", cluster[0].read_all)[0]
+    cluster[0].call("Submit", author=first["author"], text="a\u009b31mb\x1b[m")
+    shown = read_until(fd, None)
+    os.close(fd)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    example = shown[shown.index(b"FAILED: "):]
+    assert b"never sent: a\\xc2\\x9b31mb\\x1b[m\r\n" in example and b"\x1b" not in example, shown

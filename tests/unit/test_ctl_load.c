@@ -34,7 +34,13 @@ static void bench_init(struct bench *b)
 {
     *b = (struct bench){.o = {.n_clients = CLIENTS, .n_messages = MESSAGES, .prefix = "load_1"}};
     b->result.slots = b->slots;
-    b->judge = (struct load_judge){&b->o, &b->result, b->seen, b->next, &b->verdict};
+    b->judge = (struct load_judge){
+        .o = &b->o,
+        .result = &b->result,
+        .seen = b->seen,
+        .next = b->next,
+        .verdict = &b->verdict,
+    };
     for (uint32_t c = 0; c < CLIENTS; c++)
         for (uint32_t i = 0; i < MESSAGES; i++)
             b->slots[c * MESSAGES + i] = slot_of(c, i);
@@ -160,6 +166,48 @@ static void test_never_sent(void **state)
     }
 }
 
+/* Who follows the log learns a client's name from its first message, and may write as USER (as NAME) from then on. */
+static void test_forged_names(void **state)
+{
+    (void)state;
+    const char *const users[] = {"", "ada (as "};
+    const char *const forged[] = {"mallory (as load_1_0)", "ada2 (as load_1_0)", "ad (as load_1_0)", " (as load_1_0)"};
+    for (size_t u = 0; u < 2; u++) {
+        struct bench b;
+        bench_init(&b);
+        for (uint32_t i = 0; i < MESSAGES; i++)
+            for (uint32_t c = 0; c < CLIENTS; c++) {
+                char author[64], text[64];
+                snprintf(author, sizeof(author), "%sload_1_%u%s", users[u], c, u ? ")" : "");
+                snprintf(text, sizeof(text), "message_%u_%u", c, i);
+                load_judge_message(&b.judge, slot_of(c, i), author, text);
+                for (size_t f = 0; f < sizeof(forged) / sizeof(forged[0]); f++)
+                    load_judge_message(&b.judge, 50, forged[f], f % 2 ? "message_0_3" : "hello");
+            }
+        load_judge_message(&b.judge, 51, users[1 - u][0] ? "ada (as load_1_0)" : "load_1_0", "hello");
+        load_judge_end(&b.judge);
+        assert_true(load_verdict_is_good(&b.verdict));
+        assert_int_equal(b.verdict.n_read, CLIENTS * MESSAGES);
+        load_judge_message(&b.judge, 52, users[u][0] ? "ada (as load_1_0)" : "load_1_0", "hello");
+        assert_int_equal(b.verdict.n_foreign, 1);
+    }
+}
+
+/* Before a message of the run was seen, anybody may be who runs it. */
+static void test_a_forged_message_teaches_no_name(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    load_judge_message(&b.judge, 5, "mallory (as load_1_0)", "hello");
+    load_judge_message(&b.judge, 6, "mallory (as load_1_0)", "message_0_3");
+    show_all_but(&b, 0, 3);
+    load_judge_message(&b.judge, 60, "mallory (as load_1_1)", "hello");
+    assert_int_equal(b.verdict.n_foreign, 1);
+    assert_int_equal(b.verdict.n_elsewhere, 1);
+    assert_int_equal(b.verdict.n_read, CLIENTS * MESSAGES + 1);
+}
+
 static void test_padding_is_compared(void **state)
 {
     (void)state;
@@ -223,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_out_of_order),    cmocka_unit_test(test_trimmed_is_not_lost),
         cmocka_unit_test(test_never_sent),      cmocka_unit_test(test_padding_is_compared),
         cmocka_unit_test(test_unknown_outcome), cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_forged_names),    cmocka_unit_test(test_a_forged_message_teaches_no_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
