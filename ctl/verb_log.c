@@ -22,6 +22,8 @@ struct reading {
     const struct invocation *v;
     uint64_t from, count, tail, n_shown;
     bool has_from, has_count, has_tail, follow, linearizable, all_columns, legend_shown;
+    bool asks_position; /* before the first page */
+    bool begun;         /* .from is where to go on, no longer what was asked for */
     struct failure failure;
 };
 
@@ -67,18 +69,17 @@ static int take_page(struct reading *g, const struct reply *r)
     print_legend(g);
     cJSON_ArrayForEach(m, messages) print_message(g, m);
     g->from = (uint64_t)next;
-    g->has_from = true;
-    g->has_tail = false;
+    g->has_from = g->begun = true;
     return 0;
 }
 
 static cJSON *read_parameters(const struct reading *g)
 {
     cJSON *p = cJSON_CreateObject();
-    if (g->has_from)
-        cJSON_AddItemToObject(p, "from", varlink_int((int64_t)g->from));
     if (g->has_tail)
         cJSON_AddItemToObject(p, "tail", varlink_int((int64_t)g->tail));
+    else if (g->has_from)
+        cJSON_AddItemToObject(p, "from", varlink_int((int64_t)g->from));
     if (g->has_count)
         cJSON_AddItemToObject(p, "count", varlink_int((int64_t)(g->count - g->n_shown)));
     if (g->follow)
@@ -96,7 +97,7 @@ static enum stream_end take_error(struct reading *g, const struct client *c, con
     endpoint_name(&c->endpoint, name);
     failure_from_error(&g->failure, name, r->error, r->parameters);
     varlink_get_int(r->parameters, "first_kept", 0, INT64_MAX, &first_kept);
-    if (!g->follow || g->n_shown == 0 || strcmp(r->error, "org.mpaxos.Replica.SlotTrimmed") != 0 ||
+    if (!g->follow || !g->begun || strcmp(r->error, "org.mpaxos.Replica.SlotTrimmed") != 0 ||
         first_kept <= (int64_t)g->from)
         return STREAM_FAILED;
     fprintf(stderr, "mpaxosctl: slots %llu to %lld were trimmed before they could be shown\n",
@@ -150,17 +151,32 @@ static enum stream_end read_stream(struct reading *g, struct client *c)
     return STREAM_LOST;
 }
 
-/* Where a majority was asked first, this replica has applied all that was acknowledged before: the answer says so. */
-static int confirm(struct reading *g, struct client *c)
+/* Where a majority is asked, this replica has applied all that was acknowledged before: the answer says so.
+ *
+ * Whoever follows from the end on goes on from here, whatever happens before the first page: at a later end, the
+ * messages in between would be missed. */
+static int ask_position(struct reading *g, struct client *c)
 {
     struct reply r = {0};
+    int64_t slot = -1;
     uint64_t timeout_msec = invocation_timeout(g->v, CLIENT_TIMEOUT_MSEC_DEFAULT);
     cJSON *p = cJSON_CreateObject();
-    cJSON_AddTrueToObject(p, "linearizable");
-    cJSON_AddItemToObject(p, "timeout_ms", client_timeout(timeout_msec));
+    if (g->linearizable) {
+        cJSON_AddTrueToObject(p, "linearizable");
+        cJSON_AddItemToObject(p, "timeout_ms", client_timeout(timeout_msec));
+    }
     int result =
         client_ask(c, "org.mpaxos.Replica.Position", p, timeout_msec + CLIENT_GRACE_MSEC, false, &r, &g->failure);
+    if (result == 0 && (!varlink_get_int(r.parameters, "slot", 0, INT64_MAX - 1, &slot) || slot < 0)) {
+        endpoint_failure(&c->endpoint, EBADMSG, &g->failure);
+        result = -1;
+    }
     reply_done(&r);
+    if (result == 0 && g->follow && g->has_tail) {
+        g->from = (uint64_t)slot + 1;
+        g->has_from = g->begun = true;
+        g->has_tail = g->tail > 0;
+    }
     return result;
 }
 
@@ -171,16 +187,17 @@ static int read_log(struct reading *g)
         struct client c;
         enum stream_end end = STREAM_LOST;
         if (client_open(&c, &g->v->place, &g->failure) == 0) {
-            if (g->linearizable && confirm(g, &c) < 0) {
+            if (g->asks_position && ask_position(g, &c) < 0) {
                 client_close(&c);
                 return report_failure(&g->v->report, &g->failure);
             }
-            g->linearizable = false;
+            g->asks_position = false;
             connected_before = true;
             if (told)
                 fputs("mpaxosctl: connected again\n", stderr);
             told = false;
             end = read_stream(g, &c);
+            g->has_tail = false;
         }
         client_close(&c);
         if (end == STREAM_OVER || (end == STREAM_WHOLE && (!g->follow || (g->has_count && g->n_shown >= g->count))))
@@ -254,10 +271,11 @@ int verb_log(const struct invocation *v)
         return EXIT_USAGE;
     g.has_from = has_from;
     g.has_tail = has_count && !has_from;
-    g.has_count = has_count && has_from;
     g.tail = g.count = count;
     g.follow = invocation_has(v, OPTION_FOLLOW);
+    g.has_count = has_count && (has_from || !g.follow);
     g.linearizable = invocation_has(v, OPTION_LINEARIZABLE);
+    g.asks_position = g.linearizable || (g.follow && g.has_tail);
     g.all_columns = invocation_has(v, OPTION_ALL_COLUMNS);
     pid_t pager = pager_start(v, g.follow);
     int status = has_count && count == 0 && !g.follow ? EXIT_DONE : read_log(&g);

@@ -23,11 +23,13 @@
 #include "ctl/verbs.h"
 #include "wire/varlink.h"
 
-enum { OUT_MAX = 8192, CALL_MAX = 65536 };
+enum { OUT_MAX = 8192, CALL_MAX = 65536, CANNED_MAX = 8 };
 
 struct canned {
-    const char *method;  /* without its interface */
-    const char *replies; /* whole ones, '|' between them; NULL: closes the connection */
+    const char *method; /* without its interface */
+    /* Whole ones, '|' between them; LF between those to the first call and to the next ones, which the last answers
+     * all, and none: closes the connection. NULL: ends the replica. */
+    const char *replies;
 };
 
 static char dir[] = "/tmp/test_ctl_verbs_XXXXXX", out[OUT_MAX], err[OUT_MAX], calls[OUT_MAX];
@@ -35,7 +37,8 @@ static pid_t server;
 
 /* --- a replica that knows some answers by heart --- */
 
-static void answer(int fd, const struct canned *canned, const char *call)
+/* False: the connection is to be closed. */
+static bool answer(int fd, struct canned *canned, const char *call)
 {
     for (; canned->method; canned++) {
         char name[64];
@@ -44,32 +47,40 @@ static void answer(int fd, const struct canned *canned, const char *call)
             continue;
         if (!canned->replies)
             _exit(0);
-        char *copy = strdup(canned->replies), *rest = copy;
-        for (char *reply; copy && (reply = strsep(&rest, "|"));)
+        size_t size = strcspn(canned->replies, "\n");
+        char *copy = strndup(canned->replies, size), *rest = copy;
+        for (char *reply; size && copy && (reply = strsep(&rest, "|"));)
             if (write(fd, reply, strlen(reply) + 1) < 0)
                 _exit(1);
         free(copy);
-        return;
+        if (canned->replies[size])
+            canned->replies += size + 1;
+        return size > 0;
     }
     const char missing[] = "{\"error\":\"org.varlink.service.MethodNotFound\",\"parameters\":{\"method\":\"?\"}}";
     if (write(fd, missing, sizeof(missing)) < 0)
         _exit(1);
+    return true;
 }
 
-static void serve(int listener, const struct canned *canned)
+static void serve(int listener, const struct canned *given)
 {
     FILE *log = fopen("calls", "w");
+    struct canned canned[CANNED_MAX] = {{NULL, NULL}};
+    for (size_t i = 0; given[i].method && i + 1 < CANNED_MAX; i++)
+        canned[i] = given[i];
     for (;;) {
         char bytes[CALL_MAX];
         size_t size = 0;
+        bool goes_on = true;
         int fd = accept(listener, NULL, NULL);
-        for (ssize_t n; (n = read(fd, bytes + size, sizeof(bytes) - size)) > 0;) {
+        for (ssize_t n; goes_on && (n = read(fd, bytes + size, sizeof(bytes) - size)) > 0;) {
             size += (size_t)n;
             for (char *nul; (nul = memchr(bytes, '\0', size));) {
                 size_t whole = (size_t)(nul - bytes) + 1;
                 fprintf(log, "%s\n", bytes);
                 fflush(log);
-                answer(fd, canned, bytes);
+                goes_on &= answer(fd, canned, bytes);
                 memmove(bytes, bytes + whole, size - whole);
                 size -= whole;
             }
@@ -328,10 +339,57 @@ static void test_log_follows_its_pages(void **state)
                              "       4  2026-02-01 00:00:00  bob           \xc3\xa4\n");
     assert_non_null(strstr(calls, "\"from\":2"));
     assert_int_equal(run(canned, JSON_PRETTY, "log -n 7"), EXIT_DONE);
-    assert_non_null(strstr(calls, "\"tail\":7"));
+    assert_non_null(strstr(calls, "\"tail\":7,\"count\":7}"));
     assert_string_equal(out,
                         "{\"slot\":2,\"time_usec\":1769903999123456,\"author\":\"ann\",\"text\":\"a\\tb\\u001b[m\"}\n"
                         "{\"slot\":4,\"time_usec\":1769904000000000,\"author\":\"bob\",\"text\":\"\xc3\xa4\"}\n");
+}
+
+static unsigned times_in(const char *text, const char *part)
+{
+    unsigned n = 0;
+    for (; (text = strstr(text, part)); text++)
+        n++;
+    return n;
+}
+
+/* The replica dies before the first page: what was chosen since the position that it told is not missed. */
+static void test_following_the_end_goes_on_there(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {{"Position", "{\"parameters\":{\"slot\":4}}\n{\"parameters\":{\"slot\":9}}"},
+                                    {"Read",
+                                     "\n{\"parameters\":{\"messages\":[{\"slot\":5,\"time_usec\":1769903999123456,"
+                                     "\"author\":\"ann\",\"text\":\"a\"}],\"next\":6},\"continues\":true}|"
+                                     "{\"error\":\"org.mpaxos.Replica.SlotUnreadable\",\"parameters\":{}}"},
+                                    {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_SHORT, "log -f -n 0"), EXIT_FAILED);
+    assert_int_equal(times_in(calls, "\"from\":5,\"follow\":true}"), 2);
+    assert_null(strstr(calls, "tail"));
+    assert_null(strstr(calls, "linearizable"));
+    assert_non_null(strstr(out, "\"slot\":5,"));
+    assert_non_null(strstr(err, "go on with at slot 5\n"));
+
+    assert_int_equal(run(canned, JSON_SHORT, "log -f -n 3 --linearizable"), EXIT_FAILED);
+    assert_int_equal(times_in(calls, "\"tail\":3,\"follow\":true}"), 1);
+    assert_int_equal(times_in(calls, "\"from\":5,\"follow\":true}"), 1);
+    assert_int_equal(times_in(calls, "\"linearizable\":true"), 1);
+}
+
+/* What was trimmed meanwhile is told, where it was not asked for. */
+static void test_following_passes_over_what_was_trimmed(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {
+        {"Position", "{\"parameters\":{\"slot\":4}}"},
+        {"Read", "{\"error\":\"org.mpaxos.Replica.SlotTrimmed\",\"parameters\":{\"first_kept\":8}}\n"
+                 "{\"error\":\"org.mpaxos.Replica.SlotUnreadable\",\"parameters\":{}}"},
+        {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "log -f -n 0"), EXIT_FAILED);
+    assert_non_null(strstr(err, "slots 5 to 7 were trimmed"));
+    assert_non_null(strstr(calls, "\"from\":8,"));
+    assert_int_equal(run(canned, JSON_OFF, "log -f --from 5"), EXIT_FAILED);
+    assert_null(strstr(calls, "\"from\":8,"));
 }
 
 static void test_flush_reports_each_replica(void **state)
@@ -429,6 +487,8 @@ int main(void)
         cmocka_unit_test(test_errors_have_their_status),
         cmocka_unit_test(test_drop_zero_lifts_both_directions),
         cmocka_unit_test(test_log_follows_its_pages),
+        cmocka_unit_test(test_following_the_end_goes_on_there),
+        cmocka_unit_test(test_following_passes_over_what_was_trimmed),
         cmocka_unit_test(test_flush_reports_each_replica),
         cmocka_unit_test(test_an_open_connection_has_no_failure),
         cmocka_unit_test(test_skip_says_where_the_leader_is),
