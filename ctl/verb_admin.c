@@ -1,4 +1,5 @@
 /* transfer, bootstrap, reload, metrics, version: a call each, and what it says. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "ctl/client.h"
@@ -93,53 +94,80 @@ int verb_metrics(const struct invocation *v)
     return status;
 }
 
-static void print_daemon_version(const struct invocation *v, const struct endpoint *e, uint64_t timeout_msec)
+/* An exit status; what is not EXIT_DONE was reported. */
+static int show_daemon(const struct invocation *v, struct client *c, struct failure *f)
 {
-    struct client c;
-    struct failure f = {0};
     struct reply r = {0};
     char name[ENDPOINT_NAME_MAX];
     const char *product = NULL, *version = NULL;
-    endpoint_name(e, name);
-    int result = client_connect(&c, e);
-    if (result < 0) {
-        endpoint_failure(e, -result, &f);
-    } else {
-        client_ask(&c, "org.varlink.service.GetInfo", NULL, timeout_msec, false, &r, &f);
-        client_close(&c);
-    }
-    if (failure_is_set(&f)) {
-        /* A daemon that is not there has no version: no failure of this verb, unless it was asked for. */
-        if (v->report.json == JSON_OFF)
-            printf("%s: not running (%s)\n", name, e->path);
-    } else if (v->report.json == JSON_OFF) {
+    uint64_t timeout_msec = invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT);
+    if (client_ask(c, "org.varlink.service.GetInfo", NULL, timeout_msec, false, &r, f) < 0)
+        return report_failure(&v->report, f);
+    if (v->report.json == JSON_OFF) {
+        endpoint_name(&c->endpoint, name);
         varlink_get_string(r.parameters, "product", &product);
         varlink_get_string(r.parameters, "version", &version);
-        printf("%s: %s %s\n", name, product ? product : "?", version ? version : "?");
+        printf("%s: ", name);
+        text_print(stdout, product ? product : "?", v->report.terminal);
+        putchar(' ');
+        text_print(stdout, version ? version : "?", v->report.terminal);
+        putchar('\n');
     } else {
         report_json(&v->report, r.parameters, true);
     }
     reply_done(&r);
+    return EXIT_DONE;
+}
+
+/* One that was not asked for: it may as well not run, and what else keeps its version from being known is told, but is
+ * no failure of the verb. */
+static void show_any_daemon(const struct invocation *v, const struct endpoint *e)
+{
+    struct client c = CLIENT_NONE;
+    struct failure f = {0};
+    char name[ENDPOINT_NAME_MAX];
+    int result = client_connect(&c, e);
+    if (result == 0) {
+        show_daemon(v, &c, &f);
+    } else if (result != -ENOENT && result != -ENOTDIR && result != -ECONNREFUSED) {
+        endpoint_failure(e, -result, &f);
+        report_failure(&v->report, &f);
+    } else if (v->report.json == JSON_OFF) {
+        endpoint_name(e, name);
+        printf("%s: not running (%s)\n", name, e->path);
+    }
+    client_close(&c);
     failure_done(&f);
+}
+
+static void show_tool(const struct invocation *v)
+{
+    if (v->report.json == JSON_OFF) {
+        puts("mpaxosctl " MPAXOS_VERSION);
+        return;
+    }
+    cJSON *p = cJSON_CreateObject();
+    cJSON_AddStringToObject(p, "product", "mpaxosctl");
+    cJSON_AddStringToObject(p, "version", MPAXOS_VERSION);
+    report_json(&v->report, p, true);
+    cJSON_Delete(p);
 }
 
 int verb_version(const struct invocation *v)
 {
     struct endpoint endpoints[ENDPOINTS_MAX];
+    struct client c;
     struct failure f = {0};
     size_t n = 0;
-    if (v->report.json == JSON_OFF) {
-        puts("mpaxosctl " MPAXOS_VERSION);
-    } else {
-        cJSON *p = cJSON_CreateObject();
-        cJSON_AddStringToObject(p, "product", "mpaxosctl");
-        cJSON_AddStringToObject(p, "version", MPAXOS_VERSION);
-        report_json(&v->report, p, true);
-        cJSON_Delete(p);
+    int status = EXIT_DONE;
+    show_tool(v);
+    if (v->place.id >= 0 || v->place.socket) {
+        status = client_open(&c, &v->place, &f) < 0 ? report_failure(&v->report, &f) : show_daemon(v, &c, &f);
+        client_close(&c);
+    } else if (endpoints_find(&v->place, endpoints, &n, &f) == 0) {
+        for (size_t i = 0; i < n; i++)
+            show_any_daemon(v, &endpoints[i]);
     }
-    int found = endpoints_find(&v->place, endpoints, &n, &f);
     failure_done(&f);
-    for (size_t i = 0; found == 0 && i < n; i++)
-        print_daemon_version(v, &endpoints[i], invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT));
-    return EXIT_DONE;
+    return status;
 }

@@ -89,13 +89,20 @@ static void serve(int listener, const struct canned *given)
     }
 }
 
-static void server_start(const struct canned *canned)
+static int listen_at(const char *path)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "run/1/control"};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    unlink(address.sun_path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    unlink(path);
     assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(listener, 16), 0);
+    return listener;
+}
+
+static void server_start(const struct canned *canned)
+{
+    int listener = listen_at("run/1/control");
     server = fork();
     assert_true(server >= 0);
     if (server == 0) {
@@ -122,8 +129,8 @@ static void read_file(const char *name, char ret[OUT_MAX])
         fclose(f);
 }
 
-/* Fills out, err and calls; answers the exit status. */
-static int run(const struct canned *canned, enum json_mode json, const char *line)
+/* Asks for replica `id`, -1: none in particular. Fills out, err and calls; answers the exit status. */
+static int run_at(int id, const struct canned *canned, enum json_mode json, const char *line)
 {
     char copy[512], error[OPTIONS_ERROR_MAX + 1];
     char *words[32];
@@ -135,7 +142,7 @@ static int run(const struct canned *canned, enum json_mode json, const char *lin
     struct invocation v = {
         .verb = verb_find(words, n, &taken),
         .arguments = &a,
-        .place = {.id = 1},
+        .place = {.id = id},
         .report = {.json = json, .legend = true},
         .timeout_msec = 1000,
     };
@@ -164,6 +171,11 @@ static int run(const struct canned *canned, enum json_mode json, const char *lin
     read_file("err", err);
     read_file("calls", calls);
     return status;
+}
+
+static int run(const struct canned *canned, enum json_mode json, const char *line)
+{
+    return run_at(1, canned, json, line);
 }
 
 /* --- the tests --- */
@@ -459,6 +471,43 @@ static void test_wait_tells_why_it_gave_up(void **state)
     assert_int_equal(run(with, JSON_OFF, "wait --quorum --slot 7"), EXIT_DONE);
 }
 
+static void test_version_of_the_replica_that_is_asked_for(void **state)
+{
+    (void)state;
+    const struct canned canned[] = {
+        {"GetInfo", "{\"parameters\":{\"product\":\"mpaxosd\",\"version\":\"1\\u001b[m\"}}"}, {NULL, NULL}};
+    assert_int_equal(run(canned, JSON_OFF, "version"), EXIT_DONE);
+    assert_string_equal(out, "mpaxosctl " MPAXOS_VERSION "\nreplica 1: mpaxosd 1\\x1b[m\n");
+    assert_int_equal(run(canned, JSON_SHORT, "version"), EXIT_DONE);
+    assert_string_equal(out, "{\"product\":\"mpaxosctl\",\"version\":\"" MPAXOS_VERSION "\"}\n"
+                             "{\"product\":\"mpaxosd\",\"version\":\"1\\u001b[m\"}\n");
+
+    assert_int_equal(run_at(7, canned, JSON_OFF, "version"), EXIT_NO_DAEMON);
+    assert_string_equal(out, "mpaxosctl " MPAXOS_VERSION "\n");
+    assert_non_null(strstr(err, "replica 7 does not answer on run/7/control: no such socket"));
+    assert_int_equal(run_at(7, canned, JSON_SHORT, "version"), EXIT_NO_DAEMON);
+    assert_non_null(strstr(out, "\n{\"error\":\"org.mpaxos.Control.NoDaemon\",\"parameters\":{\"replica\":7,"));
+    const struct canned denied[] = {
+        {"GetInfo", "{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}"}, {NULL, NULL}};
+    assert_int_equal(run(denied, JSON_OFF, "version"), EXIT_NOT_PERMITTED);
+}
+
+/* One that does not let itself be asked is no less running. */
+static void test_version_of_all(void **state)
+{
+    (void)state;
+    const struct canned denied[] = {
+        {"GetInfo", "{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}"}, {NULL, NULL}};
+    close(listen_at("run/0/control"));
+    assert_int_equal(run_at(-1, denied, JSON_OFF, "version"), EXIT_DONE);
+    assert_non_null(strstr(out, "replica 0: not running (run/0/control)\n"));
+    assert_null(strstr(out, "replica 1"));
+    assert_non_null(strstr(err, "mpaxosctl: replica 1: not permitted for user "));
+    assert_int_equal(run_at(-1, denied, JSON_SHORT, "version"), EXIT_DONE);
+    assert_non_null(strstr(out, "\n{\"error\":\"org.varlink.service.PermissionDenied\",\"parameters\":{}}\n"));
+    unlink("run/0/control");
+}
+
 static int enter(void **state)
 {
     (void)state;
@@ -493,6 +542,8 @@ int main(void)
         cmocka_unit_test(test_an_open_connection_has_no_failure),
         cmocka_unit_test(test_skip_says_where_the_leader_is),
         cmocka_unit_test(test_wait_tells_why_it_gave_up),
+        cmocka_unit_test(test_version_of_the_replica_that_is_asked_for),
+        cmocka_unit_test(test_version_of_all),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
