@@ -87,22 +87,12 @@ void report_json(const struct report *r, const cJSON *parameters, bool one_line)
     buffer_done(&b);
 }
 
-/* What daemons say goes to a terminal: no control character of theirs does. */
-static void print_safely(FILE *f, const char *text)
-{
-    for (; *text; text++) {
-        bool c1 = text_is_c1(text);
-        putc(c1 || (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, f);
-        text += c1;
-    }
-}
-
 int report_failure(const struct report *r, const struct failure *f)
 {
     if (r->json == JSON_OFF) {
         report_flush();
         fputs("mpaxosctl: ", stderr);
-        print_safely(stderr, f->text);
+        text_show(stderr, f->text, false);
         putc('\n', stderr);
         return (int)f->status;
     }
@@ -193,7 +183,7 @@ void table_print(const struct table *t, bool legend, int indent)
                 pending += fill;
             if (*text) {
                 printf("%*s", (int)pending, "");
-                print_safely(stdout, text);
+                text_show(stdout, text, false);
                 pending = 0;
             }
             if (t->align[i] != 'r')

@@ -189,6 +189,15 @@ void text_print(FILE *f, const char *text, bool terminal)
     }
 }
 
+void text_show(FILE *f, const char *text, bool lines)
+{
+    for (; *text; text++) {
+        bool c1 = text_is_c1(text), control = c1 || (unsigned char)*text < 0x20 || *text == 0x7f;
+        putc(control && !(lines && *text == '\n') ? '?' : *text, f);
+        text += c1;
+    }
+}
+
 void time_format(int64_t time_usec, bool brief, char ret[TEXT_TIME_MAX])
 {
     time_t seconds = (time_t)(time_usec / 1000000);

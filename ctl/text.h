@@ -36,6 +36,8 @@ size_t text_columns(const char *text);
  * \xHH. Those of Unicode's C1, U+0080 to U+009F, which the file keeps, drive a terminal as well: to one they go as
  * \xc2\xHH. */
 void text_print(FILE *f, const char *text, bool terminal);
+/* Writes what a daemon says for a person, with a '?' for each control character; `lines`: but for LF. */
+void text_show(FILE *f, const char *text, bool lines);
 /* At the first byte of one of C1. */
 bool text_is_c1(const char *text);
 

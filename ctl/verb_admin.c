@@ -74,8 +74,10 @@ int verb_reload(const struct invocation *v)
             puts("nothing changed");
         cJSON_ArrayForEach(key, changed)
         {
-            if (cJSON_IsString(key))
-                printf("%s changed\n", key->valuestring);
+            if (!cJSON_IsString(key))
+                continue;
+            text_print(stdout, key->valuestring, v->report.terminal);
+            puts(" changed");
         }
     }
     reply_done(&r);
@@ -88,8 +90,12 @@ int verb_metrics(const struct invocation *v)
     int status =
         call(v, "org.mpaxos.Replica.Metrics", NULL, invocation_timeout(v, CLIENT_TIMEOUT_MSEC_DEFAULT), false, &r);
     const char *text = NULL;
-    if (status == EXIT_DONE && v->report.json == JSON_OFF && varlink_get_string(r.parameters, "text", &text) && text)
-        fputs(text, stdout);
+    if (status == EXIT_DONE && v->report.json == JSON_OFF && varlink_get_string(r.parameters, "text", &text) && text) {
+        if (v->report.terminal)
+            text_show(stdout, text, true);
+        else
+            fputs(text, stdout);
+    }
     reply_done(&r);
     return status;
 }

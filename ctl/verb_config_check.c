@@ -1,4 +1,5 @@
 /* config check: what is wrong with a configuration, or what the daemon would make of it. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #define SYSCONFDIR "/etc"
 #endif
 
+enum { NOTE_MAX = 1023 };
+
 static const char *format_name(enum log_format format)
 {
     return format == LOG_FORMAT_PLAIN ? "plain" : format == LOG_FORMAT_JSON ? "json" : "full";
@@ -23,7 +26,9 @@ static void print_text(const struct invocation *v, const char *path, const struc
     printf("%s is right. The daemon would use:\n", path);
     printf("  f                  %u (%u replicas, %u of them make a majority)\n", c->f, c->n_replicas, c->f + 1);
     printf("  mode               %s\n", c->script ? "script" : "manual");
-    printf("  cluster            %s\n", c->cluster);
+    fputs("  cluster            ", stdout);
+    text_print(stdout, c->cluster, v->report.terminal);
+    putchar('\n');
     printf("  heartbeat_ms       %u\n", c->heartbeat_ms);
     printf("  message_bytes_max  %u\n", c->message_bytes_max);
     printf("  datagram_bytes     %u\n", c->datagram_bytes);
@@ -84,6 +89,20 @@ static void print_json(const struct invocation *v, const struct config *c)
     cJSON_Delete(object);
 }
 
+static void note(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(const char *path, const char *format, ...)
+{
+    char text[NOTE_MAX + 1];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    fprintf(stderr, "mpaxosctl: %s: ", path);
+    text_show(stderr, text, false);
+    putc('\n', stderr);
+}
+
 /* The members of the running cluster stay; other addresses count from the next start on. */
 static void compare_members(const char *path, const struct config *c, const cJSON *peers)
 {
@@ -99,24 +118,20 @@ static void compare_members(const char *path, const struct config *c, const cJSO
         known[id] = true;
         const struct config_replica *r = config_find(c, (replica_id_t)id);
         if (!r) {
-            fprintf(stderr,
-                    "mpaxosctl: %s: replica %lld: the file leaves it out, but the running cluster has it, and that "
-                    "stays\n",
-                    path, (long long)id);
+            note(path, "replica %lld: the file leaves it out, but the running cluster has it, and that stays",
+                 (long long)id);
             continue;
         }
         config_address(r, address, sizeof(address));
         if (varlink_get_string(peer, "address", &uses) && uses && strcmp(uses, address) != 0)
-            fprintf(stderr,
-                    "mpaxosctl: %s: replica %lld: the file says %s, but the replica that was asked uses %s until it "
-                    "is restarted\n",
-                    path, (long long)id, address, uses);
+            note(path,
+                 "replica %lld: the file says %s, but the replica that was asked uses %.280s until it is restarted",
+                 (long long)id, address, uses);
     }
     for (uint32_t i = 0; i < c->n_replicas && cJSON_IsArray(peers); i++) {
         if (!known[c->replicas[i].id])
-            fprintf(stderr,
-                    "mpaxosctl: %s: replica %u: the file has it, but the running cluster has not, and that stays\n",
-                    path, c->replicas[i].id);
+            note(path, "replica %u: the file has it, but the running cluster has not, and that stays",
+                 c->replicas[i].id);
     }
 }
 
@@ -131,9 +146,8 @@ static void compare_with_running(const struct invocation *v, const char *path, c
     if (named && client_open(&client, &v->place, &f) == 0) {
         if (client_ask(&client, "org.mpaxos.Replica.Status", NULL, CLIENT_TIMEOUT_MSEC_DEFAULT, false, &r, &f) == 0) {
             if (varlink_get_string(r.parameters, "cluster", &cluster) && cluster && strcmp(cluster, c->cluster) != 0)
-                fprintf(stderr,
-                        "mpaxosctl: %s: cluster: the file says '%s', but the running cluster is '%s', and that stays\n",
-                        path, c->cluster, cluster);
+                note(path, "cluster: the file says '%s', but the running cluster is '%.280s', and that stays",
+                     c->cluster, cluster);
             compare_members(path, c, cJSON_GetObjectItemCaseSensitive(r.parameters, "peers"));
         }
         client_close(&client);

@@ -80,7 +80,9 @@ static void print_verdict(const struct view *w)
     }
     char since[TEXT_TIME_MAX];
     const cJSON *ballot = cJSON_GetObjectItemCaseSensitive(w->p, "ballot");
-    printf("   cluster %s   leader ", get_text(w->p, "cluster", "?"));
+    fputs("   cluster ", stdout);
+    text_print(stdout, get_text(w->p, "cluster", "?"), r->terminal);
+    fputs("   leader ", stdout);
     if (w->leader < 0)
         fputs("none", stdout);
     else

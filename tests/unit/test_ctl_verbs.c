@@ -34,6 +34,7 @@ struct canned {
 
 static char dir[] = "/tmp/test_ctl_verbs_XXXXXX", out[OUT_MAX], err[OUT_MAX], calls[OUT_MAX];
 static pid_t server;
+static bool on_terminal;
 
 /* --- a replica that knows some answers by heart --- */
 
@@ -143,7 +144,7 @@ static int run_at(int id, const struct canned *canned, enum json_mode json, cons
         .verb = verb_find(words, n, &taken),
         .arguments = &a,
         .place = {.id = id},
-        .report = {.json = json, .legend = true},
+        .report = {.json = json, .legend = true, .terminal = on_terminal},
         .timeout_msec = 1000,
     };
     assert_non_null(v.verb);
@@ -508,6 +509,39 @@ static void test_version_of_all(void **state)
     unlink("run/0/control");
 }
 
+/* Whoever may make a directory run/1 where somebody calls the tool says what a replica says. */
+static void test_no_control_character_is_shown(void **state)
+{
+    (void)state;
+#define ESCAPES "\\u001b[m\\u009bm"
+    const struct canned canned[] = {
+        {"Status", "{\"parameters\":{\"cluster\":\"c" ESCAPES "\",\"quorum\":true,\"peers\":[{\"id\":0,"
+                   "\"address\":\"a" ESCAPES "\",\"note\":\"n" ESCAPES "\"}],\"warnings\":[\"w" ESCAPES "\"]}}"},
+        {"Reload", "{\"parameters\":{\"changed\":[\"k" ESCAPES "\"]}}"},
+        {"Metrics", "{\"parameters\":{\"text\":\"# m" ESCAPES "\\nx 1\\n\"}}"},
+        {"Position", "{\"parameters\":{\"slot\":0}}"},
+        {"Submit", "{\"error\":\"org.mpaxos.Replica.DiskFull\",\"parameters\":{\"path\":\"p" ESCAPES "\"}}"},
+        {"GetInfo", "{\"parameters\":{\"product\":\"p" ESCAPES "\"}}"},
+        {NULL, NULL}};
+    FILE *f = fopen("replica_config.json", "w");
+    assert_non_null(f);
+    fputs("{\"f\":0,\"mode\":\"manual\",\"replica_list\":[{\"id\":0,\"ip\":\"127.0.0.1\",\"port\":6000}]}", f);
+    fclose(f);
+    static const char *const lines[] = {"status", "reload", "metrics", "version", "send x", "config check"};
+    on_terminal = true;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        run(canned, JSON_OFF, lines[i]);
+        assert_non_null(strstr(i < 4 ? out : err, "[m"));
+        assert_true(!strchr(out, '\x1b') && !strstr(out, "\xc2\x9b"));
+        assert_true(!strchr(err, '\x1b') && !strstr(err, "\xc2\x9b"));
+    }
+    run(canned, JSON_OFF, "metrics");
+    assert_string_equal(out, "# m?[m?m\nx 1\n");
+    on_terminal = false;
+    run(canned, JSON_OFF, "metrics");
+    assert_string_equal(out, "# m\x1b[m\xc2\x9bm\nx 1\n");
+}
+
 static int enter(void **state)
 {
     (void)state;
@@ -544,6 +578,7 @@ int main(void)
         cmocka_unit_test(test_wait_tells_why_it_gave_up),
         cmocka_unit_test(test_version_of_the_replica_that_is_asked_for),
         cmocka_unit_test(test_version_of_all),
+        cmocka_unit_test(test_no_control_character_is_shown),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }
