@@ -102,6 +102,8 @@ struct read_stream {
     uint64_t left; /* messages that it may still be sent */
     bool once;     /* one reply, which is empty at the end only */
     bool follow;
+    bool seeks; /* `next`, which is where `tail` begins */
+    struct tail_search tail;
 };
 
 struct connection {

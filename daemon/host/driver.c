@@ -401,9 +401,9 @@ int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
     return logread_read(d->logread, from, n_max, bytes_max, each, user, ret_next);
 }
 
-slot_t driver_tail(struct driver *d, uint64_t n)
+bool driver_tail(struct driver *d, struct tail_search *t, slot_t *ret)
 {
-    return logread_tail(d->logread, n);
+    return logread_tail(d->logread, t, ret);
 }
 
 slot_t driver_first_kept(struct driver *d)

@@ -99,8 +99,14 @@ struct log_message {
 };
 int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
                 bool (*each)(void *user, const struct log_message *m), void *user, slot_t *ret_next);
-/* The slot of the n-th visible message from the end. */
-slot_t driver_tail(struct driver *d, uint64_t n);
+/* The slot of the n-th visible message from the end, as the log was at the first call. False: not found yet, so that no
+ * call takes long; it goes on at the next. `t`: zeros and n at first. */
+struct tail_search {
+    uint64_t n, ordinal, passed, left, after;
+    slot_t begin, at, end, stop; /* of the slots to count, of those to search  */
+    bool begun, searches;        /* it counts what stands before the ordinal first, where no index tells */
+};
+bool driver_tail(struct driver *d, struct tail_search *t, slot_t *ret);
 slot_t driver_first_kept(struct driver *d);
 
 /* One watcher, the control socket: `moved` after each turn in which the chosen prefix moved, `told` after each in which

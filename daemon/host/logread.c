@@ -259,17 +259,16 @@ static bool count_record(void *user, struct record *record, const uint8_t *bytes
     return true;
 }
 
-/* Passes over c->left messages from `from` on, below `end`. */
-static void count_on(struct logread *l, slot_t from, slot_t end, struct counting *c)
+/* Passes over c->left messages from *from on, below `end`, as far as one piece goes. False: there is no more. */
+static bool count_piece(struct logread *l, slot_t *from, slot_t end, struct counting *c)
 {
     slot_t until;
-    while (!c->found && from < end && logview_journal_end(&l->view, from, &until)) {
-        int n = journal_read(l->view.journal, from, until < end - 1 ? until : end - 1, LOGVIEW_PAGE_SLOTS,
-                             LOGREAD_TAIL_BYTES, count_record, c);
-        if (n <= 0)
-            break;
-        from += (slot_t)n;
-    }
+    int n = 0;
+    if (*from < end && logview_journal_end(&l->view, *from, &until))
+        n = journal_read(l->view.journal, *from, until < end - 1 ? until : end - 1, LOGVIEW_PAGE_SLOTS,
+                         LOGVIEW_HIDDEN_BYTES_MAX, count_record, c);
+    *from += n > 0 ? (slot_t)n : 0;
+    return n > 0 && !c->found;
 }
 
 /* A stretch of slots below those in memory, and how many messages stand before its begin and its end. */
@@ -302,36 +301,60 @@ static struct stretch find_stretch(const struct logread *l, uint64_t ordinal, sl
                             .before_is_known = begin >= kept};
 }
 
-static slot_t find_in_journal(struct logread *l, uint64_t ordinal)
+static void begin_search(struct logread *l, struct tail_search *t)
 {
-    struct stretch s = find_stretch(l, ordinal, logread_first_kept(l));
-    if (!s.before_is_known) {
-        struct counting all = {.left = UINT64_MAX};
-        count_on(l, s.begin, s.end, &all);
-        s.before = s.after - (UINT64_MAX - all.left);
-        if (ordinal < s.before) /* no longer kept */
-            return s.begin;
-    }
-    struct counting c = {.left = ordinal - s.before};
-    count_on(l, s.begin < l->view.origin ? l->view.origin : s.begin, l->view.first, &c);
-    return c.found ? c.slot : l->view.first;
+    struct stretch s = find_stretch(l, t->ordinal, logread_first_kept(l));
+    t->begin = t->at = s.begin < l->view.origin ? l->view.origin : s.begin;
+    t->end = s.end;
+    t->stop = l->view.first;
+    t->after = s.after;
+    t->searches = s.before_is_known;
+    t->left = t->ordinal - s.before;
 }
 
-slot_t logread_tail(struct logread *l, uint64_t n)
+static bool search_journal(struct logread *l, struct tail_search *t, slot_t *ret)
 {
-    if (n == 0)
-        return l->view.next;
-    if (n >= l->messages)
-        return logread_first_kept(l);
-    uint64_t ordinal = l->messages - n;
-    if (ordinal < l->messages_before)
-        return l->index_broken ? l->view.first : find_in_journal(l, ordinal);
-    slot_t slot = l->view.first;
-    for (uint64_t left = ordinal - l->messages_before; slot < l->view.next; slot++) {
-        if (logview_kept(&l->view, slot)->visible && left-- == 0)
+    struct counting all = {.left = UINT64_MAX - t->passed}, c = {.left = t->left};
+    if (!t->searches) {
+        bool more = count_piece(l, &t->at, t->end, &all);
+        t->passed = UINT64_MAX - all.left;
+        if (more)
+            return false;
+        uint64_t before = t->after - t->passed;
+        *ret = t->begin;
+        if (t->ordinal < before) /* no longer kept */
+            return true;
+        t->left = t->ordinal - before;
+        t->at = t->begin;
+        t->searches = true;
+        return false;
+    }
+    bool more = count_piece(l, &t->at, t->stop, &c);
+    t->left = c.left;
+    *ret = c.found ? c.slot : t->stop;
+    return !more;
+}
+
+bool logread_tail(struct logread *l, struct tail_search *t, slot_t *ret)
+{
+    if (t->begun)
+        return search_journal(l, t, ret);
+    t->begun = true;
+    *ret = t->n == 0 ? l->view.next : logread_first_kept(l);
+    if (t->n == 0 || t->n >= l->messages)
+        return true;
+    t->ordinal = l->messages - t->n;
+    *ret = l->view.first;
+    if (t->ordinal < l->messages_before) {
+        if (!l->index_broken)
+            begin_search(l, t);
+        return l->index_broken;
+    }
+    for (uint64_t left = t->ordinal - l->messages_before; *ret < l->view.next; (*ret)++) {
+        if (logview_kept(&l->view, *ret)->visible && left-- == 0)
             break;
     }
-    return slot;
+    return true;
 }
 
 struct fetching {

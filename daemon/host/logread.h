@@ -36,7 +36,7 @@ int logread_read(struct logread *l, slot_t from, size_t n_max, size_t bytes_max,
 slot_t logread_hold(struct logread *l, slot_t from, slot_t until, struct logview *ret);
 void logread_release(struct logview *v);
 /* As driver_tail(). */
-slot_t logread_tail(struct logread *l, uint64_t n);
+bool logread_tail(struct logread *l, struct tail_search *t, slot_t *ret);
 
 /* Consecutive chosen slots of [from, until] for a peer: at most n_max and about bytes_max. Each value carries a
  * reference for the caller. How many; 0 where there are none, or where they cannot be read: a negative errno. */

@@ -1,5 +1,5 @@
 /* Read: once, or as a stream that never holds more than one reply that was not read. Either passes over many slots
- * without a message in several turns. */
+ * without a message, and to where a tail begins, in several turns. */
 #include <errno.h>
 #include <string.h>
 
@@ -83,6 +83,11 @@ static bool write_page(struct connection *k, size_t bytes_max, uint64_t *ret_n)
 static void answer_page(struct connection *k)
 {
     struct read_stream *s = &k->stream;
+    if (s->seeks && !driver_tail(k->control->driver, &s->tail, &s->next)) {
+        connection_wake(k);
+        return;
+    }
+    s->seeks = false;
     slot_t begin = s->next;
     uint64_t n;
     if (!write_page(k, s->once ? CONTROL_READ_BYTES_MAX : CONTROL_CHUNK_BYTES, &n)) {
@@ -129,12 +134,13 @@ static const char *read_parameters(struct connection *k, const struct varlink_ca
 
     slot_t chosen = control_view(k->control)->replica.chosen;
     ret->left = (uint64_t)count;
+    ret->tail.n = tail > 0 ? (uint64_t)tail : 0;
     if (from >= 0)
         ret->next = (slot_t)from;
     else if (tail == 0)
         ret->next = chosen + 1;
     else if (tail > 0)
-        ret->next = driver_tail(k->control->driver, (uint64_t)tail);
+        ret->seeks = true;
     else
         ret->next = driver_first_kept(k->control->driver);
     return NULL;

@@ -67,8 +67,11 @@ static void check_kept(const struct host *h, slot_t kept)
 /* Where the last `n` messages begin, or all that are kept. */
 static slot_t find_tail(struct host *h, uint64_t n)
 {
-    slot_t from = driver_tail(h->driver, n);
+    struct tail_search t = {.n = n};
+    slot_t from = 0;
     uint64_t visible = 0;
+    while (!driver_tail(h->driver, &t, &from))
+        ;
     for (slot_t slot = from; slot <= h->applied; slot++) {
         const struct log_slot *s = observer_slot(h->cluster, slot);
         visible += s && s->visible;

@@ -237,9 +237,14 @@ int driver_read(struct driver *d, slot_t from, size_t n_max, size_t bytes_max,
     return (int)n;
 }
 
-slot_t driver_tail(struct driver *d, uint64_t n)
+/* Found at the second call only. */
+bool driver_tail(struct driver *d, struct tail_search *t, slot_t *ret)
 {
-    return n < d->n_log ? d->log[d->n_log - n].slot : d->first_kept;
+    bool found = t->begun;
+    t->begun = true;
+    if (found)
+        *ret = t->n < d->n_log ? d->log[d->n_log - t->n].slot : d->first_kept;
+    return found;
 }
 
 slot_t driver_first_kept(struct driver *d)
