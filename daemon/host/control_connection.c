@@ -13,6 +13,7 @@
 enum {
     OUT_IDLE_BYTES_MAX = 16384, /* a larger buffer is given back once it is empty      */
     BEGUN_BYTES_MAX = 4096,     /* of Submits: then the clock is read, what they took  */
+    ALLOCATION_BYTES = 16,      /* that malloc() takes beside each, at most            */
 };
 
 static void handle_closed(uv_handle_t *handle)
@@ -207,6 +208,21 @@ void connection_check_stall(struct connection *k, uint64_t now_ms)
 
 /* --- calls --- */
 
+static size_t string_bytes(const char *s)
+{
+    return s != NULL ? strlen(s) + 1 + ALLOCATION_BYTES : 0;
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): not deeper than VARLINK_DEPTH_MAX
+static size_t tree_bytes(const cJSON *item)
+{
+    size_t bytes = 0;
+    for (; item != NULL; item = item->next)
+        bytes += sizeof(*item) + ALLOCATION_BYTES + string_bytes(item->string) + string_bytes(item->valuestring) +
+                 tree_bytes(item->child);
+    return bytes;
+}
+
 /* Takes the next message, if a whole one is there: as k->call, or, where it is a Submit that can begin at once, without
  * even parsing it. Adds its size to *bytes. */
 static bool take_call(struct connection *k, size_t *bytes)
@@ -231,6 +247,7 @@ static bool take_call(struct connection *k, size_t *bytes)
         close_malformed(k, "a call with wrong keys");
         return false;
     }
+    k->tree_bytes = tree_bytes(k->tree);
     k->control->stats.calls++;
     return true;
 }
@@ -239,6 +256,7 @@ static void drop_call(struct connection *k)
 {
     cJSON_Delete(k->tree);
     k->tree = NULL;
+    k->tree_bytes = 0;
 }
 
 static bool has_to_read_first(const struct connection *k)
@@ -302,7 +320,8 @@ static void update_reading(struct connection *k)
 {
     if (k->closing)
         return;
-    account_count(k, QUEUE_IN, k->in.size);
+    varlink_framer_fit(&k->in); /* what is counted is what waits, not what it was read into */
+    account_count(k, QUEUE_IN, k->in.size + k->tree_bytes);
     bool wanted = !k->ended && k->in.size - k->in.rest < CONTROL_INPUT_BYTES && !account_is_full(k, QUEUE_IN);
     if (wanted && k->read_again && k->read_turn == k->control->n_turns && !account_has_turn(k)) {
         connection_wake(k);

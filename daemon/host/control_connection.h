@@ -127,6 +127,7 @@ struct connection {
 
     struct varlink_framer in;
     cJSON *tree; /* of `call`, which is to begin next; NULL: none */
+    size_t tree_bytes;
     struct varlink_call call;
 
     struct session *session; /* NULL before the first Submit */

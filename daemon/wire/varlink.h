@@ -56,8 +56,12 @@ void varlink_framer_done(struct varlink_framer *f);
 /* Adds bytes as they came from the socket; 0, or -EMSGSIZE, -ENOMEM with nothing added. Whole messages that the caller
  * does not take are kept, so it bounds them by not reading on. */
 int varlink_framer_add(struct varlink_framer *f, const char *bytes, size_t size);
-/* The next whole message, without its NUL, in *ret; valid until the next call of any of these. False: none yet. */
+/* The next whole message, without its NUL, in *ret; valid until the next call of any of these. False: none yet, and the
+ * buffer fits. */
 bool varlink_framer_next(struct varlink_framer *f, const char **ret, size_t *ret_size);
+/* Gives memory back, so that the buffer is at most twice as large as what waits, or small. For whoever does not take
+ * what is whole. */
+void varlink_framer_fit(struct varlink_framer *f);
 
 bool varlink_utf8_valid(const char *bytes, size_t size);
 

@@ -4,7 +4,10 @@
 
 #include "wire/varlink.h"
 
-enum { IDLE_BYTES_MAX = 16 << 10 }; /* a larger buffer is given back once it is empty */
+enum {
+    CAPACITY_MIN = 1 << 10,
+    IDLE_BYTES_MAX = 16 << 10, /* a larger buffer is given back once less than half of it is taken */
+};
 
 void varlink_framer_init(struct varlink_framer *f, size_t bytes_max)
 {
@@ -38,6 +41,13 @@ static bool fits(const struct varlink_framer *f, const char *bytes, size_t size,
     return true;
 }
 
+static size_t fitting(size_t capacity, size_t size)
+{
+    while (capacity < size)
+        capacity *= 2;
+    return capacity;
+}
+
 int varlink_framer_add(struct varlink_framer *f, const char *bytes, size_t size)
 {
     size_t rest = f->rest;
@@ -48,9 +58,7 @@ int varlink_framer_add(struct varlink_framer *f, const char *bytes, size_t size)
         f->start = 0;
     }
     if (f->size + size > f->capacity) {
-        size_t capacity = f->capacity > 0 ? f->capacity : 1024;
-        while (capacity < f->size + size)
-            capacity *= 2;
+        size_t capacity = fitting(f->capacity > 0 ? f->capacity : CAPACITY_MIN, f->size + size);
         char *buffer = realloc(f->buffer, capacity);
         if (buffer == NULL)
             return -ENOMEM;
@@ -64,11 +72,27 @@ int varlink_framer_add(struct varlink_framer *f, const char *bytes, size_t size)
     return 0;
 }
 
+void varlink_framer_fit(struct varlink_framer *f)
+{
+    if (f->capacity <= IDLE_BYTES_MAX || f->size >= f->capacity / 2)
+        return;
+    /* Not realloc(), which may leave the rest where it was: the hole behind it would be too small for the next one. */
+    const size_t capacity = f->size > 0 ? fitting(CAPACITY_MIN, f->size) : 0;
+    char *buffer = capacity > 0 ? malloc(capacity) : NULL;
+    if (buffer == NULL && capacity > 0)
+        return;
+    if (capacity > 0)
+        memcpy(buffer, f->buffer + f->start, f->size);
+    free(f->buffer);
+    f->buffer = buffer;
+    f->start = 0;
+    f->capacity = capacity;
+}
+
 bool varlink_framer_next(struct varlink_framer *f, const char **ret, size_t *ret_size)
 {
     if (f->size == f->rest) {
-        if (f->size == 0 && f->capacity > IDLE_BYTES_MAX)
-            varlink_framer_done(f);
+        varlink_framer_fit(f);
         return false;
     }
     const char *message = f->buffer + f->start;

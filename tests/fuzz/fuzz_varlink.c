@@ -260,6 +260,7 @@ static void try_stream(const char *stream, size_t size, uint8_t how, size_t byte
             break;
         taken += how & TAKE_LATE ? take_message(&f, stream + taken, at + n - taken)
                                  : take_messages(&f, stream + taken, at + n - taken);
+        varlink_framer_fit(&f);
     }
     taken += take_messages(&f, stream + taken, at - taken);
     end_message(&f, stream + taken, at - taken);

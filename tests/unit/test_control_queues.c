@@ -10,6 +10,7 @@
 #define R          "org.mpaxos.Replica."
 #define SUBMIT     "{\"method\":\"" R "Submit\",\"parameters\":{\"text\":\"x\"}}"
 #define POSITION   "{\"method\":\"" R "Position\"}"
+#define FLUSH      "{\"method\":\"" R "Flush\"}"
 #define POSITION_0 "{\"parameters\":{\"slot\":0}}"
 
 static struct fixture *f;
@@ -117,6 +118,40 @@ static void test_bytes_of_calls_that_wait_at_the_limit(void **state)
     }
 }
 
+/* What a long call was read into is given back, whatever came behind it; whole calls that wait are still there. */
+static void test_memory_behind_a_long_call(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20, SMALL = 16 << 10 };
+    static char call[SIZE];
+    fixture_turn(f);
+    struct connection *k = only_connection();
+    memset(call, ' ', SIZE);
+    memcpy(call, FLUSH, strlen(FLUSH));
+    call[SIZE - 2] = 0;
+    call[SIZE - 1] = ' ';
+    f->driver->hold_answers = true;
+    assert_true(client_send(c, call, SIZE));
+    fixture_turns(f, 50);
+    assert_int_equal(f->driver->n_questions, 1);
+    assert_int_equal(k->in.size, 1);
+    assert_in_range(k->in.capacity, 1, SMALL);
+
+    /* In one piece with what ends it, so that nobody looks for a further one. */
+    memcpy(call + SIZE - 2 - sizeof(POSITION), POSITION, sizeof(POSITION));
+    call[SIZE - 3 - sizeof(POSITION)] = 0;
+    fake_answer(f->driver);
+    client_reply(c);
+    assert_true(client_send(c, call, SIZE - 2));
+    fixture_turns(f, 50);
+    assert_int_equal(f->driver->n_questions, 1);
+    assert_int_equal(k->in.size, sizeof(POSITION));
+    assert_in_range(k->in.capacity, 1, SMALL);
+    fake_answer(f->driver);
+    client_reply(c);
+    client_expect(c, POSITION_0);
+}
+
 /* The user has had enough of the loop's next turn. */
 static void spend_turn(const struct connection *k)
 {
@@ -162,6 +197,7 @@ int main(void)
         TEST(test_calls_in_flight_at_the_limit),
         TEST(test_bytes_queued_at_the_limit),
         TEST(test_bytes_of_calls_that_wait_at_the_limit),
+        TEST(test_memory_behind_a_long_call),
         TEST(test_reading_out_of_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -319,6 +319,32 @@ static void test_calls_of_one_user_that_are_not_whole(void **state)
     is_served(connect_as(ADA));
 }
 
+/* What waits in its turn takes more than its text did. */
+static void test_a_call_that_waits(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    enum { VALUES = 1000 };
+    char call[4096];
+    f->driver->hold = true;
+    struct client *c = connect_as(ADA);
+    client_call(c, SUBMIT);
+    char *p = call + sprintf(call, "{\"method\":\"" R "Position\",\"parameters\":{\"x\":[1");
+    for (int i = 1; i < VALUES; i++)
+        p += sprintf(p, ",1");
+    strcpy(p, "]}}");
+    client_call(c, call);
+    fixture_turns(f, 3);
+    control_stats(f->control, &stats);
+    assert_in_range(stats.queued_bytes[QUEUE_IN], VALUES * sizeof(cJSON), 2 * VALUES * sizeof(cJSON));
+    fake_settle(f->driver, 0, SUBMIT_CHOSEN, 5);
+    client_reply(c);
+    assert_has(client_reply(c), "InvalidParameter");
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.queued_bytes[QUEUE_IN], 0);
+}
+
 /* A client that has so much to read, as if it had not read it. */
 static struct client *owe(uid_t user, size_t size)
 {
@@ -439,6 +465,7 @@ int main(void)
         TEST(test_bytes_of_one_user),
         TEST(test_calls_of_one_user_that_are_not_whole),
         TEST(test_calls_of_all_that_are_not_whole),
+        TEST(test_a_call_that_waits),
         TEST(test_replies_that_one_user_does_not_read),
         TEST(test_replies_that_nobody_reads),
     };

@@ -463,7 +463,13 @@ static void test_framer_memory(void **state)
     assert_int_equal(varlink_framer_add(&f, "\0", 1), 0);
     assert_true(varlink_framer_next(&f, &message, &size));
     assert_int_equal(size, sizeof(chunk));
-    assert_false(varlink_framer_next(&f, &message, &size));
+    assert_int_equal(varlink_framer_add(&f, "y", 1), 0);
+    varlink_framer_fit(&f);
+    assert_in_range(f.capacity, 1, 1024);
+    assert_int_equal(varlink_framer_add(&f, "\0", 1), 0);
+    expect_next(&f, "y");
+    assert_int_equal(varlink_framer_add(&f, chunk, sizeof(chunk)) + varlink_framer_add(&f, "", 1), 0);
+    assert_true(varlink_framer_next(&f, &message, &size) && !varlink_framer_next(&f, &message, &size));
     assert_int_equal(f.capacity, 0);
     varlink_framer_done(&f);
 }
