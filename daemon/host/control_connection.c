@@ -123,6 +123,7 @@ static void written(uv_write_t *write, int status)
     struct connection *k = write->data;
     free(k->sending);
     k->sending = NULL;
+    k->stream_tail = false;
     account_count(k, QUEUE_OUT, connection_queued(k));
     if (status < 0)
         connection_close(k);
@@ -167,6 +168,7 @@ void connection_flush(struct connection *k)
         return;
     }
     k->out.size = 0;
+    k->stream_tail = false;
     if (k->out.capacity > OUT_IDLE_BYTES_MAX) {
         free(k->out.bytes);
         k->out = (struct varlink_writer){0};
@@ -196,8 +198,8 @@ void connection_check_stall(struct connection *k, uint64_t now_ms)
         k->sending_left = left;
         k->stalled_since_ms = now_ms;
     }
-    /* A stream holds no more than one reply, and goes on whenever it is read again. */
-    if ((k->active == ACTIVE_READ && !account_is_full(k, QUEUE_OUT)) ||
+    /* A stream holds no more than one reply, and goes on, or is at its end, whenever it is read again. */
+    if (((k->active == ACTIVE_READ || k->stream_tail) && !account_is_full(k, QUEUE_OUT)) ||
         now_ms - k->stalled_since_ms < k->control->stall_ms)
         return;
     log_limited(LOG_KIND_CONTROL, LOG_LEVEL_INFO, "control socket: closed a connection of user %u: it does not read",

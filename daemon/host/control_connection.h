@@ -148,6 +148,7 @@ struct connection {
     struct varlink_writer out; /* not yet handed to the socket */
     char *sending;             /* what the socket has not taken; NULL: nothing */
     size_t sending_left;       /* as the last sweep saw it                     */
+    bool stream_tail;          /* a stream's last reply is in `out` or `sending` */
     uint64_t stalled_since_ms;
 };
 

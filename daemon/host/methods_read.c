@@ -80,6 +80,13 @@ static bool write_page(struct connection *k, size_t bytes_max, uint64_t *ret_n)
     return true;
 }
 
+static void end_stream(struct connection *k)
+{
+    if (!k->stream.once)
+        k->stream_tail = true;
+    method_cancel(k);
+}
+
 static void answer_page(struct connection *k)
 {
     struct read_stream *s = &k->stream;
@@ -92,14 +99,14 @@ static void answer_page(struct connection *k)
     uint64_t n;
     if (!write_page(k, s->once ? CONTROL_READ_BYTES_MAX : CONTROL_CHUNK_BYTES, &n)) {
         if (!k->closing)
-            method_cancel(k);
+            end_stream(k);
         return;
     }
     bool at_end =
         s->left == 0 || (s->once && n > 0) || (!s->follow && (s->next > k->control->chosen || s->next == begin));
     if (at_end) {
         reply_end(k, false);
-        method_cancel(k);
+        end_stream(k);
     } else if (n > 0) {
         reply_end(k, true);
     } else {

@@ -318,6 +318,54 @@ static void test_slow_stream(void **state)
     assert_int_equal(n, MESSAGES);
 }
 
+/* Nor is it closed where it stops just before the end. */
+static void test_slow_stream_at_its_end(void **state)
+{
+    (void)state;
+    struct control_stats stats;
+    char text[200];
+    memset(text, 'x', sizeof(text));
+    for (unsigned i = 0; i < 20000; i++)
+        fake_append(f->driver, "ann", text, sizeof(text), 0);
+    /* As many as the socket's own buffer takes, and one reply more: it is the last. */
+    client_call(c, STREAM(""));
+    fixture_turns(f, 200);
+    const unsigned n_pages = f->driver->n_reads;
+    client_close(c);
+    c = client_open(f);
+    char call[128];
+    uint64_t n = 0;
+    client_call(c, STREAM(""));
+    for (unsigned i = 0; i < n_pages; i++)
+        n += next_page().n;
+    client_close(c);
+    c = client_open(f);
+    snprintf(call, sizeof(call), STREAM("\"count\":%u"), (unsigned)n);
+    client_call(c, call);
+    fixture_turns(f, 200);
+    usleep(2 * STALL_MS * 1000);
+    fixture_turns(f, 200);
+    struct page p = {.continues = true};
+    for (uint64_t left = n; p.continues; left -= p.n) {
+        p = next_page();
+        assert_int_equal(p.continues, left > p.n);
+    }
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.closed_slow, 0);
+
+    /* What is asked behind it is an ordinary reply again. */
+    client_call(c, STREAM("\"count\":1"));
+    assert_int_equal(next_page().n, 1);
+    for (unsigned i = 0; i < 10; i++)
+        client_call(c, READ(""));
+    for (unsigned i = 0; i < 200 && stats.closed_slow == 0; i++) {
+        usleep(STALL_MS * 100);
+        fixture_turn(f);
+        control_stats(f->control, &stats);
+    }
+    assert_int_equal(stats.closed_slow, 1);
+}
+
 static void test_read_error(void **state)
 {
     (void)state;
@@ -335,8 +383,11 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_reply),  TEST(test_ranges),      TEST(test_page_limits), TEST(test_stream),     TEST(test_long_gaps),
-        TEST(test_follow), TEST(test_follow_ends), TEST(test_slow_stream), TEST(test_read_error),
+        TEST(test_reply),       TEST(test_ranges),
+        TEST(test_page_limits), TEST(test_stream),
+        TEST(test_long_gaps),   TEST(test_follow),
+        TEST(test_follow_ends), TEST(test_slow_stream),
+        TEST(test_read_error),  TEST(test_slow_stream_at_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
