@@ -108,7 +108,7 @@ void reply_end(struct connection *k, bool continues)
 {
     const char *tail = continues ? "},\"continues\":true}" : "}}";
     varlink_write_bytes(&k->out, tail, strlen(tail) + 1);
-    if (k->oneway)
+    if (k->oneway || k->gone)
         k->out.size = k->reply_start;
     connection_wake(k);
 }
@@ -116,6 +116,26 @@ void reply_end(struct connection *k, bool continues)
 size_t connection_queued(const struct connection *k)
 {
     return k->out.size + (k->sending != NULL ? uv_stream_get_write_queue_size((const uv_stream_t *)&k->pipe) : 0);
+}
+
+/* Nobody reads any more. What was sent whole to be done without an answer is done nonetheless: whoever asks that way
+ * does not stay. */
+static void lose_client(struct connection *k)
+{
+    k->gone = true;
+    free(k->out.bytes);
+    k->out = (struct varlink_writer){0};
+    if (!k->oneway || k->active == ACTIVE_READ)
+        method_cancel(k);
+    connection_wake(k);
+}
+
+static void write_failed(struct connection *k, int error)
+{
+    if ((error == UV_EPIPE || error == UV_ECONNRESET) && !k->closing)
+        lose_client(k);
+    else
+        connection_close(k);
 }
 
 static void written(uv_write_t *write, int status)
@@ -126,7 +146,7 @@ static void written(uv_write_t *write, int status)
     k->stream_tail = false;
     account_count(k, QUEUE_OUT, connection_queued(k));
     if (status < 0)
-        connection_close(k);
+        write_failed(k, status);
     else
         connection_wake(k);
 }
@@ -160,7 +180,7 @@ void connection_flush(struct connection *k)
     uv_buf_t all = uv_buf_init(k->out.bytes, (unsigned)k->out.size);
     int n = uv_try_write((uv_stream_t *)&k->pipe, &all, 1);
     if (n < 0 && n != UV_EAGAIN) {
-        connection_close(k);
+        write_failed(k, n);
         return;
     }
     if (n < 0 || (size_t)n < k->out.size) {
@@ -236,7 +256,8 @@ static bool take_call(struct connection *k, size_t *bytes)
     if (!varlink_framer_next(&k->in, &message, &size))
         return false;
     *bytes += size;
-    if (k->level >= ACCESS_EVERYDAY && varlink_submit_read(message, size, &submit) && submit_begin_plain(k, &submit)) {
+    if (k->level >= ACCESS_EVERYDAY && varlink_submit_read(message, size, &submit) && !k->gone &&
+        submit_begin_plain(k, &submit)) {
         k->control->stats.calls++;
         return true;
     }
@@ -291,6 +312,10 @@ static void run_calls(struct connection *k, uint64_t *since_nsec)
             return;
         if (k->tree == NULL)
             continue;
+        if (k->gone && !k->call.oneway) {
+            drop_call(k);
+            continue;
+        }
         if (method_is_submit(&k->call) && k->level >= ACCESS_EVERYDAY && submit_begin(k)) {
             drop_call(k);
             continue;
@@ -340,8 +365,9 @@ static void update_reading(struct connection *k)
 
 static bool is_settled(const struct connection *k)
 {
-    return k->active == ACTIVE_NONE && k->submits_next == k->submits_end && k->tree == NULL &&
-           k->in.size == k->in.rest && connection_queued(k) == 0;
+    if (k->active != ACTIVE_NONE || k->tree != NULL || k->in.size != k->in.rest)
+        return false;
+    return k->gone ? !submit_has_oneway(k) : k->submits_next == k->submits_end && connection_queued(k) == 0;
 }
 
 void connection_turn(struct connection *k, uint64_t *since_nsec)
@@ -371,7 +397,7 @@ static void end_input(struct connection *k)
     k->ended = true;
     if ((k->active == ACTIVE_READ && !k->stream.once) ||
         (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0))
-        connection_close(k);
+        lose_client(k);
     else
         connection_wake(k);
 }
@@ -381,7 +407,7 @@ static void received(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
     struct connection *k = stream->data;
     k->read_again = k->read_turn == k->control->n_turns;
     k->read_turn = k->control->n_turns;
-    if (size == UV_EOF) {
+    if (size == UV_EOF || size == UV_ECONNRESET) { /* the latter where it left replies unread */
         end_input(k);
         return;
     }

@@ -115,6 +115,7 @@ struct connection {
     bool is_busy, is_follower, closing, reading;
     bool paused; /* calls wait until replies are read */
     bool ended;  /* the client will send no more      */
+    bool gone;   /* ... and takes no more: only calls that are oneway are begun, and nothing is written */
     uint8_t n_handles;
     bool read_again;    /* in that turn               */
     uint64_t read_turn; /* of the loop: the last read */
@@ -209,6 +210,7 @@ bool submit_begin(struct connection *k);
 bool submit_begin_plain(struct connection *k, const struct varlink_submit *call);
 /* Settles what is due, and answers what has its turn. Answers the next deadline, UINT64_MAX: none. */
 uint64_t submit_expire(struct connection *k, uint64_t now_ms);
+bool submit_has_oneway(const struct connection *k); /* among those that are open */
 void submit_done(struct connection *k);
 
 #endif

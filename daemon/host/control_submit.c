@@ -161,6 +161,8 @@ static void answer_settled(struct connection *k)
     }
     while (k->submits_first != k->submits_next && at(k, k->submits_first)->state == OUTCOME_SETTLED)
         forget(k, at(k, k->submits_first++));
+    if (k->gone) /* then it may be over, whatever stands before it */
+        connection_wake(k);
 }
 
 static void settled(void *user, uint64_t tag, enum submit_result result, slot_t slot)
@@ -302,6 +304,14 @@ uint64_t submit_expire(struct connection *k, uint64_t now_ms)
     }
     answer_settled(k);
     return next;
+}
+
+bool submit_has_oneway(const struct connection *k)
+{
+    uint64_t i = k->submits_next;
+    while (i != k->submits_end && !(at(k, i)->oneway && at(k, i)->state == OUTCOME_OPEN))
+        i++;
+    return i != k->submits_end;
 }
 
 void submit_done(struct connection *k)

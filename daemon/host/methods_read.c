@@ -120,7 +120,7 @@ void read_pump(struct connection *k)
 {
     const struct read_stream *s = &k->stream;
     connection_flush(k);
-    if (k->closing || connection_queued(k) > 0 || account_is_full(k, QUEUE_OUT) ||
+    if (k->closing || k->active != ACTIVE_READ || connection_queued(k) > 0 || account_is_full(k, QUEUE_OUT) ||
         (s->follow && s->left > 0 && s->next > k->control->chosen))
         return; /* what is written, read or chosen next wakes it */
     answer_page(k);

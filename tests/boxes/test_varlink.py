@@ -2,7 +2,7 @@
 import json
 
 from cluster import CONFIG, Installed, InstalledCluster
-from harness import Skip
+from harness import Skip, wait_until
 
 IDL = "org.mpaxos.Replica"
 
@@ -49,6 +49,8 @@ def test_varlinkctl(context):
     missing = box.execute("varlinkctl", "call", address, f"{IDL}.Nothing", "{}")
     assert missing.returncode != 0 and "MethodNotFound" in missing.stdout + missing.stderr, missing
     box.run("varlinkctl", "call", "--oneway", address, f"{IDL}.Submit", '{"text":"unanswered"}')
+    wait_until("a message that wants no answer stands in the log",
+               lambda: "unanswered" in call("call", address, f"{IDL}.Read", '{"tail":1}'), 10)
 
 
 def replies(text):

@@ -1,10 +1,11 @@
 """Input that is meant to hurt, from the network and from local clients."""
 import json
 import resource
+import signal
 import socket
 import time
 
-from harness import memory_bytes
+from harness import memory_bytes, wait_until
 
 
 def test_random_and_truncated_datagrams(context):
@@ -165,6 +166,16 @@ def test_bytes_one_by_one_and_pipelined(context):
         c.send("Position", {"linearizable": True})
         assert c.receive()["slot"] > slots[-1]
     assert cluster[0].read_all()[-1]["text"] == "quiet"
+    # Who wants no answer does not stay for it, so the daemon sees the call and its client's end at once.
+    for unread in range(2):
+        with cluster[0].connect() as c:
+            for _ in range(unread):
+                c.send("Status")
+            cluster[0].signal(signal.SIGSTOP)
+            c.send("Submit", {"text": f"left {unread}"}, oneway=True)
+        cluster[0].signal(signal.SIGCONT)
+        wait_until("the message of a client that left is in the log",
+                   lambda text=f"left {unread}": cluster[0].read_all()[-1]["text"] == text, 10)
 
 
 def test_follow_streams_new_messages(context):

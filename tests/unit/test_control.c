@@ -252,6 +252,87 @@ static void test_oneway(void **state)
     client_expect_quiet(c);
 }
 
+static void reopen(void)
+{
+    client_close(c);
+    c = client_open(f);
+}
+
+#define QUIET_SUBMIT ONEWAY("Submit", "\"text\":\"x\"")
+
+static void is_over(void)
+{
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_sessions + f->driver->n_open + f->driver->n_questions, 0);
+    struct control_stats stats;
+    control_stats(f->control, &stats);
+    assert_int_equal(stats.connections_now, 1);
+}
+
+/* What wants no answer is done though its client does not stay, in order; and nothing else is. */
+static void test_oneway_client_leaves(void **state)
+{
+    (void)state;
+    f->driver->hold = f->driver->hold_answers = true;
+    client_call(c, QUIET_SUBMIT);
+    client_call(c, SUBMIT("\"text\":\"x\""));
+    client_call(c, ONEWAY("Flush", ""));
+    client_call(c, CALL("Position", ""));
+    client_call(c, SUBMIT("\"text\":\"x\""));
+    client_call(c, QUIET_SUBMIT);
+    reopen();
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_open, 2);
+    /* The loop sleeps meanwhile, but for the sweep. */
+    unsigned n_turns = 0;
+    for (uint64_t until = uv_hrtime() + UINT64_C(200000000); uv_hrtime() < until; n_turns++)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_true(n_turns < 10);
+    fake_settle(f->driver, 0, SUBMIT_CHOSEN, 3);
+    fixture_turns(f, 3);
+    fake_settle(f->driver, 0, SUBMIT_CHOSEN, 4);
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_questions, 1);
+    fake_answer(f->driver);
+    fixture_turns(f, 3);
+    assert_int_equal(f->driver->n_submits, 3);
+    fake_settle(f->driver, 0, SUBMIT_CHOSEN, 5);
+    is_over();
+    /* It is over, too, where one that nobody waits for is all that is open. */
+    client_call(c, SUBMIT("\"text\":\"x\",\"timeout_ms\":3600000"));
+    client_call(c, QUIET_SUBMIT);
+    reopen();
+    fixture_turns(f, 3);
+    fake_settle(f->driver, 1, SUBMIT_CHOSEN, 6);
+    is_over();
+}
+
+/* Likewise where it did not take what it had asked for: what the socket holds, what the daemon does, a stream. */
+static void test_oneway_client_leaves_replies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *call;
+        unsigned n;
+    } before[] = {{CALL("Position", ""), 1}, {CALL("Status", ""), 2000}, {MORE("Read", ""), 1}};
+    char text[1000];
+    memset(text, 'x', sizeof(text));
+    for (unsigned i = 0; i < 2000; i++)
+        fake_append(f->driver, "ann", text, sizeof(text), 0);
+    f->driver->hold = true;
+    for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+        for (unsigned n = 0; n < before[i].n; n++)
+            client_call(c, before[i].call);
+        client_call(c, QUIET_SUBMIT);
+        fixture_turns(f, 20);
+        reopen();
+        fixture_turns(f, 100);
+        assert_int_equal(f->driver->n_open, 1);
+        fake_settle(f->driver, 0, SUBMIT_CHOSEN, 3);
+        is_over();
+    }
+}
+
 static void test_more_without_stream(void **state)
 {
     (void)state;
@@ -462,10 +543,24 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_submit),  TEST(test_submit_results),  TEST(test_invalid_parameters), TEST(test_unknown_methods),
-        TEST(test_service), TEST(test_oneway),          TEST(test_pipelining_order),   TEST(test_more_without_stream),
-        TEST(test_timeout), TEST(test_late_settlement), TEST(test_position),           TEST(test_not_initialized),
-        TEST(test_flush),   TEST(test_drops),           TEST(test_skip_and_bootstrap), TEST(test_skip_limit),
+        TEST(test_submit),
+        TEST(test_submit_results),
+        TEST(test_invalid_parameters),
+        TEST(test_unknown_methods),
+        TEST(test_service),
+        TEST(test_oneway),
+        TEST(test_pipelining_order),
+        TEST(test_more_without_stream),
+        TEST(test_timeout),
+        TEST(test_late_settlement),
+        TEST(test_position),
+        TEST(test_not_initialized),
+        TEST(test_flush),
+        TEST(test_drops),
+        TEST(test_skip_and_bootstrap),
+        TEST(test_skip_limit),
+        TEST(test_oneway_client_leaves),
+        TEST(test_oneway_client_leaves_replies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
