@@ -18,8 +18,9 @@ enum {
     CONTROL_USER_PART = 4,            /* one of so many, and of bytes queued, is what one user may have       */
     CONTROL_USER_CALLS_MAX = 4096,    /* Submits of one user in flight, on all connections together           */
     CONTROL_USER_BYTES_MAX = 4 << 20, /* of their texts                                                      */
-    CONTROL_FLUSHES_MAX = 48,         /* Flush of all who do not administer; the driver has more              */
-    CONTROL_USER_FLUSHES_MAX = CONTROL_FLUSHES_MAX / CONTROL_USER_PART,
+    /* Of all who do not administer, of one user a CONTROL_USER_PART; the driver has more. */
+    CONTROL_FLUSHES_MAX = 48,
+    CONTROL_POSITIONS_MAX = POSITIONS_MAX / 4 * 3, /* linearizable ones */
     CONTROL_USER_TURN_USEC = 5000, /* of one user's calls; then the others have their turn                 */
     /* Of a call: six bytes for each of the largest text's that any replica takes, where all are escaped, and the rest
      * of a Submit; so that a text which this one refuses is told its limit. */

@@ -114,24 +114,28 @@ bool account_may_submit(struct connection *k, size_t text_size)
     return false;
 }
 
-bool account_begin_flush(struct connection *k)
+bool account_begin_question(struct connection *k, enum question question)
 {
-    struct control *c = k->control;
+    static const uint32_t max[] = {
+        [QUESTION_POSITION] = CONTROL_POSITIONS_MAX,
+        [QUESTION_FLUSH] = CONTROL_FLUSHES_MAX,
+    };
+    uint32_t *of_user = &k->account->n_questions[question], *of_all = &k->control->n_questions[question];
     if (k->level == ACCESS_ADMINISTRATION)
         return true;
-    if (k->account->n_flushes >= CONTROL_USER_FLUSHES_MAX || c->n_flushes >= CONTROL_FLUSHES_MAX)
+    if (*of_user >= max[question] / CONTROL_USER_PART || *of_all >= max[question])
         return false;
-    k->account->n_flushes++;
-    c->n_flushes++;
+    ++*of_user;
+    ++*of_all;
     return true;
 }
 
-void account_end_flush(struct connection *k)
+void account_end_question(struct connection *k, enum question question)
 {
     if (k->level == ACCESS_ADMINISTRATION)
         return;
-    k->account->n_flushes--;
-    k->control->n_flushes--;
+    k->account->n_questions[question]--;
+    k->control->n_questions[question]--;
 }
 
 bool account_has_turn(const struct connection *k)

@@ -29,12 +29,15 @@ struct queued {
     bool is_full[QUEUES]; /* from the limit on, until a part of it is free again */
 };
 
+/* Of which a user, and all together, may only have so many open. */
+enum question { QUESTION_POSITION, QUESTION_FLUSH, QUESTIONS };
+
 /* Somebody who has connections. */
 struct account {
     TAILQ_ENTRY(account) all;
     uid_t uid;
     struct queued queued;
-    uint32_t n_connections, n_submits, n_flushes;
+    uint32_t n_connections, n_submits, n_questions[QUESTIONS];
     uint64_t submit_bytes;
     uint64_t turn, spent_nsec; /* in this turn of the loop */
 };
@@ -69,7 +72,7 @@ struct control {
     uint32_t n_busy, n_connections, connections_max;
     struct queued queued; /* of all accounts together */
     uint64_t queued_bytes_max;
-    uint32_t n_flushes; /* of those who do not administer */
+    uint32_t n_questions[QUESTIONS]; /* of those who do not administer */
     struct control_stats stats;
 
     uint32_t message_bytes_max;
@@ -194,9 +197,9 @@ void account_close(struct connection *k);
 void account_count(struct connection *k, enum queue queue, uint64_t bytes);
 bool account_is_full(const struct connection *k, enum queue queue);
 bool account_may_submit(struct connection *k, size_t text_size);
-/* Around a Flush. False: the user, or everybody, has enough of them open. */
-bool account_begin_flush(struct connection *k);
-void account_end_flush(struct connection *k);
+/* Around a linearizable Position, or a Flush. False: the user, or everybody, has enough of them open. */
+bool account_begin_question(struct connection *k, enum question question);
+void account_end_question(struct connection *k, enum question question);
 /* Whether the user's calls may take more of this turn of the loop; and what they took since then, until now, which
  * comes back. */
 bool account_has_turn(const struct connection *k);

@@ -16,6 +16,7 @@ static void position_answered(void *user, slot_t slot)
 {
     struct connection *k = user;
     k->active = ACTIVE_NONE;
+    account_end_question(k, QUESTION_POSITION);
     reply_position(k, slot);
 }
 
@@ -42,11 +43,16 @@ void method_position(struct connection *k, const struct varlink_call *call)
         reply_not_initialized(k);
         return;
     }
+    if (!account_begin_question(k, QUESTION_POSITION)) {
+        reply_overloaded(k);
+        return;
+    }
     k->active = ACTIVE_POSITION;
     k->deadline_ms = uv_now(c->loop) + (uint64_t)timeout_ms;
     k->cookie = driver_position(c->driver, position_answered, k);
     if (k->cookie == 0 && k->active == ACTIVE_POSITION) {
         k->active = ACTIVE_NONE;
+        account_end_question(k, QUESTION_POSITION);
         reply_overloaded(k);
         return;
     }
@@ -81,7 +87,7 @@ static void flush_answered(void *user, const struct flush_result *results, size_
     struct connection *k = user;
     bool all = k->flush_all;
     k->active = ACTIVE_NONE;
-    account_end_flush(k);
+    account_end_question(k, QUESTION_FLUSH);
     if (!all && n == 1 && !results[0].ok) {
         struct varlink_writer *w = reply_error_begin(k, INTERFACE_REPLICA ".FlushFailed");
         varlink_write_string(w, "path", k->control->log_path != NULL ? k->control->log_path : "");
@@ -115,7 +121,7 @@ void method_flush(struct connection *k, const struct varlink_call *call)
         reply_not_initialized(k);
         return;
     }
-    if (!account_begin_flush(k)) {
+    if (!account_begin_question(k, QUESTION_FLUSH)) {
         reply_overloaded(k);
         return;
     }
@@ -123,7 +129,7 @@ void method_flush(struct connection *k, const struct varlink_call *call)
     k->cookie = driver_flush(c->driver, k->flush_all, (uint64_t)timeout_ms, flush_answered, k);
     if (k->cookie == 0 && k->active == ACTIVE_FLUSH) {
         k->active = ACTIVE_NONE;
-        account_end_flush(k);
+        account_end_question(k, QUESTION_FLUSH);
         reply_overloaded(k);
     }
 }
@@ -131,11 +137,13 @@ void method_flush(struct connection *k, const struct varlink_call *call)
 void method_cancel(struct connection *k)
 {
     struct control *c = k->control;
-    if (k->active == ACTIVE_POSITION)
+    if (k->active == ACTIVE_POSITION) {
         driver_position_cancel(c->driver, k->cookie);
+        account_end_question(k, QUESTION_POSITION);
+    }
     if (k->active == ACTIVE_FLUSH) {
         driver_flush_cancel(c->driver, k->cookie);
-        account_end_flush(k);
+        account_end_question(k, QUESTION_FLUSH);
     }
     if (k->is_follower) {
         TAILQ_REMOVE(&c->followers, k, followers);

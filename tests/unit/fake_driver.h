@@ -4,7 +4,7 @@
 
 #include "host/driver.h"
 
-enum { FAKE_OPEN_MAX = 4200, FAKE_QUESTIONS_MAX = 64, FAKE_AUTHOR_MAX = 134 };
+enum { FAKE_OPEN_MAX = 4200, FAKE_QUESTIONS_MAX = 1024, FAKE_AUTHOR_MAX = 134 };
 
 struct fake_message {
     slot_t slot;

@@ -25,7 +25,7 @@ enum {
 };
 
 static struct fixture *f;
-static struct client *clients[2 * CONNECTIONS];
+static struct client *clients[4 * CONNECTIONS];
 static unsigned n_clients;
 static struct control_stats stats;
 
@@ -189,16 +189,15 @@ static void test_calls_that_timed_out(void **state)
     assert_int_equal(f->driver->n_open, CONTROL_USER_CALLS_MAX);
 }
 
-static void test_flushes_of_one_user(void **state)
+static void questions_of_one_user(const char *call, unsigned of_all, const char *answer)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
+    f->control->connections_max = sizeof(clients) / sizeof(clients[0]);
     const char *overloaded = "{\"error\":\"" R "Overloaded\",\"parameters\":{\"retry_ms\":100}}";
-    const char call[] = "{\"method\":\"" R "Flush\",\"parameters\":{\"all\":true,\"timeout_ms\":3600000}}";
     f->driver->hold_answers = true;
     for (uid_t user = ADA; user < ADA + CONTROL_USER_PART; user++) {
-        for (unsigned i = 0; i < CONTROL_USER_FLUSHES_MAX; i++) {
+        for (unsigned i = 0; i < of_all / CONTROL_USER_PART; i++) {
             client_call(connect_as(user), call);
             fixture_turn(f);
         }
@@ -216,9 +215,24 @@ static void test_flushes_of_one_user(void **state)
     client_call(late, call);
     fixture_turn(f);
     fake_answer(f->driver);
-    assert_has(client_reply(late), "unreachable");
+    assert_has(client_reply(late), answer);
     client_call(late, call);
     client_expect_quiet(late);
+}
+
+static void test_flushes_of_one_user(void **state)
+{
+    (void)state;
+    questions_of_one_user("{\"method\":\"" R "Flush\",\"parameters\":{\"all\":true,\"timeout_ms\":3600000}}",
+                          CONTROL_FLUSHES_MAX, "unreachable");
+}
+
+static void test_positions_of_one_user(void **state)
+{
+    (void)state;
+    questions_of_one_user("{\"method\":\"" R
+                          "Position\",\"parameters\":{\"linearizable\":true,\"timeout_ms\":3600000}}",
+                          CONTROL_POSITIONS_MAX, "\"slot\":0");
 }
 
 static void submit_sized(struct client *c, size_t size)
@@ -461,6 +475,7 @@ int main(void)
         TEST(test_the_last_ones_are_for_administration),
         TEST(test_calls_that_timed_out),
         TEST(test_flushes_of_one_user),
+        TEST(test_positions_of_one_user),
         TEST(test_calls_of_one_user),
         TEST(test_bytes_of_one_user),
         TEST(test_calls_of_one_user_that_are_not_whole),
