@@ -63,17 +63,25 @@ bool name_is_valid(const char *s)
     return true;
 }
 
-void user_name(uid_t uid, char ret[NAME_BYTES_MAX + 1])
+static bool may_pass(int error)
+{
+    return error == EINTR || error == EIO || error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
+}
+
+int user_name(uid_t uid, char ret[NAME_BYTES_MAX + 1])
 {
     struct passwd record, *found = NULL;
     char buffer[USER_RECORD_MAX];
-    const char *name =
-        getpwuid_r(uid, &record, buffer, sizeof(buffer), &found) == 0 && found != NULL ? record.pw_name : "";
+    int error = getpwuid_r(uid, &record, buffer, sizeof(buffer), &found);
+    if (may_pass(error))
+        return -error;
+    const char *name = error == 0 && found != NULL ? record.pw_name : "";
     if (name_is_valid(name) && strstr(name, " (as ") == NULL && strspn(name, "0123456789") < strlen(name) &&
         varlink_utf8_valid(name, strlen(name)))
         memcpy(ret, name, strlen(name) + 1);
     else
         snprintf(ret, NAME_BYTES_MAX + 1, "%u", (unsigned)uid);
+    return 0;
 }
 
 size_t author_name(const char *user, enum access_level level, const char *asked, char ret[AUTHOR_BYTES_MAX + 1])

@@ -30,8 +30,9 @@ int access_of_peer(int fd, gid_t group, uid_t *ret_uid, enum access_level *ret_l
 /* 1 to NAME_BYTES_MAX bytes without control characters. */
 bool name_is_valid(const char *s);
 
-/* The user's name, or the number where there is no name that can be shown; terminated. Asks the system's databases. */
-void user_name(uid_t uid, char ret[NAME_BYTES_MAX + 1]);
+/* The user's name, or the number where there is no name that can be shown; terminated. Asks the system's databases. 0,
+ * or a negative errno where they may well have a name, but do not tell now. */
+int user_name(uid_t uid, char ret[NAME_BYTES_MAX + 1]);
 
 /* What stands in the log as author of who is called `user` and asked for `asked` (NULL: nothing); terminated. Answers
  * its size. */

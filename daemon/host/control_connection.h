@@ -36,6 +36,7 @@ enum question { QUESTION_POSITION, QUESTION_FLUSH, QUESTIONS };
 struct account {
     TAILQ_ENTRY(account) all;
     uid_t uid;
+    char name[NAME_BYTES_MAX + 1]; /* empty: not looked up yet */
     struct queued queued;
     uint32_t n_connections, n_submits, n_questions[QUESTIONS];
     uint64_t submit_bytes;
@@ -127,7 +128,6 @@ struct connection {
     struct account *account; /* NULL: it is being refused */
     uint64_t queued[QUEUES]; /* as the account has it     */
     enum access_level level;
-    char user[NAME_BYTES_MAX + 1]; /* empty: not looked up yet */
 
     struct varlink_framer in;
     cJSON *tree; /* of `call`, which is to begin next; NULL: none */

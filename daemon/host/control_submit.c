@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/control_connection.h"
+#include "host/log.h"
 #include "host/methods.h"
 
 enum { RING_MIN = 8, DRAWN_KEY_BYTES = 12 };
@@ -190,17 +191,27 @@ static void draw_key(struct control *c, struct submit_call *s)
     s->key_size = 2 * DRAWN_KEY_BYTES;
 }
 
+/* Under another name the message would be another's, and its key, too: so without it none is taken. */
+static bool has_name(struct connection *k)
+{
+    int r = k->account->name[0] == 0 ? user_name(k->uid, k->account->name) : 0;
+    if (r < 0)
+        log_limited(LOG_KIND_CONTROL, LOG_LEVEL_WARNING,
+                    "control socket: cannot look up the name of user %u: %s; until that works their messages are put "
+                    "off: see nsswitch.conf(5)",
+                    (unsigned)k->uid, strerror(-r));
+    return r == 0;
+}
+
 static bool begin(struct connection *k, const struct submit_arguments *a, bool oneway)
 {
-    if (!make_room(k) || !account_may_submit(k, a->text_size))
+    if (!make_room(k) || !account_may_submit(k, a->text_size) || !has_name(k))
         return false;
     if (k->session == NULL)
         k->session = driver_session_open(k->control->driver, settled, k);
     if (k->session == NULL)
         return false;
     char author[AUTHOR_BYTES_MAX + 1];
-    if (k->user[0] == 0)
-        user_name(k->uid, k->user);
 
     uint64_t tag = k->submits_end++;
     k->account->n_submits++;
@@ -220,7 +231,7 @@ static bool begin(struct connection *k, const struct submit_arguments *a, bool o
     }
     struct submit_request q = {
         .author = author,
-        .author_size = author_name(k->user, k->level, a->author, author),
+        .author_size = author_name(k->account->name, k->level, a->author, author),
         .key = s->key,
         .key_size = s->key_size,
         .text = a->text,

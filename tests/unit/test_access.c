@@ -1,6 +1,7 @@
 /* Who may do what on the control socket, and under which name: asked by children that become other users. */
 #include "tests/unit/control_client.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -50,11 +51,18 @@ static const struct passwd odd_names[] = {
     {.pw_uid = 54005, .pw_name = "\xff"},
 };
 
+static int names_error;
+static unsigned n_lookups;
+
 int __real_getpwuid_r(uid_t uid, struct passwd *record, char *buffer, size_t size, struct passwd **ret);
 int __wrap_getpwuid_r(uid_t uid, struct passwd *record, char *buffer, size_t size, struct passwd **ret);
 
 int __wrap_getpwuid_r(uid_t uid, struct passwd *record, char *buffer, size_t size, struct passwd **ret)
 {
+    *ret = NULL;
+    n_lookups++;
+    if (names_error != 0)
+        return names_error;
     for (size_t i = 0; i < sizeof(odd_names) / sizeof(odd_names[0]); i++) {
         if (odd_names[i].pw_uid != uid)
             continue;
@@ -71,14 +79,26 @@ static void test_user_name(void **state)
 {
     (void)state;
     char name[NAME_BYTES_MAX + 1];
-    user_name(54001, name);
+    assert_int_equal(user_name(54001, name), 0);
     assert_string_equal(name, "ada");
     for (uid_t uid = 54002; uid <= 54005; uid++) {
         char number[16];
         snprintf(number, sizeof(number), "%u", (unsigned)uid);
-        user_name(uid, name);
+        assert_int_equal(user_name(uid, name), 0);
         assert_string_equal(name, number);
     }
+    /* One that is not told now is no number; one that does not fit, or is not there, stays one. */
+    static const int passing[] = {EINTR, EIO, EMFILE, ENFILE, ENOMEM, EAGAIN}, lasting[] = {ERANGE, ENOENT};
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        names_error = passing[i];
+        assert_int_equal(user_name(54001, name), -passing[i]);
+    }
+    for (size_t i = 0; i < sizeof(lasting) / sizeof(lasting[0]); i++) {
+        names_error = lasting[i];
+        assert_int_equal(user_name(54001, name), 0);
+        assert_string_equal(name, "54001");
+    }
+    names_error = 0;
 }
 
 /* A client of its own process. */
@@ -217,6 +237,32 @@ static void test_author(void **state)
     author_is("root");
 }
 
+/* It is looked up once for all connections that somebody has, and nothing is taken under another name meanwhile. */
+static void test_author_not_told(void **state)
+{
+    (void)state;
+    const char *overloaded = "{\"error\":\"" R "Overloaded\"";
+    struct client *c = client_open(f), *d = client_open(f);
+    names_error = EMFILE;
+    client_call(c, SUBMIT(""));
+    assert_has(client_reply(c), overloaded);
+    client_call(c, SUBMIT(",\"author\":\"bot\""));
+    assert_has(client_reply(c), overloaded);
+    assert_int_equal(f->driver->n_submits, 0);
+    names_error = 0;
+    n_lookups = 0;
+    client_call(c, SUBMIT(""));
+    assert_has(client_reply(c), OK);
+    const struct passwd *user = getpwuid(geteuid());
+    if (user != NULL)
+        author_is(user->pw_name);
+    client_close(c);
+    client_call(d, SUBMIT(""));
+    assert_has(client_reply(d), OK);
+    assert_int_equal(n_lookups, 1);
+    client_close(d);
+}
+
 static void test_author_name(void **state)
 {
     (void)state;
@@ -242,7 +288,7 @@ static void test_author_name(void **state)
     assert_true(name_is_valid(names[0]));
     assert_int_equal(author_name(names[0], ACCESS_EVERYDAY, names[1], got), AUTHOR_BYTES_MAX);
     assert_int_equal(got[AUTHOR_BYTES_MAX - 1], ')');
-    user_name(0, user);
+    assert_int_equal(user_name(0, user), 0);
     assert_string_equal(user, "root");
 }
 
@@ -271,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_levels),
         TEST(test_author),
+        TEST(test_author_not_told),
         cmocka_unit_test(test_user_name),
         cmocka_unit_test(test_author_name),
         cmocka_unit_test(test_no_paths),
