@@ -175,10 +175,8 @@ void connection_flush(struct connection *k)
         connection_close(k);
         return;
     }
-    if (k->out.size == 0)
-        return;
     uv_buf_t all = uv_buf_init(k->out.bytes, (unsigned)k->out.size);
-    int n = uv_try_write((uv_stream_t *)&k->pipe, &all, 1);
+    int n = k->out.size > 0 ? uv_try_write((uv_stream_t *)&k->pipe, &all, 1) : 0; /* 0: that of a oneway call is gone */
     if (n < 0 && n != UV_EAGAIN) {
         write_failed(k, n);
         return;

@@ -152,6 +152,20 @@ static void test_memory_behind_a_long_call(void **state)
     client_expect(c, POSITION_0);
 }
 
+/* What a reply was written into is given back, too, where nobody wants it. */
+static void test_memory_behind_a_oneway_call(void **state)
+{
+    (void)state;
+    char text[1000];
+    memset(text, 'x', sizeof(text));
+    for (int i = 0; i < 1000; i++)
+        fake_append(f->driver, "ann", text, sizeof(text), 0);
+    client_call(c, "{\"method\":\"" R "Read\",\"oneway\":true}");
+    client_expect_quiet(c);
+    assert_int_equal(f->driver->n_reads, 1);
+    assert_in_range(only_connection()->out.capacity, 0, 16 << 10);
+}
+
 /* The user has had enough of the loop's next turn. */
 static void spend_turn(const struct connection *k)
 {
@@ -194,11 +208,9 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_calls_in_flight_at_the_limit),
-        TEST(test_bytes_queued_at_the_limit),
-        TEST(test_bytes_of_calls_that_wait_at_the_limit),
-        TEST(test_memory_behind_a_long_call),
-        TEST(test_reading_out_of_turn),
+        TEST(test_calls_in_flight_at_the_limit),          TEST(test_bytes_queued_at_the_limit),
+        TEST(test_bytes_of_calls_that_wait_at_the_limit), TEST(test_memory_behind_a_long_call),
+        TEST(test_memory_behind_a_oneway_call),           TEST(test_reading_out_of_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
