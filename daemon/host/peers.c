@@ -1,6 +1,7 @@
 #include "host/peers.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/sock_diag.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -56,19 +57,31 @@ struct peers {
     struct address addresses[REPLICAS_MAX];
 };
 
-/* The address of a wanted family; AF_UNSPEC: IPv4 before IPv6, so that all replicas choose alike. */
-static const struct addrinfo *choose_family(const struct addrinfo *list, int family)
+static bool is_loopback(const struct sockaddr *a)
 {
-    const struct addrinfo *other = NULL;
+    if (a->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
+/* The address of a wanted family. Others' before a loopback one, which /etc/hosts may give a host's own name; of
+ * AF_UNSPEC IPv4 before IPv6: so all replicas choose alike. */
+static const struct addrinfo *choose_address(const struct addrinfo *list, int family)
+{
+    const struct addrinfo *best = NULL;
+    int best_rank = INT_MAX;
     for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
-        if (i->ai_addrlen > sizeof(struct sockaddr_storage))
+        bool is_ipv6 = i->ai_family == AF_INET6;
+        if (i->ai_addrlen > sizeof(struct sockaddr_storage) || (!is_ipv6 && i->ai_family != AF_INET) ||
+            (family != AF_UNSPEC && i->ai_family != family))
             continue;
-        if (i->ai_family == (family == AF_UNSPEC ? AF_INET : family))
-            return i;
-        if (family == AF_UNSPEC && i->ai_family == AF_INET6 && other == NULL)
-            other = i;
+        int rank = 2 * is_loopback(i->ai_addr) + is_ipv6;
+        if (rank < best_rank) {
+            best = i;
+            best_rank = rank;
+        }
     }
-    return other;
+    return best;
 }
 
 static int look_up_now(const struct peer_address *a, int flags, struct addrinfo **ret)
@@ -85,7 +98,7 @@ static int look_up_now(const struct peer_address *a, int flags, struct addrinfo 
 
 static void set_address(struct peers *p, struct address *a, const struct addrinfo *list)
 {
-    const struct addrinfo *i = choose_family(list, p->family);
+    const struct addrinfo *i = choose_address(list, p->family);
     if (i == NULL) {
         snprintf(a->note, sizeof(a->note), "its address is not %s, as this replica's own is",
                  p->family == AF_INET ? "IPv4" : "IPv6");
@@ -199,28 +212,69 @@ static const char *bind_remedy(int error)
     }
 }
 
-static int bind_socket(struct peers *p)
+/* Looked up at once; a name that is not known yet may be one more of this host's. */
+static bool is_elsewhere(const struct peer_address *a)
 {
-    const struct peer_address *self = &p->options.self;
     struct addrinfo *list;
-    int error = look_up_now(self, 0, &list);
-    if (error != 0) {
-        log_line(LOG_LEVEL_ERROR, "own address %s: %s; check \"ip\" of replica %u in the configuration, or DNS",
-                 self->host, gai_strerror(error), self->id);
+    if (config_host_is_loopback(a->host) || look_up_now(a, 0, &list) != 0)
+        return false;
+    const struct addrinfo *i = choose_address(list, AF_UNSPEC);
+    bool elsewhere = i != NULL && !is_loopback(i->ai_addr);
+    freeaddrinfo(list);
+    return elsewhere;
+}
+
+/* From a loopback address nothing gets to another host: a name that means one, as Debian's /etc/hosts has it of the
+ * host's own, must not cut this replica off in silence. Where all names mean this host, it is as good as any. */
+static int check_reach(const struct peers_options *o, const struct addrinfo *own)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    if (config_host_is_loopback(o->self.host) || !is_loopback(own->ai_addr))
+        return 0;
+    for (size_t i = 0; i < o->n_others; i++) {
+        const struct peer_address *other = &o->others[i];
+        if (strcmp(other->host, o->self.host) == 0 || !is_elsewhere(other))
+            continue;
+        getnameinfo(own->ai_addr, own->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
+        log_line(LOG_LEVEL_ERROR,
+                 "own name %s is %s, a loopback address, from which replica %u (%s) cannot be reached: correct "
+                 "/etc/hosts, or write this host's address as \"ip\" of replica %u in the configuration",
+                 o->self.host, text, other->id, other->host, o->self.id);
         return -EADDRNOTAVAIL;
     }
-    const struct addrinfo *i = choose_family(list, AF_UNSPEC);
-    int result = i == NULL ? -EAFNOSUPPORT : 0;
-    if (i != NULL) {
-        p->family = i->ai_family;
+    return 0;
+}
+
+static int bind_to(struct peers *p, const struct addrinfo *own)
+{
+    const struct peer_address *self = &p->options.self;
+    int result = own == NULL ? -EAFNOSUPPORT : 0;
+    if (own != NULL) {
+        p->family = own->ai_family;
         p->fd = socket(p->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (p->fd < 0 || bind(p->fd, i->ai_addr, i->ai_addrlen) < 0)
+        if (p->fd < 0 || bind(p->fd, own->ai_addr, own->ai_addrlen) < 0)
             result = -errno;
     }
-    freeaddrinfo(list);
     if (result < 0)
         log_line(LOG_LEVEL_ERROR, "UDP %s port %u: cannot be bound: %s; %s", self->host, self->port, strerror(-result),
                  bind_remedy(-result));
+    return result;
+}
+
+static int bind_socket(struct peers *p, const struct peers_options *o)
+{
+    struct addrinfo *list;
+    int error = look_up_now(&o->self, 0, &list);
+    if (error != 0) {
+        log_line(LOG_LEVEL_ERROR, "own address %s: %s; check \"ip\" of replica %u in the configuration, or DNS",
+                 o->self.host, gai_strerror(error), o->self.id);
+        return -EADDRNOTAVAIL;
+    }
+    const struct addrinfo *own = choose_address(list, AF_UNSPEC);
+    int result = own != NULL ? check_reach(o, own) : 0;
+    if (result == 0)
+        result = bind_to(p, own);
+    freeaddrinfo(list);
     return result;
 }
 
@@ -265,7 +319,7 @@ int peers_open(const struct peers_options *o, struct peers **ret)
     p->options = *o;
     p->options.others = NULL;
     p->fd = -1;
-    int error = bind_socket(p);
+    int error = bind_socket(p, o);
     if (error < 0) {
         peers_free(p);
         return error;
@@ -345,6 +399,13 @@ static void note_send_error(struct peers *p, unsigned i, int error)
                     "a datagram of %zu bytes is too large for the path to replica %u (%s); set \"datagram_bytes\" "
                     "lower, 1200 fits anywhere",
                     DATAGRAM_HEADER_SIZE + p->parts[i][1].iov_len, a->name.id, a->name.host);
+    if (error == EINVAL) {
+        snprintf(a->note, sizeof(a->note), "it cannot be reached from this replica's own address");
+        log_limited(LOG_KIND_SEND, LOG_LEVEL_WARNING,
+                    "replica %u (%s): %s, %s; where that is a loopback address, correct /etc/hosts, or \"ip\" in the "
+                    "configuration",
+                    a->name.id, a->name.host, a->note, p->options.self.host);
+    }
     if (error != EHOSTUNREACH && error != ENETUNREACH && error != EINVAL)
         return;
     uint64_t soon_usec = uv_hrtime() / 1000 + PEERS_LOOKUP_SOON_USEC;

@@ -8,7 +8,8 @@
  * since addresses may be translated and names have several. What goes out goes to a peer's address, never to a source.
  *
  * Names are looked up again every 30 s, and when a host turns out unreachable; until a first answer, what goes to that
- * peer is lost. The socket has one address family: the own address's, IPv4 where a name has both. */
+ * peer is lost. The socket has one address family: the own address's. Of several addresses of a name one
+ * that is not a loopback one comes first, then IPv4. */
 #ifndef HOST_PEERS_H
 #define HOST_PEERS_H
 
@@ -51,7 +52,8 @@ struct peers_options {
     void *user;
 };
 
-/* Binds. A negative errno after having logged what, where and what to do. */
+/* Binds; an own name that means the loopback is an error where another replica's address is beyond it. A negative errno
+ * after having logged what, where and what to do. */
 int peers_open(const struct peers_options *o, struct peers **ret);
 /* Reads from now on, and looks names up. From here on it is ended by peers_close(); before, by peers_free() alone. */
 int peers_start(struct peers *p);

@@ -135,6 +135,8 @@ tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 # What its journal takes of a checkpoint is the test's.
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
+# What names mean is the test's.
+tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo
 # What threads it gets is the test's.
 tests_unit_test_pool_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=uv_thread_create
 # What quotas it meets, too.

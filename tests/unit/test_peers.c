@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +29,34 @@ struct fixture {
     size_t sizes[RECEIVED_MAX];
     uint8_t first[RECEIVED_MAX], last[RECEIVED_MAX]; /* byte */
 };
+
+int __real_getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **ret);
+int __wrap_getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **ret);
+
+/* As /etc/hosts of "host.test" and "alias.test", which are one host, would have it. */
+static const struct {
+    const char *name, *addresses[3];
+} names[] = {
+    {"host.test", {"127.0.1.1"}},
+    {"alias.test", {"127.0.1.1"}},
+    {"other.test", {"192.0.2.2"}},
+    {"both.test", {"127.0.1.1", "192.0.2.1"}},
+    {"families.test", {"127.0.1.1", "2001:db8::1"}},
+};
+
+/* Names of the test's are numbers to it; that answer is the system's. */
+int __wrap_getaddrinfo(const char *name, const char *port, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    struct addrinfo **next = ret;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i].name, name) != 0 || (hints->ai_flags & AI_NUMERICHOST) != 0)
+            continue;
+        for (const char *const *a = names[i].addresses; *a != NULL; a++, next = &(*next)->ai_next)
+            assert_int_equal(__real_getaddrinfo(*a, port, hints, next), 0);
+        return 0;
+    }
+    return __real_getaddrinfo(name, port, hints, ret);
+}
 
 static struct peer_address address_at(replica_id_t id, const char *host, uint16_t port)
 {
@@ -279,6 +309,58 @@ static void a_port_in_use_is_refused(void **state)
     close_all(&f);
 }
 
+static int try_names(const char *self, const char *other)
+{
+    struct peer_address others[] = {address(1, "localhost"), address(2, other)};
+    uv_loop_t loop;
+    struct peers_options o = {
+        .loop = &loop, .self = address(0, self), .others = others, .n_others = 2, .received = received};
+    struct peers *p = NULL;
+    int error = peers_open(&o, &p);
+    assert_true((error == 0) == (p != NULL));
+    peers_free(p);
+    return error;
+}
+
+/* Where others are elsewhere, nobody would be heard from there. */
+static void an_own_name_that_means_the_loopback_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(try_names("host.test", "192.0.2.2"), -EADDRNOTAVAIL);
+    assert_int_equal(try_names("host.test", "other.test"), -EADDRNOTAVAIL);
+    assert_int_equal(try_names("host.test", "both.test"), -EADDRNOTAVAIL);
+    assert_int_equal(try_names("host.test", "host.test"), 0);
+    assert_int_equal(try_names("host.test", "alias.test"), 0);
+    assert_int_equal(try_names("host.test", "127.0.0.1"), 0);
+    assert_int_equal(try_names("host.test", "no..such..name"), 0); /* not known yet */
+    assert_int_equal(try_names("localhost", "192.0.2.2"), 0);      /* as it was asked for */
+}
+
+/* Which here is nobody's: RFC 5737 and 3849. */
+static void another_address_goes_before_a_loopback_one(void **state)
+{
+    (void)state;
+    assert_int_equal(try_names("both.test", "host.test"), -EADDRNOTAVAIL);
+    assert_int_not_equal(try_names("families.test", "host.test"), 0);
+}
+
+/* No address has a port 0. */
+static void what_cannot_be_sent_from_here_is_told(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {1};
+    struct peer_address x = address(0, "127.0.0.1"), y = address_at(1, "127.0.0.1", 0);
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    assert_string_equal(peers_note(f.a, 0), "");
+    peers_queue(f.a, 0, header, body, 1, 0);
+    peers_flush(f.a);
+    assert_int_equal(peers_counters(f.a)->send_errors, 1);
+    assert_string_equal(peers_note(f.a, 0), "it cannot be reached from this replica's own address");
+    close_all(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +372,9 @@ int main(void)
         cmocka_unit_test(a_turn_is_limited_and_what_is_refused_counts_less),
         cmocka_unit_test(what_the_buffer_has_no_room_for_is_counted),
         cmocka_unit_test(a_port_in_use_is_refused),
+        cmocka_unit_test(an_own_name_that_means_the_loopback_is_refused),
+        cmocka_unit_test(another_address_goes_before_a_loopback_one),
+        cmocka_unit_test(what_cannot_be_sent_from_here_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
