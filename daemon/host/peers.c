@@ -278,10 +278,11 @@ static int bind_socket(struct peers *p, const struct peers_options *o)
     return result;
 }
 
-/* Datagrams go whole or not at all: one lost fragment would lose all of them. */
+/* Datagrams go whole or not at all: one lost fragment would lose all of them. Not by _DO, which goes by what ICMP says
+ * of the way: anybody can forge that it takes 552 bytes, and the system would believe it for ten minutes. */
 static void forbid_fragments(const struct peers *p)
 {
-    int v4 = IP_PMTUDISC_DO, v6 = IPV6_PMTUDISC_DO;
+    int v4 = IP_PMTUDISC_PROBE, v6 = IPV6_PMTUDISC_PROBE;
     if (p->family == AF_INET)
         setsockopt(p->fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof(v4));
     else
@@ -396,8 +397,8 @@ static void note_send_error(struct peers *p, unsigned i, int error)
     p->counters.send_errors++;
     if (error == EMSGSIZE)
         log_limited(LOG_KIND_SEND, LOG_LEVEL_WARNING,
-                    "a datagram of %zu bytes is too large for the path to replica %u (%s); set \"datagram_bytes\" "
-                    "lower, 1200 fits anywhere",
+                    "a datagram of %zu bytes is too large for the interface towards replica %u (%s); set "
+                    "\"datagram_bytes\" lower, 1200 fits anywhere",
                     DATAGRAM_HEADER_SIZE + p->parts[i][1].iov_len, a->name.id, a->name.host);
     if (error == EINVAL) {
         snprintf(a->note, sizeof(a->note), "it cannot be reached from this replica's own address");

@@ -9,6 +9,7 @@ import ctypes
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 
@@ -81,6 +82,19 @@ class Namespace:
         """A TCP connection from inside."""
         return self.in_thread(lambda: (check(LIBC.setns(self.fd, CLONE_NEWNET)),
                                        socket.create_connection(address, timeout))[1])
+
+    def send_icmp(self, address, message):
+        """One ICMP message from inside, whose checksum is filled in."""
+        total = sum(struct.unpack(f"!{len(message) // 2}H", message))
+        while total >> 16:
+            total = (total & 0xFFFF) + (total >> 16)
+        message = message[:2] + struct.pack("!H", total ^ 0xFFFF) + message[4:]
+
+        def send():
+            check(LIBC.setns(self.fd, CLONE_NEWNET))
+            with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+                s.sendto(message, (address, 0))
+        self.in_thread(send)
 
     def close(self):
         if self.fd >= 0:

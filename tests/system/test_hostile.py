@@ -3,8 +3,10 @@ import json
 import resource
 import signal
 import socket
+import struct
 import time
 
+import lan
 from harness import memory_bytes, wait_until
 
 
@@ -49,6 +51,29 @@ def closes(context, cluster, data):
                 pass
         except (ConnectionResetError, BrokenPipeError):
             pass
+
+
+def test_a_forged_icmp_error_shrinks_no_datagram(context):
+    """Who can send a host one packet, under any source, tells it what size the way to another one takes."""
+    network = lan.Lan(3)
+    try:
+        cluster = context.cluster(replicas={i: {"ip": network.address(i), "port": 7000} for i in range(3)})
+        for r in cluster:
+            r.start(wait=False, wrapper=network.hosts[r.number].wrapper)
+        cluster.wait_quorum()
+        for peer in (1, 2):
+            network.hosts[2].send_icmp(network.address(0), struct.pack("!BBHHH", 3, 4, 0, 0, 552) + struct.pack(
+                "!BBHHHBBH4s4sHHHH", 0x45, 0, 1200, 0, 0x4000, 64, socket.IPPROTO_UDP, 0, socket.inet_aton(network.address(0)),
+                socket.inet_aton(network.address(peer)), 7000, 7000, 1180, 0))
+            route = network.hosts[0].run("ip", "route", "get", network.address(peer))
+            assert "mtu 552" in route, route
+        for i in range(5):
+            cluster[0].call("Submit", text=f"{i}" * 5000, timeout_ms=30000)
+            cluster[1].call("Submit", text=f"{i}" * 5000, timeout_ms=30000)
+        assert "too large" not in cluster[0].said(), cluster[0].said()
+        cluster.check_identical()
+    finally:
+        network.close()
 
 
 def test_broken_messages_close_the_connection(context):
