@@ -45,7 +45,7 @@ enum {
     EXIT_DISK = 74,
 };
 
-/* Of log_limited(): 16 and 17 are the peers'. */
+/* Of log_limited(): 16, 17 and 22 are the peers'. */
 enum { LOG_KIND_FOREIGN = 18, LOG_KIND_JOURNAL_READ = 19, LOG_KIND_CHECKPOINT = 20, LOG_KIND_MEND = 21 };
 
 /* Marks the cookies of positions. */

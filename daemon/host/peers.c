@@ -15,7 +15,8 @@
 #include "host/log.h"
 
 enum { RECEIVE_BUFFER_SIZE = 64 << 10 };
-enum { LOG_KIND_LOOKUP = 16, LOG_KIND_SEND = 17 }; /* of log_limited(): 16 to 23 are the driver's */
+/* Of log_limited(): 18 to 21 are the driver's. */
+enum { LOG_KIND_LOOKUP = 16, LOG_KIND_SEND = 17, LOG_KIND_RECEIVE = 22 };
 
 struct lookup {
     uv_getaddrinfo_t request;
@@ -355,6 +356,11 @@ static void readable(uv_poll_t *poll, int status, int events)
         }
         if (n < PEERS_RECEIVE_BATCH)
             break;
+    }
+    if (status < 0) { /* libuv has stopped watching for it; recvmmsg() took the error away */
+        log_limited(LOG_KIND_RECEIVE, LOG_LEVEL_WARNING,
+                    "the replicas' socket had an error, as when an administrator closes it (ss -K); it is read again");
+        uv_poll_start(poll, UV_READABLE, readable);
     }
 }
 

@@ -2,12 +2,14 @@
 import json
 import resource
 import signal
+import shutil
 import socket
 import struct
+import subprocess
 import time
 
 import lan
-from harness import memory_bytes, wait_until
+from harness import Skip, memory_bytes, wait_until
 
 
 def test_random_and_truncated_datagrams(context):
@@ -74,6 +76,22 @@ def test_a_forged_icmp_error_shrinks_no_datagram(context):
         cluster.check_identical()
     finally:
         network.close()
+
+
+def test_a_socket_that_is_closed_under_a_replica_is_read_on(context):
+    context.need_root()
+    if not shutil.which("ss"):
+        raise Skip("needs ss")
+    cluster = context.cluster().start()
+    for r in cluster:
+        result = subprocess.run(["ss", "-H", "-K", "-u", "-a", "sport", "=", f":{cluster.port + r.number}"],
+                                capture_output=True, text=True)
+        if not result.stdout:
+            raise Skip("this kernel closes no sockets of others")
+        wait_until(f"replica {r.number} says so", lambda r=r: "the replicas' socket had an error" in r.said())
+    for r in cluster:
+        r.call("Submit", text=f"through {r.number}", timeout_ms=30000)
+    cluster.check_identical()
 
 
 def test_broken_messages_close_the_connection(context):
