@@ -1,12 +1,18 @@
 #include "host/service.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
-enum { STATUS_BYTES_MAX = 512 };
+enum { TEXT_BYTES_MAX = 512 };
 
 static struct {
     uv_timer_t timer;
@@ -15,48 +21,79 @@ static struct {
     void *user;
 } watchdog;
 
-/* A service manager that does not listen is no reason to stop: the answers of sd_notify() tell nothing to act on. */
-void service_ready(void)
+static bool owes_ready; /* it was not taken */
+
+/* False: it is not taken now. Not by sd_notify(), which waits where the service manager does not read: a replica must
+ * not. One that cannot be told at all is no reason to try again. */
+static bool notify(const char *text)
 {
-    sd_notify(0, "READY=1");
+    static int fd = -1;
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t size = path ? strlen(path) : 0;
+
+    if (size < 2 || size >= sizeof to.sun_path || (path[0] != '/' && path[0] != '@'))
+        return true;
+    memcpy(to.sun_path, path, size);
+    if (path[0] == '@') /* Linux's abstract names */
+        to.sun_path[0] = '\0';
+    if (fd < 0)
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return sendto(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&to,
+                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) >= 0 ||
+           (errno != EAGAIN && errno != ENOBUFS);
+}
+
+bool service_ready(void)
+{
+    owes_ready = !notify("READY=1");
+    return !owes_ready;
 }
 
 /* One message: systemd.notify wants the time in the same one. */
 void service_reloading(void)
 {
+    char text[TEXT_BYTES_MAX];
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-               (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    notify(text);
 }
 
 void service_stopping(void)
 {
-    sd_notify(0, "STOPPING=1");
+    owes_ready = false;
+    notify("STOPPING=1");
 }
 
 void service_status(const char *format, ...)
 {
-    char text[STATUS_BYTES_MAX];
+    char text[TEXT_BYTES_MAX];
+    size_t size = (size_t)snprintf(text, sizeof text, "%sSTATUS=", owes_ready ? "READY=1\n" : "");
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text + size, sizeof text - size, format, arguments);
     va_end(arguments);
-    sd_notifyf(0, "STATUS=%s", text);
+    if (notify(text))
+        owes_ready = false;
 }
 
 void service_extend_timeout(uint64_t usec)
 {
-    sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
+    char text[TEXT_BYTES_MAX];
+
+    snprintf(text, sizeof text, "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
+    notify(text);
 }
 
 static void ping(uv_timer_t *timer)
 {
     (void)timer;
     if (watchdog.healthy(watchdog.user))
-        sd_notify(0, "WATCHDOG=1");
+        notify("WATCHDOG=1");
 }
 
 int service_watchdog_start(uv_loop_t *loop, bool (*healthy)(void *user), void *user)

@@ -1,4 +1,5 @@
-/* What the service manager is told, by sd_notify(3). Without one (no $NOTIFY_SOCKET) all of it does nothing. */
+/* What the service manager is told, as sd_notify(3) says it. Without one (no $NOTIFY_SOCKET) all of it does nothing.
+ * One that does not read is not waited for: what it is told then is lost. */
 #ifndef HOST_SERVICE_H
 #define HOST_SERVICE_H
 
@@ -6,7 +7,8 @@
 #include <stdint.h>
 #include <uv.h>
 
-void service_ready(void);
+/* False: it was not taken, and is told again with the next service_status(), or by another call. */
+bool service_ready(void);
 void service_reloading(void); /* until service_ready() */
 void service_stopping(void);
 void service_status(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -15,6 +15,8 @@
 #include "host/log.h"
 #include "host/service.h"
 
+enum { READY_AGAIN_MS = 1000 };
+
 struct child {
     replica_id_t id;
     pid_t pid; /* 0: does not run */
@@ -207,6 +209,7 @@ int supervisor_run(const struct config *c, const char *config_path, const char *
 {
     struct supervisor s = {.config_path = config_path, .dir = dir, .key_path = key_path, .n = c->n_replicas};
     int64_t wait_msec;
+    bool is_ready = false;
 
     /* Under systemd they name one replica's own places, which are not for all. */
     static const char *const not_inherited[] = {"STATE_DIRECTORY", "RUNTIME_DIRECTORY", "LOGS_DIRECTORY", NULL};
@@ -221,8 +224,10 @@ int supervisor_run(const struct config *c, const char *config_path, const char *
     sigaddset(&s.signals, SIGTERM);
     sigaddset(&s.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &s.signals, &s.inherited);
-    service_ready();
     while ((wait_msec = work(&s)) >= 0) {
+        is_ready = is_ready || service_ready();
+        if (!is_ready && wait_msec > READY_AGAIN_MS)
+            wait_msec = READY_AGAIN_MS;
         struct timespec wait = {.tv_sec = wait_msec / 1000, .tv_nsec = wait_msec % 1000 * 1000000};
         int signal_number = sigtimedwait(&s.signals, NULL, &wait);
         if (signal_number > 0)

@@ -15,11 +15,23 @@ from harness import Failed, History, Skip, wait_until
 class Manager:
     """What listens where NOTIFY_SOCKET says."""
 
-    def __init__(self, context):
-        self.path = context.dir / "notify"
+    def __init__(self, context, path=None):
+        """`path`: "@" and an abstract name, or a file's."""
+        self.path = path or context.dir / "notify"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(str(self.path))
+        self.address = re.sub("^@", "\0", str(self.path))
+        self.socket.bind(self.address)
         self.heard = []
+
+    def stop_reading(self):
+        """What waits here is as much as there is room for."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            try:
+                while True:
+                    other.sendto(b"STATUS=of another", self.address)
+            except BlockingIOError:
+                pass
 
     def listen(self, seconds=0.0):
         deadline = time.monotonic() + seconds
@@ -249,6 +261,43 @@ def test_what_the_manager_is_told(context):
     assert cluster[0].stop() == 0
     heard = manager.listen()
     assert heard[0] == "STOPPING=1" and heard[1].startswith("EXTEND_TIMEOUT_USEC="), heard
+    manager.close()
+
+
+def test_a_manager_that_does_not_read_is_not_waited_for(context):
+    cluster = context.cluster()
+    manager = Manager(context)
+    manager.stop_reading()
+    start_managed(context, cluster, cluster[0], manager, WATCHDOG_USEC="400000")
+    cluster[1].start()
+    cluster[2].start()
+    cluster.wait_quorum()
+    manager.forget()
+    manager.wait("ready, told again", lambda m: m.startswith("READY=1\nSTATUS="))
+    manager.wait("a status alone", lambda m: m.startswith("STATUS=") and "quorum" in m)
+    assert "READY=1" not in manager.heard
+    manager.stop_reading()
+    cluster[0].call("Reload")
+    manager.forget()
+    manager.wait("ready, told again", lambda m: m.startswith("READY=1\nSTATUS="))
+    manager.stop_reading()
+    assert cluster[0].stop() == 0
+    manager.close()
+
+
+def test_script_mode_does_not_wait_for_a_manager(context):
+    cluster = context.cluster(sealed=False, name="script")
+    cluster.config_path.write_text(cluster.config_path.read_text().replace('"manual"', '"script"'))
+    manager = Manager(context, f"@{context.dir}/notify")
+    manager.stop_reading()
+    supervisor = context.spawn(context.mpaxosd, "--dir", cluster.dir, cluster.config_path, stderr=subprocess.DEVNULL,
+                               env={**os.environ, "NOTIFY_SOCKET": manager.path})
+    context.wait_quorum(cluster.dir)
+    manager.forget()
+    manager.wait("ready, told again", lambda m: m == "READY=1")
+    manager.stop_reading()
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(60) == 0
     manager.close()
 
 
