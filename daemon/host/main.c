@@ -173,6 +173,7 @@ int main(int argc, char **argv)
     char error[KEYFILE_ERROR_MAX + 1];
     struct serve_options o = {.config = &config, .version = MPAXOS_VERSION};
     struct arguments a;
+    sigset_t hang_up;
     int status = read_arguments(argc, argv, &a);
 
     if (status >= 0)
@@ -180,7 +181,9 @@ int main(int argc, char **argv)
     umask(0027);
     signal(SIGPIPE, SIG_IGN); /* a client that is gone answers EPIPE */
     signal(SIGXFSZ, SIG_IGN); /* and a file over its limit EFBIG     */
-    signal(SIGHUP, SIG_IGN);  /* until there is something to reload  */
+    sigemptyset(&hang_up);    /* it waits until there is something to reload, which read the file before it came */
+    sigaddset(&hang_up, SIGHUP);
+    sigprocmask(SIG_BLOCK, &hang_up, NULL);
     if (config_read(a.config_path, &config, error) < 0)
         return a.is_local ? EXIT_SUCCESS : refuse_config(&a, error);
     if (a.id >= 0) {

@@ -1,5 +1,7 @@
 #include "host/pool.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <uv.h>
 
 static void wait_for(void *gate)
@@ -37,12 +39,16 @@ int pool_start(void)
 {
     uv_loop_t loop;
     uv_work_t work;
+    sigset_t all, before;
     int error = try_threads();
     if (error == 0)
         error = uv_loop_init(&loop);
     if (error < 0)
         return error;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     error = uv_queue_work(&loop, &work, do_nothing, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     return error;

@@ -5,7 +5,8 @@
 
 enum { POOL_THREADS = 4 }; /* libuv's, where its environment says nothing else */
 
-/* Makes it now, once so many threads could be made, and one more for the journal. 0 or a negative errno. */
+/* Makes it now, once so many threads could be made, and one more for the journal. They take no signals: those are the
+ * loop's. 0 or a negative errno. */
 int pool_start(void);
 
 #endif

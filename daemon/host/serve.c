@@ -315,6 +315,18 @@ static void close_handle(uv_handle_t *handle, void *user)
         uv_close(handle, NULL);
 }
 
+/* Of this thread: no other one takes any. */
+static void mask_signals(int how)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(how, &signals, NULL);
+}
+
 /* Runs from a started driver to a stopped one. */
 static void run(struct server *s, const struct paths *paths, const char *version)
 {
@@ -329,6 +341,7 @@ static void run(struct server *s, const struct paths *paths, const char *version
             driver_skip(s->driver, self->skips, self->n_skips);
         log_line(LOG_LEVEL_INFO, "ready: control socket %s", paths->socket);
         service_ready();
+        mask_signals(SIG_UNBLOCK); /* one that came meanwhile is carried out */
     }
     uv_run(&s->loop, UV_RUN_DEFAULT);
     service_watchdog_stop();
@@ -426,12 +439,11 @@ int serve_replica(const struct serve_options *o)
             status = s->exit_status;
             driver_free(s->driver);
         }
+        mask_signals(SIG_BLOCK); /* the loop lets go of them: one more must not make this a death by signal */
         uv_walk(&s->loop, close_handle, NULL);
         for (int i = 0; i < DRAIN_TURNS_MAX && uv_run(&s->loop, UV_RUN_NOWAIT); i++)
             ;
         is_lent = uv_loop_close(&s->loop) < 0;
-        signal(SIGTERM, SIG_IGN); /* the loop has let go of them: a second wish must not make this a death by signal */
-        signal(SIGINT, SIG_IGN);
     }
     if (s) {
         sodium_free(s->keys);

@@ -15,9 +15,9 @@ struct serve_options {
     const char *version;
 };
 
-/* Runs one replica until SIGTERM, SIGINT or a failure. Answers the exit status, after having logged why where it is not
- * 0. Ready, as sd_notify(3) says it, once the journal is read and the control socket answers; not when there is a
- * quorum. */
+/* With SIGHUP blocked: one that comes before there is something to reload waits. Runs one replica until SIGTERM, SIGINT
+ * or a failure. Answers the exit status, after having logged why where it is not 0. Ready, as sd_notify(3) says it,
+ * once the journal is read and the control socket answers; not when there is a quorum. */
 int serve_replica(const struct serve_options *o);
 
 #endif

@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from harness import Failed, History, Skip, wait_until
@@ -165,6 +166,25 @@ def test_reload_by_signal(context):
     cluster.ctl("send", "plain")
     cluster.ctl("flush", "--all")
     assert [r.log.read_text() for r in cluster] == ["plain\n"] * 3
+
+
+def test_a_hang_up_during_the_start_is_carried_out(context):
+    cluster = context.cluster(f=0)
+    before = ("import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]); "
+              "os.kill(os.getpid(), signal.SIGHUP); os.execv(sys.argv[1], sys.argv[1:])")
+    cluster[0].start(wrapper=[sys.executable, "-c", before])
+    wait_said(cluster[0], "configuration read again: nothing changed")
+
+
+def test_more_signals_during_the_end_change_nothing(context):
+    cluster = context.cluster(f=0)
+    for _ in range(5):
+        cluster[0].start()
+        cluster[0].signal(signal.SIGTERM)
+        while cluster[0].process.poll() is None:
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+                cluster[0].signal(number)
+        assert cluster[0].process.returncode == 0
 
 
 def kept_by(replica):
