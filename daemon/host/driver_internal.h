@@ -227,6 +227,7 @@ struct driver {
     char faults[FAULTS_TEXT_MAX];    /* the same            */
     uint64_t info_usec, lookup_usec; /* next ones */
     bool stopping, closing;
+    int exit_status;
     uint64_t stop_usec;
 };
 
@@ -299,6 +300,9 @@ void driver_rot_skip(struct driver *d, slot_t until);
 /* driver_reload.c */
 /* Tells, in the log and in the status, where `file` says otherwise than what lives in the log. */
 void driver_compare_config(struct driver *d, const struct identity *own, const struct config *file);
+
+/* driver_start.c */
+bool driver_write_failed(const struct driver *d); /* of the journal; and says so */
 
 /* driver_stop.c */
 void driver_finish_stop(struct driver *d);

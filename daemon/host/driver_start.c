@@ -361,16 +361,22 @@ static void on_tick(uv_timer_t *tick)
     driver_on_tick(tick->data);
 }
 
+bool driver_write_failed(const struct driver *d)
+{
+    int error = __atomic_load_n(&d->write_error, __ATOMIC_ACQUIRE);
+    if (error == 0)
+        return false;
+    notice(NOTICE_DISK_FAILED, &(struct notice_about){.path = d->options.state_dir},
+           "journal: write failed: %s; this replica stops; the disk of %s must be looked at", strerror(-error),
+           d->options.state_dir);
+    return true;
+}
+
 static void on_written(void *user)
 {
     struct driver *d = user;
-    int error = __atomic_load_n(&d->write_error, __ATOMIC_ACQUIRE);
-    if (error < 0) { /* nothing may leave any more: what it rests on is not on the disk */
-        notice(NOTICE_DISK_FAILED, &(struct notice_about){.path = d->options.state_dir},
-               "journal: write failed: %s; this replica stops; the disk of %s must be looked at", strerror(-error),
-               d->options.state_dir);
+    if (driver_write_failed(d)) /* nothing may leave any more: what it rests on is not on the disk */
         _exit(EXIT_DISK);
-    }
     if (d->closing)
         return;
     struct event e = {.type = EVENT_DURABLE, .now_usec = driver_now(), .durable_seq = journal_durable_seq(d->journal)};

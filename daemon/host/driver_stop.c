@@ -8,7 +8,7 @@
 static void part_closed(struct driver *d)
 {
     if (--d->n_handles == 0)
-        d->options.stopped(d->options.user, 0);
+        d->options.stopped(d->options.user, d->exit_status);
 }
 
 static void handle_closed(uv_handle_t *handle)
@@ -28,6 +28,8 @@ void driver_finish_stop(struct driver *d)
     d->closing = true;
     outbox_flush(&d->outbox, driver_now());
     journal_thread_stop(d->thread);
+    if (driver_write_failed(d)) /* of the last group: the loop does not look any more */
+        d->exit_status = EXIT_DISK;
     d->thread = NULL;
     d->n_handles = 1;
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {

@@ -38,6 +38,7 @@ unit_tests = \
 	tests/unit/test_driver \
 	tests/unit/test_driver_checkpoint \
 	tests/unit/test_driver_chunk \
+	tests/unit/test_driver_durable \
 	tests/unit/test_driver_install \
 	tests/unit/test_driver_limits \
 	tests/unit/test_driver_mend \
@@ -135,6 +136,8 @@ tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 # What its journal takes of a checkpoint is the test's.
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
+# What its disk does is the test's.
+tests_unit_test_driver_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
 # What names mean is the test's.
 tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo
 # What threads it gets is the test's.
