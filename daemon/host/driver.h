@@ -42,8 +42,9 @@ struct driver_options {
 /* Reads the journal, binds the socket, starts the first timer. 0, or the daemon's exit status (65, 74, 78, 1) after
  * having logged why. */
 int driver_start(const struct driver_options *o, struct driver **ret);
-/* Hands leadership over where it leads, at most two heartbeats' E long, lets the journal finish, then calls `stopped`.
- */
+/* Hands leadership over where it leads, which takes at most so many heartbeats, lets the journal finish, then calls
+ * `stopped`. */
+enum { STOP_HEARTBEATS = 12 };
 void driver_stop(struct driver *d);
 void driver_free(struct driver *d);
 

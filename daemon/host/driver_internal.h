@@ -26,7 +26,6 @@ enum {
     TURN_ROUNDS_MAX = 4, /* what the answers of a turn lead to, before the loop looks at its sockets again */
     TICK_MS = 100,       /* notes, retries, status lines                                                   */
     PROPOSAL_BYTES_MAX = 16 << 20,
-    STOP_HEARTBEATS = 12, /* to hand leadership over                                                        */
     SPACE_PATIENCE_USEC = 1000000,
     SPACE_RECHECK_USEC = 10000,
     AHEAD_PATIENCE_USEC = 3000000, /* longer than a first start takes */

@@ -27,7 +27,6 @@ enum {
     STATUS_EVERY_MS = 2000,
     SYNC_OVERDUE_HEARTBEATS = 60, /* 10 E: from then on a replica does not count itself as able to lead, either */
     FLUSH_TIMEOUT_MS = 60000,
-    HAND_OVER_HEARTBEATS = 12,
     STOP_PATIENCE_USEC = 10000000, /* for the journal to finish, after the hand-over */
     DRAIN_TURNS_MAX = 1000,
     LARGE_BLOCK_BYTES = 512 << 10,
@@ -106,7 +105,7 @@ static void stop_on_signal(uv_signal_t *handle, int number)
         return;
     log_line(LOG_LEVEL_INFO, "stopping");
     service_stopping();
-    service_extend_timeout((uint64_t)s->config->heartbeat_ms * 1000 * HAND_OVER_HEARTBEATS + STOP_PATIENCE_USEC);
+    service_extend_timeout((uint64_t)s->config->heartbeat_ms * 1000 * STOP_HEARTBEATS + STOP_PATIENCE_USEC);
     advance_soon(s);
 }
 

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/driver.h"
 #include "host/log.h"
 #include "host/service.h"
 
@@ -31,6 +32,7 @@ struct supervisor {
     uint32_t n;
     struct child children[REPLICAS_MAX];
     bool stopping, killed;
+    uint32_t stop_ms; /* how long a stop may take */
     uint64_t kill_msec;
 };
 
@@ -154,7 +156,7 @@ static int64_t work(struct supervisor *s)
     bool any = false;
 
     if (s->stopping && !s->killed && now >= s->kill_msec) {
-        log_line(LOG_LEVEL_WARNING, "some replicas did not stop within %d s; killing them", SUPERVISOR_STOP_MS / 1000);
+        log_line(LOG_LEVEL_WARNING, "some replicas did not stop within %u s; killing them", s->stop_ms / 1000);
         tell(s, SIGKILL);
         s->killed = true;
     }
@@ -181,12 +183,13 @@ static void handle(struct supervisor *s, int signal_number)
         /* A terminal's Ctrl-C reached the children, too; they take the second signal for the same wish. */
         if (!s->stopping) {
             service_stopping();
+            service_extend_timeout((uint64_t)s->stop_ms * 1000);
             log_line(LOG_LEVEL_INFO, "stopping all replicas");
             tell(s, SIGTERM);
         }
         s->stopping = true;
         if (s->kill_msec == 0)
-            s->kill_msec = now_msec() + SUPERVISOR_STOP_MS;
+            s->kill_msec = now_msec() + s->stop_ms;
         break;
     case SIGHUP:
         tell(s, SIGHUP);
@@ -207,7 +210,11 @@ static int first_refusal(const struct supervisor *s)
 
 int supervisor_run(const struct config *c, const char *config_path, const char *dir, const char *key_path)
 {
-    struct supervisor s = {.config_path = config_path, .dir = dir, .key_path = key_path, .n = c->n_replicas};
+    struct supervisor s = {.config_path = config_path,
+                           .dir = dir,
+                           .key_path = key_path,
+                           .n = c->n_replicas,
+                           .stop_ms = SUPERVISOR_STOP_MS + STOP_HEARTBEATS * c->heartbeat_ms};
     int64_t wait_msec;
     bool is_ready = false;
 

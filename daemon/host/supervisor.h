@@ -12,7 +12,7 @@ enum {
     SUPERVISOR_DELAY_MS_MIN = 100,
     SUPERVISOR_DELAY_MS_MAX = 5000,
     SUPERVISOR_YOUNG_MS = 2000, /* who lived longer is started again after the least delay */
-    SUPERVISOR_STOP_MS = 10000, /* from SIGTERM to SIGKILL                                 */
+    SUPERVISOR_STOP_MS = 10000, /* from SIGTERM to SIGKILL, beside a hand-over             */
 };
 
 /* Runs until SIGINT or SIGTERM, or until no replica is left that it may start. Answers the exit status. `dir` and

@@ -321,6 +321,19 @@ def test_script_mode_does_not_wait_for_a_manager(context):
     manager.close()
 
 
+def test_script_mode_asks_for_time_to_stop(context):
+    cluster = context.cluster(sealed=False, name="script", heartbeat_ms=500)
+    cluster.config_path.write_text(cluster.config_path.read_text().replace('"manual"', '"script"'))
+    manager = Manager(context)
+    supervisor = context.spawn(context.mpaxosd, "--dir", cluster.dir, cluster.config_path, stderr=subprocess.DEVNULL,
+                               env={**os.environ, "NOTIFY_SOCKET": manager.path})
+    manager.wait("ready", lambda m: m == "READY=1")
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(60) == 0
+    assert manager.listen()[-2:] == ["STOPPING=1", "EXTEND_TIMEOUT_USEC=16000000"], manager.heard
+    manager.close()
+
+
 def test_watchdog_is_answered(context):
     cluster = context.cluster()
     manager = Manager(context)

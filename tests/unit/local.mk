@@ -140,6 +140,8 @@ tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_che
 tests_unit_test_driver_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
 # What names mean is the test's.
 tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo
+# Its clock is the test's.
+tests_unit_test_supervisor_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 # What threads it gets is the test's.
 tests_unit_test_pool_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=uv_thread_create
 # What quotas it meets, too.

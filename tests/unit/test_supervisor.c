@@ -24,10 +24,25 @@
 #include "host/log.h"
 #include "host/supervisor.h"
 
-enum { REPLICAS = 3, PATIENCE_MS = 10000, OUTPUT_MAX = 65536 };
+enum { REPLICAS = 3, PATIENCE_MS = 10000, OUTPUT_MAX = 65536, FAST = 20, SLOW_STOP_MS = 600 };
 
 static char dir[] = "/tmp/test_supervisor.XXXXXX";
 static char output_path[64];
+
+int __real_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
+
+static unsigned speed = 1; /* of the supervisor's clock */
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
+{
+    int error = __real_clock_gettime(id, ret);
+    uint64_t nsec = ((uint64_t)ret->tv_sec * 1000000000 + (uint64_t)ret->tv_nsec) * speed;
+
+    ret->tv_sec = (time_t)(nsec / 1000000000);
+    ret->tv_nsec = (long)(nsec % 1000000000);
+    return error;
+}
 
 static void sleep_ms(unsigned ms)
 {
@@ -55,6 +70,15 @@ static void leave_traces(const char *id)
         _exit(99);
 }
 
+static unsigned stop_ms = SLOW_STOP_MS;
+
+static void stop_slowly(int signal_number)
+{
+    (void)signal_number;
+    sleep_ms(stop_ms);
+    _exit(0);
+}
+
 /* mpaxosd --dir DIR --key-file FILE -i N -- CONFIG */
 static int be_replica(int argc, char **argv)
 {
@@ -63,6 +87,9 @@ static int be_replica(int argc, char **argv)
     if (argc != 9 || strcmp(argv[1], "--dir") || strcmp(argv[2], "a dir") || strcmp(argv[3], "--key-file") ||
         strcmp(argv[4], "a key") || strcmp(argv[5], "-i") || strcmp(argv[7], "--"))
         return 98;
+    stop_ms += (unsigned)atoi(id) * SLOW_STOP_MS / 4; /* after each, the supervisor looks at its clock */
+    if (strcmp(config, "stop slowly") == 0)
+        signal(SIGTERM, stop_slowly);
     leave_traces(id);
     if (strcmp(config, "refuse all") == 0 || (strcmp(config, "refuse 1") == 0 && strcmp(id, "1") == 0))
         return strcmp(id, "2") == 0 ? EX_CONFIG : EX_DATAERR;
@@ -76,7 +103,7 @@ static int be_replica(int argc, char **argv)
 
 static pid_t start_supervisor(const char *config_path)
 {
-    static struct config c = {.n_replicas = REPLICAS};
+    static struct config c = {.n_replicas = REPLICAS, .heartbeat_ms = HEARTBEAT_MS_MAX};
     pid_t pid;
 
     unlink(output_path); /* of the test before */
@@ -245,6 +272,19 @@ static void test_one_is_refused(void **state)
     assert_int_equal(count("start 1"), 1);
 }
 
+/* It is not over after the ten seconds that it may take without one. */
+static void test_a_hand_over_is_waited_for(void **state)
+{
+    (void)state;
+    speed = FAST;
+    pid_t supervisor = start_supervisor("stop slowly");
+    speed = 1;
+    await_all();
+    kill(supervisor, SIGTERM);
+    expect_exit(supervisor, 0);
+    assert_int_equal(count("killing them"), 0);
+}
+
 /* 100 ms, 200, 400, ...: in one second at most four starts, however fast the machine is. */
 static void test_those_who_die_young_wait_longer(void **state)
 {
@@ -281,11 +321,9 @@ static int end(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_restarts_and_stops),
-        cmocka_unit_test(test_children_die_with_their_parent),
-        cmocka_unit_test(test_all_are_refused),
-        cmocka_unit_test(test_one_is_refused),
-        cmocka_unit_test(test_those_who_die_young_wait_longer),
+        cmocka_unit_test(test_restarts_and_stops),        cmocka_unit_test(test_children_die_with_their_parent),
+        cmocka_unit_test(test_all_are_refused),           cmocka_unit_test(test_one_is_refused),
+        cmocka_unit_test(test_a_hand_over_is_waited_for), cmocka_unit_test(test_those_who_die_young_wait_longer),
     };
     if (argc > 1)
         return be_replica(argc, argv);
