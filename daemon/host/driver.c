@@ -92,6 +92,7 @@ void driver_carry_out(struct driver *d, const struct effects *effects, uint64_t 
     if (effects->n_records > 0) {
         journal_append(d->journal, effects->records, effects->n_records, effects->records_seq);
         d->appended = true;
+        d->records_seq = effects->records_seq;
         note_records(d, effects);
     }
     for (size_t i = 0; i < effects->n_outgoing; i++) {
@@ -209,6 +210,12 @@ static void send_all(struct driver *d, uint64_t now_usec)
     }
 }
 
+static void free_position(struct driver *d, struct driver_position *p)
+{
+    p->answer = NULL;
+    d->positions_free[d->n_positions_free++] = (uint32_t)(p - d->positions);
+}
+
 static void tell_positions(struct driver *d)
 {
     for (uint32_t i = 0; d->n_positions > 0 && i < POSITIONS_MAX; i++) {
@@ -216,9 +223,8 @@ static void tell_positions(struct driver *d)
         if (!p->answered)
             continue;
         void (*answer)(void *user, slot_t slot) = p->answer;
-        p->answer = NULL;
         p->answered = false;
-        d->positions_free[d->n_positions_free++] = i;
+        free_position(d, p);
         d->n_positions--;
         answer(p->user, p->slot);
     }
@@ -227,6 +233,11 @@ static void tell_positions(struct driver *d)
 /* The callbacks of the control socket: no effects are being read, so they may submit, ask and close. */
 static void tell_all(struct driver *d, uint64_t now_usec)
 {
+    if (d->bootstrap != NULL && journal_durable_seq(d->journal) >= d->bootstrap_seq) {
+        d->bootstrap->answered = true;
+        d->bootstrap = NULL;
+        d->n_positions++;
+    }
     bool told = submissions_settle(d->submissions) || d->n_positions > 0;
     tell_positions(d);
     if (flushes_next_usec(d->flushes) <= now_usec)
@@ -359,20 +370,30 @@ slot_t driver_submit(struct session *s, const struct submit_request *q)
     return since;
 }
 
-uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user)
+/* NULL: none is free. */
+static struct driver_position *take_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user,
+                                             uint64_t *ret_cookie)
 {
     if (d->n_positions_free == 0 || d->closing)
-        return 0;
+        return NULL;
     uint32_t i = d->positions_free[--d->n_positions_free];
     struct driver_position *p = &d->positions[i];
     *p = (struct driver_position){.answer = answer, .user = user, .generation = (p->generation + 1) & INT32_MAX};
-    uint64_t cookie = POSITION_COOKIE | (uint64_t)p->generation << 32 | (i + 1);
+    *ret_cookie = POSITION_COOKIE | (uint64_t)p->generation << 32 | (i + 1);
+    return p;
+}
+
+uint64_t driver_position(struct driver *d, void (*answer)(void *user, slot_t slot), void *user)
+{
+    uint64_t cookie;
+    struct driver_position *p = take_position(d, answer, user, &cookie);
+    if (p == NULL)
+        return 0;
     struct event e = {.type = EVENT_POSITION, .now_usec = driver_now(), .cookie = cookie};
     driver_step(d, &e);
     if (!p->refused)
         return cookie;
-    p->answer = NULL;
-    d->positions_free[d->n_positions_free++] = i;
+    free_position(d, p);
     return 0;
 }
 
@@ -384,11 +405,12 @@ void driver_position_cancel(struct driver *d, uint64_t cookie)
     struct driver_position *p = &d->positions[index];
     if (p->answer == NULL || p->generation != ((cookie & ~POSITION_COOKIE) >> 32))
         return;
-    p->answer = NULL;
-    d->positions_free[d->n_positions_free++] = (uint32_t)index;
+    free_position(d, p);
     if (p->answered) {
         p->answered = false;
         d->n_positions--;
+    } else if (p == d->bootstrap) {
+        d->bootstrap = NULL;
     } else if (!d->closing) {
         struct event e = {.type = EVENT_CANCEL, .now_usec = driver_now(), .cookie = cookie};
         driver_step(d, &e);
@@ -418,13 +440,22 @@ void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), vo
     d->watcher_user = user;
 }
 
-int driver_bootstrap(struct driver *d)
+int driver_bootstrap(struct driver *d, void (*answer)(void *user, slot_t slot), void *user, uint64_t *ret_cookie)
 {
     if (replica_identity(d->replica)->status != IDENTITY_EMPTY)
         return -EEXIST;
+    struct driver_position *p = take_position(d, answer, user, ret_cookie);
+    if (p == NULL)
+        return -EBUSY;
     struct event e = {.type = EVENT_BOOTSTRAP, .now_usec = driver_now()};
     driver_step(d, &e);
-    return replica_identity(d->replica)->status != IDENTITY_EMPTY ? 0 : -EBUSY;
+    if (replica_identity(d->replica)->status == IDENTITY_EMPTY) {
+        free_position(d, p);
+        return -EBUSY;
+    }
+    d->bootstrap = p;
+    d->bootstrap_seq = d->records_seq;
+    return 0;
 }
 
 void driver_skip(struct driver *d, const slot_t *slots, size_t n)

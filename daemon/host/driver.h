@@ -127,8 +127,9 @@ uint64_t driver_flush(struct driver *d, bool all, uint64_t timeout_ms,
                       void (*answer)(void *user, const struct flush_result *results, size_t n), void *user);
 void driver_flush_cancel(struct driver *d, uint64_t cookie);
 
-/* -EEXIST where state exists already, -EBUSY where a majority is not there yet. */
-int driver_bootstrap(struct driver *d);
+/* `answer`, of slot 0, once it stands on the disk; else as that of a position, and cancelled as one. -EEXIST where
+ * state exists already, -EBUSY where a majority is not there yet. */
+int driver_bootstrap(struct driver *d, void (*answer)(void *user, slot_t slot), void *user, uint64_t *ret_cookie);
 void driver_skip(struct driver *d, const slot_t *slots, size_t n);
 /* Carries out what options.config says now. `r` tells what changed in it, and what not, although `file`, which was
  * read, says so: that shows in the status. */

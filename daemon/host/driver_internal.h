@@ -197,6 +197,7 @@ struct driver {
     bool stepping;         /* effects are being read: nobody may step               */
     bool dirty;            /* something happened since the last turn's end          */
     bool appended;         /* the journal's thread has to be kicked                 */
+    uint64_t records_seq;  /* of the last record that it was handed                 */
     bool moved;            /* the chosen prefix, since the watcher was told         */
     bool space, disk_full; /* the second: without space for longer than it takes to allocate some */
     uint64_t no_space_usec;
@@ -217,6 +218,8 @@ struct driver {
     size_t n_positions; /* answered or refused, to be told */
     struct driver_position positions[POSITIONS_MAX];
     uint32_t positions_free[POSITIONS_MAX], n_positions_free;
+    struct driver_position *bootstrap; /* of them, one that is answered when the journal is durable up to .._seq */
+    uint64_t bootstrap_seq;
 
     void (*watcher)(void *user, slot_t chosen);
     void (*told)(void *user);

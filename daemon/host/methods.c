@@ -237,17 +237,29 @@ static void method_skip_slots(struct connection *k, const struct varlink_call *c
     reply_end(k, false);
 }
 
+static void bootstrap_answered(void *user, slot_t slot)
+{
+    struct connection *k = user;
+    (void)slot;
+    k->active = ACTIVE_NONE;
+    reply_begin(k);
+    reply_end(k, false);
+}
+
 static void method_bootstrap(struct connection *k, const struct varlink_call *call)
 {
     static const char *const known[] = {NULL};
     if (!parameters_known(k, call, known))
         return;
-    int r = driver_bootstrap(k->control->driver);
+    k->active = ACTIVE_POSITION; /* to the driver it is one; but it waits as long as the disk takes */
+    k->deadline_ms = UINT64_MAX;
+    int r = driver_bootstrap(k->control->driver, bootstrap_answered, k, &k->cookie);
     if (r == 0) {
         log_line(LOG_LEVEL_NOTICE, "bootstrap: user %u lets a majority start without the rest", (unsigned)k->uid);
-        reply_begin(k);
-        reply_end(k, false);
-    } else if (r == -EBUSY) {
+        return;
+    }
+    k->active = ACTIVE_NONE;
+    if (r == -EBUSY) {
         reply_not_initialized(k);
     } else {
         char reason[REASON_MAX + 1];

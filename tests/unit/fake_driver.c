@@ -259,10 +259,13 @@ void driver_watch(struct driver *d, void (*moved)(void *user, slot_t chosen), vo
     d->moved_user = user;
 }
 
-int driver_bootstrap(struct driver *d)
+int driver_bootstrap(struct driver *d, void (*answer)(void *user, slot_t slot), void *user, uint64_t *ret_cookie)
 {
     d->n_bootstraps++;
-    return d->bootstrap_error;
+    if (d->bootstrap_error != 0)
+        return d->bootstrap_error;
+    *ret_cookie = driver_position(d, answer, user);
+    return *ret_cookie != 0 ? 0 : -EBUSY;
 }
 
 void driver_skip(struct driver *d, const slot_t *slots, size_t n)

@@ -516,6 +516,11 @@ static void test_skip_and_bootstrap(void **state)
     client_ask(c, CALL("SkipSlots", "\"slots\":[]"), "{\"parameters\":{\"skip_slots\":[7,9223372036854775807]}}");
     client_ask(c, CALL("Bootstrap", ""), "{\"parameters\":{}}");
     assert_int_equal(f->driver->n_bootstraps, 1);
+    f->driver->hold_answers = true; /* it waits for the disk */
+    client_call(c, CALL("Bootstrap", ""));
+    client_expect_quiet(c);
+    fake_answer(f->driver);
+    assert_string_equal(client_reply(c), "{\"parameters\":{}}");
     f->driver->bootstrap_error = -EEXIST;
     client_call(c, CALL("Bootstrap", ""));
     assert_has(client_reply(c), "NotInitialized\",\"parameters\":{\"reason\":\"refused: state exists");
