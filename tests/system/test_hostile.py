@@ -1,8 +1,8 @@
 """Input that is meant to hurt, from the network and from local clients."""
 import json
 import resource
-import signal
 import shutil
+import signal
 import socket
 import struct
 import subprocess
