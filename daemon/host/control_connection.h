@@ -99,7 +99,7 @@ struct submit_call {
 };
 
 /* The call that runs alone and is not answered yet. */
-enum active_call { ACTIVE_NONE, ACTIVE_POSITION, ACTIVE_FLUSH, ACTIVE_READ, ACTIVE_TRANSFER };
+enum active_call { ACTIVE_NONE, ACTIVE_POSITION, ACTIVE_FLUSH, ACTIVE_READ, ACTIVE_TRANSFER, ACTIVE_BOOTSTRAP };
 
 struct read_stream {
     slot_t next;

@@ -251,8 +251,7 @@ static void method_bootstrap(struct connection *k, const struct varlink_call *ca
     static const char *const known[] = {NULL};
     if (!parameters_known(k, call, known))
         return;
-    k->active = ACTIVE_POSITION; /* to the driver it is one; but it waits as long as the disk takes */
-    k->deadline_ms = UINT64_MAX;
+    k->active = ACTIVE_BOOTSTRAP;
     int r = driver_bootstrap(k->control->driver, bootstrap_answered, k, &k->cookie);
     if (r == 0) {
         log_line(LOG_LEVEL_NOTICE, "bootstrap: user %u lets a majority start without the rest", (unsigned)k->uid);

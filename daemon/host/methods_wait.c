@@ -141,6 +141,8 @@ void method_cancel(struct connection *k)
         driver_position_cancel(c->driver, k->cookie);
         account_end_question(k, QUESTION_POSITION);
     }
+    if (k->active == ACTIVE_BOOTSTRAP) /* to the driver it is one, too */
+        driver_position_cancel(c->driver, k->cookie);
     if (k->active == ACTIVE_FLUSH) {
         driver_flush_cancel(c->driver, k->cookie);
         account_end_question(k, QUESTION_FLUSH);
