@@ -50,6 +50,7 @@ struct index_segment {
     struct extent extent;
     struct index_point *points; /* NULL: its footer has them, or there is none */
     size_t n_points, points_room;
+    bool header_is_rotten; /* the writer writes it again */
 };
 
 static inline bool index_in_footer(const struct index_segment *s)

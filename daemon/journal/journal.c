@@ -37,7 +37,7 @@ bool journal_is_pending(struct journal *j)
     pthread_mutex_lock(&j->mutex);
     pending = j->error == 0 && (j->append_error != 0 || j->reserve_state == RESERVE_GROWING ||
                                 (!j->is_stuck && (j->gather.n_entries > 0 || j->is_writing)) || footer_has_work(j) ||
-                                trim_has_work(j) || checkpoint_has_work(j) || mend_has_work(j));
+                                header_has_work(j) || trim_has_work(j) || checkpoint_has_work(j) || mend_has_work(j));
     pthread_mutex_unlock(&j->mutex);
     return pending;
 }

@@ -198,7 +198,7 @@ slot_t journal_trim_slot(struct journal *j, uint64_t bytes);
  * run, journal_mend_slots() says what was there at the most, journal_mend_add() takes it, slot by slot, as a peer's
  * journal_read() gave it, and journal_write() puts the segment written anew in place of the old one, at once. All from
  * the loop's thread, which kicks the journal's after journal_mend_add(). Nothing of this survives a restart: what is
- * still damaged then is found again. */
+ * still damaged then is found again. Of a damaged header or footer nothing is told: the writer writes it again. */
 
 enum journal_rot_state {
     JOURNAL_ROT_FOUND,    /* to be looked through                                                        */

@@ -154,14 +154,11 @@ static int open_files(struct journal *j, struct mend *m)
 static int header_write(struct journal *j, struct mend *m)
 {
     uint8_t bytes[SEGMENT_HEADER_BYTES];
-    struct segment_header h = {.owner = owner_of(&j->superblock.identity),
-                               .number = m->segment.number,
-                               .size = m->file_bytes,
-                               .first = m->segment.first,
-                               .durable = m->segment.last,
-                               .limit = m->limit};
+    struct index_segment s = m->segment;
 
-    segment_header_encode(&h, bytes);
+    s.file_bytes = m->file_bytes;
+    s.limit = m->limit;
+    header_encode(j, &s, bytes);
     return j->vfs->file_write(j->vfs->context, m->to, 0, bytes, sizeof bytes);
 }
 
@@ -254,6 +251,7 @@ static int put_in_place(struct journal *j, struct mend *m)
     if (r < 0)
         return r == -ENOSPC || r == -ENOENT ? -EIO : r;
     index_drop_points(s);
+    s->header_is_rotten = false;
     s->file_bytes = m->file_bytes;
     s->limit = m->limit;
     s->points = m->points;

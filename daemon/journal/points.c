@@ -47,9 +47,9 @@ static int footer_get(struct segment_file *file, const struct index_segment *s, 
     return error;
 }
 
-/* Where the footer rots, or cannot be read, while the journal is open: from the batches, into the index. The writer makes
- * it again. Where they end before the last one that was known, they rotted, too: zeros look like the end of what was
- * written. */
+/* Where the footer rots, or cannot be read, while the journal is open: from the batches, into the index. The writer
+ * makes it again. Where they end before the last one that was known, they rotted, too: zeros look like the end of what
+ * was written. */
 static int points_rebuild(struct journal *j, uint64_t number, uint64_t last)
 {
     char text[JOURNAL_ERROR_MAX + 1] = "";

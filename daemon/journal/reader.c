@@ -111,6 +111,19 @@ void reader_forget(struct journal_reader *r, uint64_t number)
     segment_file_forget(&r->file, number);
 }
 
+bool reader_header_is_whole(struct journal_reader *r, const struct index_segment *s)
+{
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    struct segment_header h;
+    uint32_t version;
+    int error = segment_file_read(&r->file, s->number, 0, bytes, sizeof bytes);
+
+    if (error < 0)
+        return error != -EIO && error != -EBADMSG;
+    return refresh(r) || (segment_header_decode(bytes, &h, &version) == FILE_WHOLE && h.number == s->number &&
+                          h.first == s->first && h.size == s->file_bytes && h.limit == s->limit);
+}
+
 int reader_check(struct journal_reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last)
 {
     struct batch_header h;

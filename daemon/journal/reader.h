@@ -13,6 +13,8 @@ struct journal_reader;
 int reader_points(struct journal_reader *r, uint64_t number, struct index_segment *ret);
 /* What is read of the segment next comes from the disk, not from the kernel's memory. */
 void reader_forget(struct journal_reader *r, uint64_t number);
+/* Whether its header says what is known of it. */
+bool reader_header_is_whole(struct journal_reader *r, const struct index_segment *s);
 /* Reads and checks a stretch, which is not kept. 0, and its first and last batch; or what
  * journal_read() answers. */
 int reader_check(struct journal_reader *r, const struct stretch_place *place, uint64_t *ret_first, uint64_t *ret_last);

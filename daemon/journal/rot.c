@@ -99,6 +99,22 @@ static uint64_t next_full(struct journal *j, uint64_t number)
     return next;
 }
 
+static void check_header(struct journal *j, const struct index_segment *s)
+{
+    struct index_segment *rotten;
+
+    if (reader_header_is_whole(j->reader, s))
+        return;
+    pthread_mutex_lock(&j->mutex);
+    rotten = index_get(&j->index, s->number);
+    if (rotten != NULL) {
+        rotten->header_is_rotten = true;
+        if (s->number < j->header_next)
+            j->header_next = s->number;
+    }
+    pthread_mutex_unlock(&j->mutex);
+}
+
 int64_t journal_scrub(struct journal *j)
 {
     struct rot *x = &j->rot;
@@ -119,6 +135,8 @@ int64_t journal_scrub(struct journal *j)
             rot_note(j, &(struct stretch_place){.number = number});
         if (error < 0)
             w->segment.n_points = w->at = 0;
+        else
+            check_header(j, &w->segment);
         if (w->segment.n_points == 0)
             return 1;
     }

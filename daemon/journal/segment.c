@@ -266,26 +266,81 @@ bool footer_has_work(struct journal *j)
     return false;
 }
 
+bool header_has_work(struct journal *j)
+{
+    const struct index *x = &j->index;
+    const struct index_segment *s;
+
+    if (x->n_segments > 0 && j->header_next < x->segments[0].number)
+        j->header_next = x->segments[0].number;
+    while ((s = index_get(x, j->header_next)) != NULL) {
+        if (s->header_is_rotten)
+            return true;
+        j->header_next++;
+    }
+    return false;
+}
+
+void header_encode(struct journal *j, const struct index_segment *s, uint8_t *ret)
+{
+    const struct segment_header h = {.owner = owner_of(&j->superblock.identity),
+                                     .number = s->number,
+                                     .size = s->file_bytes,
+                                     .first = s->first,
+                                     .durable = s->last,
+                                     .limit = s->limit};
+
+    segment_header_encode(&h, ret);
+}
+
+/* In a full segment, in place. */
+static int write_again(struct journal *j, uint64_t number, uint64_t offset, const uint8_t *bytes, size_t size)
+{
+    char name[SEGMENT_NAME_BYTES];
+    struct vfs_file *f;
+    int r;
+
+    segment_name(number, name);
+    r = j->vfs->file_open(j->vfs->context, name, 0, &f);
+    if (r < 0)
+        return r;
+    r = j->vfs->file_write(j->vfs->context, f, offset, bytes, size);
+    if (r == 0)
+        r = j->vfs->file_sync(j->vfs->context, f);
+    j->vfs->file_close(j->vfs->context, f);
+    return r;
+}
+
+int header_work(struct journal *j)
+{
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    struct index_segment s;
+    int r;
+
+    pthread_mutex_lock(&j->mutex);
+    s = *index_get(&j->index, j->header_next);
+    pthread_mutex_unlock(&j->mutex);
+    header_encode(j, &s, bytes);
+    r = write_again(j, s.number, 0, bytes, sizeof bytes);
+    if (r < 0)
+        return r;
+    pthread_mutex_lock(&j->mutex);
+    index_get(&j->index, s.number)->header_is_rotten = false;
+    pthread_mutex_unlock(&j->mutex);
+    return 0;
+}
+
 static int footer_write(struct journal *j, const struct index_segment *s)
 {
     struct owner owner = owner_of(&j->superblock.identity);
     size_t size = (size_t)(s->file_bytes - s->limit);
     uint8_t *bytes = malloc(size);
-    char name[SEGMENT_NAME_BYTES];
-    struct vfs_file *f;
     int r;
 
     if (bytes == NULL)
         return -ENOMEM;
     footer_encode(s, &owner, bytes);
-    segment_name(s->number, name);
-    r = j->vfs->file_open(j->vfs->context, name, 0, &f);
-    if (r == 0) {
-        r = j->vfs->file_write(j->vfs->context, f, s->limit, bytes, size);
-        if (r == 0)
-            r = j->vfs->file_sync(j->vfs->context, f);
-        j->vfs->file_close(j->vfs->context, f);
-    }
+    r = write_again(j, s->number, s->limit, bytes, size);
     free(bytes);
     return r;
 }

@@ -76,6 +76,7 @@ struct journal {
     bool is_stuck; /* what is being written waits for room on the disk */
     struct index index;
     uint64_t footer_next; /* segments below it need none written */
+    uint64_t header_next; /* nor a header */
     slot_t commit_until;  /* one past the last COMMIT that was appended */
     slot_t first_kept, trim_below;
     bool has_checkpoint;
@@ -115,6 +116,11 @@ int segment_begin(struct journal *j);
 bool footer_has_work(struct journal *j);
 /* Writes the footer of one, where there is work. < 0 is final. */
 int footer_work(struct journal *j);
+/* The same of the header of a full segment that rotted: all that it tells is in the index, too. */
+bool header_has_work(struct journal *j);
+int header_work(struct journal *j);
+/* The header of a full segment; `s` as it stands in the index. */
+void header_encode(struct journal *j, const struct index_segment *s, uint8_t *ret);
 /* Batches `first` to first + n - 1 of the group, which fit, into the open segment; durable when it returns 0. */
 int segment_write(struct journal *j, struct group *g, size_t first, size_t n);
 

@@ -118,7 +118,7 @@ static int fail(struct journal *j, int error)
     return error;
 }
 
-enum chore { CHORE_NONE, CHORE_FOOTER, CHORE_CHECKPOINT, CHORE_TRIM, CHORE_MEND };
+enum chore { CHORE_NONE, CHORE_FOOTER, CHORE_HEADER, CHORE_CHECKPOINT, CHORE_TRIM, CHORE_MEND };
 
 /* One piece of what can wait; zeros for the next segment come first, since nothing goes on without them. */
 static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
@@ -133,6 +133,7 @@ static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
     }
     pthread_mutex_lock(&j->mutex);
     chore = footer_has_work(j)       ? CHORE_FOOTER
+            : header_has_work(j)     ? CHORE_HEADER
             : trim_has_work(j)       ? CHORE_TRIM
             : checkpoint_has_work(j) ? CHORE_CHECKPOINT
             : mend_has_work(j)       ? CHORE_MEND
@@ -141,6 +142,8 @@ static int do_chore(struct journal *j, uint64_t group_bytes, bool is_stuck)
     switch (chore) {
     case CHORE_FOOTER:
         return footer_work(j);
+    case CHORE_HEADER:
+        return header_work(j);
     case CHORE_TRIM:
         return trim_work(j);
     case CHORE_CHECKPOINT:

@@ -299,7 +299,7 @@ static void act_once(struct session *s, enum journal_act act, struct fuzz_input 
         how = fuzz_u8(in);
         if (how & 4)
             journal_rot_again(s->journal);
-        if (session_repair(s, how) && how & 8 && !s->is_faulty && session_scrub_all(s))
+        if (session_repair(s, how) && how & 8 && !s->is_faulty && session_scrub_all(s) && session_write(s, WRITES_MAX))
             s->is_damaged = false;
         break;
     case JOURNAL_CHECKPOINT:

@@ -167,6 +167,23 @@ static void test_a_footer_that_cannot_be_read_costs_time_only(void **state)
     vfs_memory_heal(f->disk);
 }
 
+static void test_a_header_that_rots_while_open_is_written_again(void **state)
+{
+    struct fixture *f = *state;
+
+    fill(f, 100);
+    for (uint64_t at = 0; at < SEGMENT_HEADER_BYTES; at += 31) {
+        vfs_memory_flip(f->disk, SEGMENT_1, at, 1);
+        vfs_memory_flip(f->disk, SEGMENT_2, at, 1);
+        while (journal_scrub(f->journal) > 0)
+            ;
+        assert_true(journal_is_pending(f->journal));
+        assert_int_equal(fixture_settle(f), 0);
+        reopen(f);
+        assert_string_equal(f->error, "");
+    }
+}
+
 static bool ignore(void *user, struct record *record, const uint8_t *bytes, uint32_t size)
 {
     (void)user, (void)record, (void)bytes, (void)size;
@@ -545,6 +562,7 @@ int main(void)
         TEST(test_a_damaged_footer_costs_time_only),
         TEST(test_a_footer_that_rots_while_open_costs_time_only),
         TEST(test_a_footer_that_cannot_be_read_costs_time_only),
+        TEST(test_a_header_that_rots_while_open_is_written_again),
         TEST(test_zeros_in_place_of_batches_are_rot),
         TEST(test_another_segments_footer_is_not_taken),
         TEST(test_a_full_segment_without_its_successor_is_refused),
