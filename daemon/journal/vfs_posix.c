@@ -3,11 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -45,6 +47,18 @@ static void open_direct(struct directory *d, const char *name, struct vfs_file *
         f->direct_fd = openat(d->fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
 }
 
+/* Where a file system writes anew what is written over, as btrfs does, zeros that were written ahead keep no room, and
+ * this, while it is empty, has the file keep its place. Others have no such flag. */
+static void keep_in_place(int fd)
+{
+    int flags;
+
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+        flags |= FS_NOCOW_FL;
+        ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
 static int posix_file_open(void *context, const char *name, int flags, struct vfs_file **ret)
 {
     struct directory *d = context;
@@ -65,6 +79,8 @@ static int posix_file_open(void *context, const char *name, int flags, struct vf
         free(f);
         return r;
     }
+    if (flags & VFS_CREATE)
+        keep_in_place(f->fd);
     if (flags & VFS_APPEND)
         open_direct(d, name, f);
     *ret = f;
