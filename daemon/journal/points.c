@@ -48,9 +48,10 @@ static int footer_get(struct segment_file *file, const struct index_segment *s, 
 }
 
 /* Where the footer rots, or cannot be read, while the journal is open: from the batches, into the index. The writer
- * makes it again. Where they end before the last one that was known, they rotted, too: zeros look like the end of what
- * was written. */
-static int points_rebuild(struct journal *j, uint64_t number, uint64_t last)
+ * makes it again, but not where it cannot be read: a part of a block that the disk does not give cannot be written,
+ * either. Where they end before the last one that was known, they rotted, too: zeros look like the end of what was
+ * written. */
+static int points_rebuild(struct journal *j, uint64_t number, uint64_t last, bool is_readable)
 {
     char text[JOURNAL_ERROR_MAX + 1] = "";
     struct index index = {.segments = NULL};
@@ -77,7 +78,7 @@ static int points_rebuild(struct journal *j, uint64_t number, uint64_t last)
         into->n_points = index.segments[0].n_points;
         into->points_room = index.segments[0].points_room;
         index.segments[0].points = NULL;
-        if (number < j->footer_next)
+        if (is_readable && number < j->footer_next)
             j->footer_next = number;
     }
     pthread_mutex_unlock(&j->mutex);
@@ -106,7 +107,7 @@ int points_get(struct points_cache *c, struct journal *j, struct segment_file *f
     error = footer_get(f, s, p);
     if (error < 0) {
         drop(p);
-        return error == -EBADMSG || error == -EIO ? points_rebuild(j, s->number, s->last) : error;
+        return error == -EBADMSG || error == -EIO ? points_rebuild(j, s->number, s->last, error != -EIO) : error;
     }
     p->number = s->number;
     p->used_at = ++c->clock;

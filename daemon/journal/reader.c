@@ -119,7 +119,7 @@ bool reader_header_is_whole(struct journal_reader *r, const struct index_segment
     int error = segment_file_read(&r->file, s->number, 0, bytes, sizeof bytes);
 
     if (error < 0)
-        return error != -EIO && error != -EBADMSG;
+        return error != -EBADMSG;
     return refresh(r) || (segment_header_decode(bytes, &h, &version) == FILE_WHOLE && h.number == s->number &&
                           h.first == s->first && h.size == s->file_bytes && h.limit == s->limit);
 }

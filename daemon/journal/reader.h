@@ -13,7 +13,8 @@ struct journal_reader;
 int reader_points(struct journal_reader *r, uint64_t number, struct index_segment *ret);
 /* What is read of the segment next comes from the disk, not from the kernel's memory. */
 void reader_forget(struct journal_reader *r, uint64_t number);
-/* Whether its header says what is known of it. */
+/* Whether its header says what is known of it; true, too, where it cannot be read: then what stands beside it cannot,
+ * which is mended by a whole new file. */
 bool reader_header_is_whole(struct journal_reader *r, const struct index_segment *s);
 /* Reads and checks a stretch, which is not kept. 0, and its first and last batch; or what
  * journal_read() answers. */

@@ -161,10 +161,25 @@ static void test_a_footer_that_cannot_be_read_costs_time_only(void **state)
     fill(f, 100);
     fixture_close(f);
     assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    assert_int_equal(fixture_settle(f), 0);
     vfs_memory_fail_at(f->disk, VFS_MEMORY_READ, 1, -EIO, false);
     fixture_check_kept(f);
     assert_true(vfs_memory_has_failed(f->disk));
-    vfs_memory_heal(f->disk);
+}
+
+/* Headers and footers: a part of a block that the disk does not give cannot be written, either. */
+static void test_what_cannot_be_read_is_not_written_again(void **state)
+{
+    struct fixture *f = *state;
+
+    fill(f, 100);
+    for (uint64_t n = 1; n < 20; n++) {
+        vfs_memory_fail_at(f->disk, VFS_MEMORY_READ, n, -EIO, false);
+        while (journal_scrub(f->journal) > 0)
+            ;
+        vfs_memory_heal(f->disk);
+        assert_false(journal_is_pending(f->journal));
+    }
 }
 
 static void test_a_header_that_rots_while_open_is_written_again(void **state)
@@ -562,6 +577,7 @@ int main(void)
         TEST(test_a_damaged_footer_costs_time_only),
         TEST(test_a_footer_that_rots_while_open_costs_time_only),
         TEST(test_a_footer_that_cannot_be_read_costs_time_only),
+        TEST(test_what_cannot_be_read_is_not_written_again),
         TEST(test_a_header_that_rots_while_open_is_written_again),
         TEST(test_zeros_in_place_of_batches_are_rot),
         TEST(test_another_segments_footer_is_not_taken),
