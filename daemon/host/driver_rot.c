@@ -45,6 +45,15 @@ static void scrub(struct driver *d, uint64_t now_usec)
         known->scrub_usec = now_usec;
 }
 
+/* What a checkpoint stands for is in memory, too: another one takes the place of one that rotted. */
+static void replace_checkpoint(struct driver *d)
+{
+    if (!journal_checkpoint_is_damaged(d->journal) || d->checkpoint.writer != NULL || d->checkpoint.is_wanted)
+        return;
+    d->checkpoint.is_wanted = true;
+    log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_WARNING, "journal: the checkpoint is damaged: another one is written");
+}
+
 /* --- telling --- */
 
 /* Each segment as it is found, and where nothing comes of it; but not at every attempt. */
@@ -175,6 +184,7 @@ void driver_rot_tick(struct driver *d, uint64_t now_usec)
 {
     struct known_rot *known = &d->rot;
     scrub(d, now_usec);
+    replace_checkpoint(d);
     tell(d);
     for (uint32_t i = 0; i < d->status.n_peers; i++) {
         int member = driver_find_member(d, d->status.peers[i].id);

@@ -51,8 +51,9 @@ struct checkpoint_file {
     const struct vfs *vfs;
     struct vfs_file *file; /* NULL: none */
     struct checkpoint_header header;
-    uint8_t *part;  /* JOURNAL_CHECKPOINT_PART_BYTES */
-    uint64_t index; /* of the part in there; UINT64_MAX: none */
+    uint8_t *part;   /* JOURNAL_CHECKPOINT_PART_BYTES */
+    uint64_t index;  /* of the part in there; UINT64_MAX: none */
+    uint64_t serial; /* journal.n_checkpoints as it was opened */
 };
 
 /* Reads the header; the file is open where that is WHOLE. Anything but JOURNAL_OK: an unknown version, or a disk that

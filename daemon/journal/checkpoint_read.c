@@ -95,32 +95,109 @@ enum journal_result checkpoint_hand_out(struct checkpoint_file *c, const struct 
                    CHECKPOINT_NAME);
 }
 
+bool journal_checkpoint_is_damaged(struct journal *j)
+{
+    bool is_damaged;
+
+    pthread_mutex_lock(&j->mutex);
+    is_damaged = j->checkpoint_is_damaged;
+    pthread_mutex_unlock(&j->mutex);
+    return is_damaged;
+}
+
+/* What a read of it answered; passes it on. */
+static int note(struct journal *j, const struct checkpoint_file *c, int error)
+{
+    pthread_mutex_lock(&j->mutex);
+    if ((error == -EBADMSG || error == -EIO) && j->has_checkpoint && c->serial == j->n_checkpoints)
+        j->checkpoint_is_damaged = true;
+    pthread_mutex_unlock(&j->mutex);
+    return error;
+}
+
+static bool is_newest(struct journal *j, const struct checkpoint_file *c)
+{
+    bool is_newest;
+
+    pthread_mutex_lock(&j->mutex);
+    is_newest = c->file != NULL && c->serial == j->n_checkpoints;
+    pthread_mutex_unlock(&j->mutex);
+    return is_newest;
+}
+
+/* 0; -EBADMSG, -EIO; -ESTALE: it is another slot's. */
+static int open_at(struct journal *j, struct checkpoint_file *c, slot_t slot)
+{
+    char error[JOURNAL_ERROR_MAX + 1];
+    enum checkpoint_check check;
+    uint64_t serial;
+    enum journal_result result;
+
+    checkpoint_close(c);
+    pthread_mutex_lock(&j->mutex);
+    serial = j->n_checkpoints;
+    pthread_mutex_unlock(&j->mutex);
+    result = checkpoint_open(j->vfs, c, &check, error);
+    c->serial = serial;
+    if (result != JOURNAL_OK)
+        return note(j, c, -EIO);
+    if (check != CHECKPOINT_FILE_WHOLE)
+        return check == CHECKPOINT_FILE_DAMAGED ? note(j, c, -EBADMSG) : -ESTALE;
+    if (c->header.slot == slot)
+        return 0;
+    checkpoint_close(c);
+    return -ESTALE;
+}
+
+int64_t checkpoint_scrub(struct journal *j)
+{
+    struct checkpoint_file *c = &j->checkpoint_scrub;
+    struct journal_checkpoint newest;
+    const uint8_t *bytes;
+    uint32_t size = 0;
+    int r = 0;
+
+    if (!journal_checkpoint_newest(j, &newest) || journal_checkpoint_is_damaged(j))
+        return 0;
+    if (c->file == NULL) {
+        j->scrub_part = 0;
+        r = open_at(j, c, newest.slot);
+        if (r == 0)
+            j->vfs->file_forget(j->vfs->context, c->file);
+    }
+    if (r == 0 && is_newest(j, c))
+        size = checkpoint_part_size(c->header.size, j->scrub_part);
+    if (size > 0)
+        r = note(j, c, checkpoint_read_part(c, j->scrub_part++, &bytes, &size));
+    if (r == 0 && size > 0)
+        return size;
+    checkpoint_close(c);
+    return 0;
+}
+
 int64_t journal_checkpoint_read(struct journal *j, slot_t slot, uint64_t offset, void *buffer, size_t size)
 {
     struct checkpoint_file *c = &j->checkpoint_read;
-    char error[JOURNAL_ERROR_MAX + 1];
-    enum checkpoint_check check;
     size_t done = 0;
+    struct journal_checkpoint newest;
+    bool is_there = c->file != NULL && c->header.slot == slot;
+    int r = 0;
 
-    if (c->file == NULL || c->header.slot != slot) {
-        checkpoint_close(c);
-        if (checkpoint_open(j->vfs, c, &check, error) != JOURNAL_OK)
-            return -EIO;
-        if (check != CHECKPOINT_FILE_WHOLE)
-            return check == CHECKPOINT_FILE_DAMAGED ? -EBADMSG : -ESTALE;
-        if (c->header.slot != slot) {
-            checkpoint_close(c);
-            return -ESTALE;
-        }
-    }
+    journal_checkpoint_newest(j, &newest);
+    if (!is_there || (slot == newest.slot && !is_newest(j, c)))
+        r = open_at(j, c, slot);
+    if (r < 0)
+        return r;
     while (done < size && offset + done < c->header.size) {
         uint64_t at = offset + done, index = at / CHECKPOINT_PAYLOAD_BYTES;
         uint32_t from = (uint32_t)(at % CHECKPOINT_PAYLOAD_BYTES), part_size;
         const uint8_t *bytes;
-        int r = checkpoint_read_part(c, index, &bytes, &part_size);
         size_t n;
-        if (r < 0)
+        r = note(j, c, checkpoint_read_part(c, index, &bytes, &part_size));
+        if (r < 0) {
+            checkpoint_close(c);
             return r;
+        }
         n = part_size - from < size - done ? part_size - from : size - done;
         memcpy((uint8_t *)buffer + done, bytes + from, n);
         done += n;

@@ -12,4 +12,7 @@ enum journal_result checkpoint_find(struct journal *j, struct checkpoint_file *r
 enum journal_result checkpoint_hand_out(struct checkpoint_file *c, const struct journal_replay *replay,
                                         char *ret_error);
 
+/* Checks the next part of the newest one: its bytes, or 0 at the end, where there is none, and where it is damaged. */
+int64_t checkpoint_scrub(struct journal *j);
+
 #endif

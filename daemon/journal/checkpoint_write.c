@@ -35,7 +35,7 @@ int journal_checkpoint_begin(struct journal *j, slot_t slot, enum journal_checkp
     pthread_mutex_lock(&j->mutex);
     if (c->state != CHECKPOINT_IDLE) {
         r = -EBUSY;
-    } else if (slot == UINT64_MAX || (j->has_checkpoint && slot <= j->checkpoint.slot)) {
+    } else if (slot == UINT64_MAX || (j->has_checkpoint && slot < j->checkpoint.slot + !j->checkpoint_is_damaged)) {
         r = -EINVAL;
     } else {
         *c = (struct checkpoint_write){.state = CHECKPOINT_WRITING,
@@ -208,6 +208,8 @@ static int finish(struct journal *j)
     pthread_mutex_lock(&j->mutex);
     j->has_checkpoint = true;
     j->checkpoint = (struct journal_checkpoint){.slot = h.slot, .size = h.size};
+    j->checkpoint_is_damaged = false;
+    j->n_checkpoints++;
     if (h.first_kept > j->first_kept)
         j->first_kept = h.first_kept;
     if (h.first_kept > j->trim_below)

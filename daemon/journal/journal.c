@@ -116,6 +116,7 @@ void journal_close(struct journal *j)
     rot_done(j);
     checkpoint_write_done(j);
     checkpoint_close(&j->checkpoint_read);
+    checkpoint_close(&j->checkpoint_scrub);
     journal_reader_free(j->reader);
     index_done(&j->index);
     group_done(&j->gather);

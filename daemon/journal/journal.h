@@ -161,6 +161,9 @@ struct journal_checkpoint {
 
 /* The newest durable one. False: there is none. */
 bool journal_checkpoint_newest(struct journal *j, struct journal_checkpoint *ret);
+/* Whether that cannot be read, as journal_checkpoint_read() or journal_scrub() found. Then another one may be begun at
+ * its very slot. */
+bool journal_checkpoint_is_damaged(struct journal *j);
 enum journal_checkpoint_state journal_checkpoint_state(struct journal *j);
 
 /* 0; -EBUSY while the state is not IDLE; -EINVAL for a slot that is not above the newest one's; -ENOMEM. */
@@ -225,8 +228,8 @@ size_t journal_rot(struct journal *j, struct journal_rot *ret);
 bool journal_rot_work(struct journal *j);
 /* Looks again at what could not be mended. */
 void journal_rot_again(struct journal *j);
-/* Reads and checks the next stretch of the full segments: answers its bytes; 0: that was all, the next call begins
- * anew. */
+/* Reads and checks the next stretch of the full segments, or, after them, the next part of the newest checkpoint:
+ * answers its bytes; 0: that was all, the next call begins anew. */
 int64_t journal_scrub(struct journal *j);
 
 /* The next slot that is wanted, and the last one. False: none is. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/checkpoint_read.h"
 #include "journal/reader.h"
 #include "journal/state.h"
 
@@ -115,6 +116,15 @@ static void check_header(struct journal *j, const struct index_segment *s)
     pthread_mutex_unlock(&j->mutex);
 }
 
+static int64_t scrub_checkpoint(struct journal *j)
+{
+    int64_t n = checkpoint_scrub(j);
+
+    j->rot.is_at_checkpoint = n > 0;
+    j->rot.scrubbed_bytes += (uint64_t)n;
+    return n;
+}
+
 int64_t journal_scrub(struct journal *j)
 {
     struct rot *x = &j->rot;
@@ -123,11 +133,13 @@ int64_t journal_scrub(struct journal *j)
     uint64_t first, last;
     int error = 0;
 
+    if (x->is_at_checkpoint)
+        return scrub_checkpoint(j);
     if (w->segment.number == 0 || w->at == w->segment.n_points) {
         uint64_t number = next_full(j, w->segment.number);
         walk_end(w);
         if (number == 0)
-            return 0; /* the pass is over */
+            return scrub_checkpoint(j);
         reader_forget(j->reader, number);
         error = walk_begin(j, w, number);
         w->segment.number = number;

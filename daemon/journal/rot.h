@@ -17,7 +17,8 @@ struct walk {
 struct rot {
     struct journal_rot known[JOURNAL_ROT_MAX];
     size_t n_known;
-    struct walk pass;    /* over all that is kept                     */
+    struct walk pass; /* over all that is kept, and then           */
+    bool is_at_checkpoint;
     struct walk survey;  /* of the known one that is being looked at   */
     struct mend_run run; /* that the survey found: .n 0: none so far */
     bool is_passing;     /* the stretches before are not known to be whole */

@@ -62,6 +62,8 @@ struct journal {
     /* The reader's. */
     struct journal_reader *reader;
     struct checkpoint_file checkpoint_read; /* that a peer is sent */
+    struct checkpoint_file checkpoint_scrub;
+    uint64_t scrub_part; /* of it, the next */
     struct rot rot;
 
     /* When the writer began what it does with the disk now, monotonic; 0: nothing. Atomic. */
@@ -81,6 +83,8 @@ struct journal {
     slot_t first_kept, trim_below;
     bool has_checkpoint;
     struct journal_checkpoint checkpoint; /* the newest durable one */
+    bool checkpoint_is_damaged;
+    uint64_t n_checkpoints; /* that became it since the start */
     struct checkpoint_write checkpoint_write;
     struct mend mend;
     uint64_t n_mends; /* segments that were replaced: readers look anew */

@@ -26,6 +26,8 @@ enum {
     AWAY_USEC = 30000000, /* then who is away is not waited for */
 };
 
+#define SEGMENT "segment-0000000000000001"
+
 static struct driver_status status;
 
 /* Several full segments, below a checkpoint that the stop leaves; none of them runs. */
@@ -37,14 +39,14 @@ static struct cluster *with_history(void)
     return c;
 }
 
-static void damage(const struct cluster *c, size_t i)
+static void damage(const struct cluster *c, size_t i, const char *name, off_t from, off_t until)
 {
     char path[sizeof(c->nodes[i].state) + 32];
     uint8_t byte;
-    snprintf(path, sizeof(path), "%s/segment-0000000000000001", c->nodes[i].state);
+    snprintf(path, sizeof(path), "%s/%s", c->nodes[i].state, name);
     int fd = open(path, O_RDWR);
     assert_return_code(fd, errno);
-    for (off_t at = ROT_FROM; at < ROT_UNTIL; at += ROT_STEP) {
+    for (off_t at = from; at < until; at += ROT_STEP) {
         assert_int_equal(pread(fd, &byte, 1, at), 1);
         byte ^= 1;
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
@@ -103,7 +105,7 @@ static void what_rots_is_fetched_again(void **state)
 {
     (void)state;
     struct cluster *c = with_history();
-    damage(c, 1);
+    damage(c, 1, SEGMENT, ROT_FROM, ROT_UNTIL);
     start_all(c);
     read_until_rot(c, 1);
     cluster_run_until(c, is_mended);
@@ -113,6 +115,34 @@ static void what_rots_is_fetched_again(void **state)
     cluster_stop_all(c);
     start_all(c);
     assert_int_equal(cluster_read_all(c, 1), MESSAGES);
+    cluster_free(c);
+}
+
+static bool is_checkpoint_whole(struct cluster *c)
+{
+    return !journal_checkpoint_is_damaged(c->nodes[1].driver->journal);
+}
+
+/* While it runs: what it stands for is in memory. The next start would be refused, where the log was trimmed. */
+static void a_checkpoint_that_rots_is_replaced(void **state)
+{
+    (void)state;
+    struct cluster *c = with_history();
+    struct journal_checkpoint newest;
+    uint8_t bytes[100];
+    start_all(c);
+    struct driver *d = c->nodes[1].driver;
+    assert_true(journal_checkpoint_newest(d->journal, &newest));
+    damage(c, 1, "checkpoint", 0, 1);
+    assert_int_equal(journal_checkpoint_read(d->journal, newest.slot, 0, bytes, sizeof(bytes)), -EBADMSG);
+    assert_false(is_checkpoint_whole(c));
+    cluster_run_until(c, is_checkpoint_whole);
+    assert_true(journal_checkpoint_newest(d->journal, &newest));
+    assert_int_equal(journal_checkpoint_read(d->journal, newest.slot, 0, bytes, sizeof(bytes)), sizeof(bytes));
+    cluster_stop_all(c);
+    start_all(c);
+    driver_status(c->nodes[1].driver, &status);
+    assert_false(status.journal.checkpoint_ignored);
     cluster_free(c);
 }
 
@@ -149,8 +179,8 @@ static void who_is_silent_may_have_it(void **state)
 {
     (void)state;
     struct cluster *c = with_history();
-    damage(c, 1);
-    damage(c, 2);
+    damage(c, 1, SEGMENT, ROT_FROM, ROT_UNTIL);
+    damage(c, 2, SEGMENT, ROT_FROM, ROT_UNTIL);
     start_all(c);
     faults_set(c->nodes[0].faults, 100, FAULT_BOTH, REPLICA_ID_NONE, 0, driver_now());
     read_until_rot(c, 1);
@@ -182,7 +212,7 @@ static void what_nobody_has_is_gone(void **state)
     (void)state;
     struct cluster *c = with_history();
     for (size_t i = 0; i < REPLICAS; i++)
-        damage(c, i);
+        damage(c, i, SEGMENT, ROT_FROM, ROT_UNTIL);
     start_all(c);
     read_until_rot(c, 2);
     cluster_run_until(c, knows_that_it_is_gone);
@@ -213,7 +243,7 @@ static void who_is_away_is_waited_for_a_while(void **state)
     (void)state;
     struct cluster *c = with_history();
     behind = c->goal;
-    damage(c, 2);
+    damage(c, 2, SEGMENT, ROT_FROM, ROT_UNTIL);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(cluster_start_node(c, i), 0);
         c->nodes[i].driver->options.retain_bytes = RETAIN_BYTES;
@@ -292,7 +322,7 @@ static void a_page_without_sense_is_refused(void **state)
     (void)state;
     static const uint8_t value[VALUE_HEADER_SIZE] = {VALUE_NOOP}, nonsense[VALUE_HEADER_SIZE] = {0xfe};
     struct cluster *c = with_history();
-    damage(c, 1);
+    damage(c, 1, SEGMENT, ROT_FROM, ROT_UNTIL);
     start_all(c);
     read_until_rot(c, 1);
     cluster_run_until(c, asks_a_peer);
@@ -330,9 +360,9 @@ static void a_page_without_sense_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_rots_is_fetched_again),      cmocka_unit_test(who_is_silent_may_have_it),
-        cmocka_unit_test(what_nobody_has_is_gone),         cmocka_unit_test(who_is_away_is_waited_for_a_while),
-        cmocka_unit_test(a_page_without_sense_is_refused),
+        cmocka_unit_test(what_rots_is_fetched_again),        cmocka_unit_test(a_checkpoint_that_rots_is_replaced),
+        cmocka_unit_test(who_is_silent_may_have_it),         cmocka_unit_test(what_nobody_has_is_gone),
+        cmocka_unit_test(who_is_away_is_waited_for_a_while), cmocka_unit_test(a_page_without_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
