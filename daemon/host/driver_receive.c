@@ -172,6 +172,8 @@ static bool open_sealed(struct driver *d, const struct arrival *a, struct datagr
     enum seal_result result = SEAL_MALFORMED;
     if (d->seal != NULL)
         result = seal_open(d->seal, a->member, a->bytes, a->size, a->now_usec, d->opened);
+    if ((result == SEAL_OPENED || result == SEAL_EMPTY) && a->header.kind == DATAGRAM_SEALED)
+        peers_heard(d->peers, a->member, a->now_usec);
     if (result == SEAL_EMPTY) {
         driver_note_greeting(&d->members[a->member], a->now_usec);
         d->dirty = true; /* the handshake may owe an answer */
@@ -194,6 +196,8 @@ static bool open_plain(struct driver *d, const struct arrival *a, struct datagra
     }
     enum datagram_error error = datagram_open(ret, a->bytes, a->size, &h);
     driver_drop_unread(d, a, error);
+    if (error == DATAGRAM_OK)
+        peers_heard(d->peers, a->member, a->now_usec);
     return error == DATAGRAM_OK;
 }
 

@@ -3,18 +3,25 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/faults.h"
 #include "host/log.h"
+#include "wire/seal.h"
 
-enum { RECEIVE_BUFFER_SIZE = 64 << 10 };
+enum {
+    RECEIVE_BUFFER_SIZE = 64 << 10,
+    SILENT_SHARE = 8,      /* of how many parts of the send buffer peers that are not heard may fill one */
+    OVERHEAD_BYTES = 1024, /* besides twice its size, the system counts less for a datagram              */
+};
 /* Of log_limited(): 18 to 21 are the driver's. */
 enum { LOG_KIND_LOOKUP = 16, LOG_KIND_SEND = 17, LOG_KIND_RECEIVE = 22 };
 
@@ -31,6 +38,7 @@ struct address {
     bool is_numeric;
     struct lookup *lookup; /* under way */
     uint64_t lookup_usec;  /* the next one */
+    uint64_t heard_usec;
     char note[160];
 };
 
@@ -40,10 +48,11 @@ struct peers {
     uv_poll_t poll;
     void (*closed)(void *user);
     void *closed_user;
-    uint32_t receive_bytes;
+    uint32_t receive_bytes, send_bytes;
     struct peers_counters counters;
 
     unsigned n_batch;
+    uint64_t batch_silent_bytes; /* of the buffer, for those to peers that are not heard */
     struct mmsghdr batch[PEERS_SEND_BATCH];
     struct iovec parts[PEERS_SEND_BATCH][2];
     size_t batch_peer[PEERS_SEND_BATCH];
@@ -328,7 +337,7 @@ int peers_open(const struct peers_options *o, struct peers **ret)
     }
     forbid_fragments(p);
     p->receive_bytes = raise_buffer(p->fd, SO_RCVBUFFORCE, SO_RCVBUF);
-    raise_buffer(p->fd, SO_SNDBUFFORCE, SO_SNDBUF);
+    p->send_bytes = raise_buffer(p->fd, SO_SNDBUFFORCE, SO_SNDBUF);
     prepare_buffers(p);
     for (size_t i = 0; i < o->n_others; i++)
         add_address(p, &o->others[i], uv_hrtime() / 1000);
@@ -374,6 +383,25 @@ int peers_start(struct peers *p)
     return uv_poll_start(&p->poll, UV_READABLE, readable);
 }
 
+void peers_heard(struct peers *p, size_t peer, uint64_t now_usec)
+{
+    p->addresses[peer].heard_usec = now_usec;
+}
+
+/* 1. A host of this network loses its power, and soon the system does not know its link address any more. 2. What is
+ * sent there it keeps while it asks for that, some 200 kB for three seconds, again and again, and counts it as this
+ * socket's. 3. A few such hosts fill the buffer, and nothing leaves for those that live. Handshakes are few and small,
+ * and through them a peer is heard again. */
+static bool is_left_out(struct peers *p, const struct address *a, size_t rest_size, uint64_t now_usec)
+{
+    int waiting = 0;
+    if (now_usec < a->heard_usec + PEERS_SILENCE_USEC || rest_size <= SEAL_HELLO_SIZE - DATAGRAM_HEADER_SIZE ||
+        ioctl(p->fd, SIOCOUTQ, &waiting) < 0)
+        return false;
+    p->batch_silent_bytes += 2 * (DATAGRAM_HEADER_SIZE + rest_size) + OVERHEAD_BYTES;
+    return (uint64_t)waiting + p->batch_silent_bytes > p->send_bytes / SILENT_SHARE;
+}
+
 void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest,
                  size_t rest_size, uint64_t now_usec)
 {
@@ -382,12 +410,12 @@ void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEA
         p->counters.dropped_injected++;
         return;
     }
-    if (a->socket_size == 0) {
+    if (p->n_batch == PEERS_SEND_BATCH)
+        peers_flush(p);
+    if (a->socket_size == 0 || is_left_out(p, a, rest_size, now_usec)) {
         p->counters.send_errors++;
         return;
     }
-    if (p->n_batch == PEERS_SEND_BATCH)
-        peers_flush(p);
     unsigned i = p->n_batch++;
     memcpy(p->headers[i], header, DATAGRAM_HEADER_SIZE);
     p->parts[i][1] = (struct iovec){.iov_base = (void *)rest, .iov_len = rest_size};
@@ -439,6 +467,7 @@ void peers_flush(struct peers *p)
         }
     }
     p->n_batch = 0;
+    p->batch_silent_bytes = 0;
 }
 
 uint32_t peers_receive_bytes(const struct peers *p)

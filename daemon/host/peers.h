@@ -7,6 +7,9 @@
  * header says, and a seal or the checksum stands for that: the source is told, but need not be the peer's address,
  * since addresses may be translated and names have several. What goes out goes to a peer's address, never to a source.
  *
+ * What a host that is off does not take may wait in the socket's buffer. So what is for a peer that was not heard for
+ * PEERS_SILENCE_USEC is lost while there is more in it than a part, but for handshakes.
+ *
  * Names are looked up again every 30 s, and when a host turns out unreachable; until a first answer, what goes to that
  * peer is lost. The socket has one address family: the own address's. Of several addresses of a name one
  * that is not a loopback one comes first, then IPv4. */
@@ -28,6 +31,7 @@ enum {
     PEERS_RECEIVE_TAKEN = 64,     /* that were taken, before the loop does something else */
     PEERS_RECEIVE_ROUNDS = 16,    /* of recvmmsg, where what comes is refused             */
     PEERS_SOCKET_BYTES = 4 << 20, /* asked for, in each direction                      */
+    PEERS_SILENCE_USEC = 2000000, /* without anything from a peer, before what is for it stands back */
     PEERS_LOOKUP_USEC = 30000000,
     PEERS_LOOKUP_SOON_USEC = 1000000, /* after a failed lookup, or an unreachable host     */
 };
@@ -63,6 +67,8 @@ int peers_start(struct peers *p);
 void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEADER_SIZE], const uint8_t *rest,
                  size_t rest_size, uint64_t now_usec);
 void peers_flush(struct peers *p);
+/* Something of the peer came in, and was no recording. */
+void peers_heard(struct peers *p, size_t peer, uint64_t now_usec);
 
 /* Starts the lookups that are due: call it every second or so. */
 void peers_tick(struct peers *p, uint64_t now_usec);

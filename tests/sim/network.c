@@ -108,6 +108,11 @@ void peers_flush(struct peers *p)
     p->host->cluster->happened[HAPPENED_BUFFERS_FULL] += d && d->outbox.n_free == 0;
 }
 
+void peers_heard(struct peers *p, size_t peer, uint64_t now_usec)
+{
+    (void)p, (void)peer, (void)now_usec;
+}
+
 void peers_tick(struct peers *p, uint64_t now_usec)
 {
     (void)p, (void)now_usec;

@@ -1,6 +1,8 @@
 """Five replicas in five network namespaces, with links that are really cut: who still can goes on, and the lead does
 not wander. Each test prints what it measured. The heartbeat is slow, since other things run on the machine."""
 import re
+import threading
+import time
 
 import lan
 import partial
@@ -14,6 +16,9 @@ GAP_S = 8.0
 CHANGES = 2
 WATCH_S = 4.0
 HOPS = 2  # over which a message reaches the leader
+SILENCE_S = 3.0  # after that a peer is not waited for
+LONG_BYTES = 16000
+WAITING_MAX = 16000  # packets
 CALL_MS = 10000  # longer than that: a call that was under way at the cut is served, too
 
 
@@ -37,7 +42,8 @@ class Replicas:
         self.lan.close()
 
     def start(self, i):
-        self.cluster[i].start(wait=False, wrapper=self.lan.hosts[i].wrapper)
+        """As the unit does: without the privilege by which a socket gets as large a buffer as it asks for."""
+        self.cluster[i].start(wait=False, wrapper=[*self.lan.hosts[i].wrapper, "setpriv", "--bounding-set=-net_admin"])
 
     def leader(self):
         return self.cluster.leader().number
@@ -147,6 +153,57 @@ def test_leader_that_hears_nobody(context):
 def test_circle_of_one_way_cuts(context):
     """The leader keeps a majority, and all others reach it over one other: nothing changes."""
     go_through(context, partial.Pentagon(), changes_max=0)
+
+
+def send_long_ones(replica, stopping, told):
+    with replica.connect() as c:
+        while not stopping.is_set():
+            try:
+                c.call("Submit", text="x" * LONG_BYTES, timeout_ms=CALL_MS)
+                told.append(time.monotonic())
+            except Failed as failed:
+                if failed.error not in ("Timeout", "NoQuorum", "Overloaded"):
+                    raise
+
+
+def send_for(replica, seconds):
+    """Answers how many messages were acknowledged, and the longest time without one."""
+    stopping, told = threading.Event(), []
+    senders = [threading.Thread(target=send_long_ones, args=(replica, stopping, told)) for _ in range(8)]
+    began = time.monotonic()
+    for s in senders:
+        s.start()
+    time.sleep(seconds)
+    stopping.set()
+    for s in senders:
+        s.join()
+    times = sorted([began, *told, time.monotonic()])
+    return len(told), max(b - a for a, b in zip(times, times[1:]))
+
+
+def test_host_that_is_off(context):
+    """Nobody answers for its address. What is sent there waits in the kernel until that has given it up, and counts as
+    the sender's. Here as much of it waits for this one host as otherwise for many."""
+    with Replicas(context, 3) as replicas:
+        leader = replicas.leader()
+        off = (leader + 1) % 3
+        host = replicas.lan.hosts[leader]
+        replicas.kill(off)
+        replicas.lan.switch.run("ip", "link", "set", f"port{off}", "down")
+        time.sleep(SILENCE_S)
+        leaderships = replicas.leaderships(i for i in range(3) if i != off)
+        host.run("ip", "ntable", "change", "name", "arp_cache", "dev", "eth0", "queue", str(WAITING_MAX))
+        host.run("ip", "neigh", "flush", "dev", "eth0")
+        with Stalls() as stalls:
+            n, gap_s = send_for(replicas.cluster[leader], 8)
+        print(f"     {n} messages, the longest wait {gap_s:.2f} s; the machine stalled for {stalls.seconds:.2f} s",
+              flush=True)
+        assert replicas.leaderships(i for i in range(3) if i != off) == leaderships
+        assert gap_s < 1.0 + HELD_UP * stalls.seconds
+        replicas.lan.switch.run("ip", "link", "set", f"port{off}", "up")
+        replicas.start(off)
+        replicas.cluster.wait_quorum()
+        assert len(replicas.cluster.check_identical()) >= n
 
 
 def test_random_cuts(context):

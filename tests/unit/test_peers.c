@@ -10,14 +10,17 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/faults.h"
 #include "host/peers.h"
 #include "tests/unit/loopback.h"
+#include "wire/seal.h"
 
 enum { RECEIVED_MAX = 1024, BODY_MAX = DATAGRAM_BYTES_MAX - DATAGRAM_HEADER_SIZE };
 
@@ -56,6 +59,23 @@ int __wrap_getaddrinfo(const char *name, const char *port, const struct addrinfo
         return 0;
     }
     return __real_getaddrinfo(name, port, hints, ret);
+}
+
+static int waiting; /* in the send buffer */
+
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    int *ret = va_arg(arguments, int *);
+    va_end(arguments);
+    if (request != SIOCOUTQ)
+        return __real_ioctl(fd, request, ret);
+    *ret = waiting;
+    return 0;
 }
 
 static struct peer_address address_at(replica_id_t id, const char *host, uint16_t port)
@@ -249,6 +269,44 @@ static void one_bad_peer_stops_no_other(void **state)
     close_all(&f);
 }
 
+/* How many of 60 to each leave, at that time after the first peer was heard. */
+static void send_60(struct fixture *f, size_t rest_size, uint64_t after_usec, size_t n[2])
+{
+    static uint8_t header[DATAGRAM_HEADER_SIZE], body[BODY_MAX];
+    const uint64_t now_usec = uv_hrtime() / 1000;
+    peers_heard(f->a, 0, now_usec - after_usec);
+    for (size_t i = 0; i < 2; i++) {
+        const uint64_t before = peers_counters(f->a)->sent;
+        for (size_t k = 0; k < 60; k++)
+            peers_queue(f->a, i, header, body, rest_size, now_usec);
+        peers_flush(f->a);
+        n[i] = (size_t)(peers_counters(f->a)->sent - before);
+    }
+}
+
+static void peers_that_are_not_heard_leave_room_for_others(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct peer_address x = address(0, "127.0.0.1"), y[] = {address(1, "127.0.0.1"), address(2, "127.0.0.1")};
+    size_t n[2];
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, y, 2, NULL);
+    waiting = 0;
+    send_60(&f, 100, 0, n);
+    assert_true(n[0] == 60 && n[1] == 60);
+    send_60(&f, 60000, 0, n); /* it is not the batch that fills the buffer, either */
+    assert_true(n[0] == 60 && n[1] < 60);
+    waiting = INT32_MAX / 2;
+    send_60(&f, 100, PEERS_SILENCE_USEC - 1000000, n);
+    assert_true(n[0] == 60 && n[1] == 0);
+    send_60(&f, 100, PEERS_SILENCE_USEC + 1, n);
+    assert_true(n[0] == 0 && n[1] == 0);
+    send_60(&f, SEAL_HELLO_SIZE - DATAGRAM_HEADER_SIZE, PEERS_SILENCE_USEC + 1, n); /* by which they are heard again */
+    assert_true(n[0] == 60 && n[1] == 60);
+    close_all(&f);
+}
+
 /* How many of 700 that wait are read before the loop does something else. */
 static size_t read_at_once(struct fixture *f)
 {
@@ -369,6 +427,7 @@ int main(void)
         cmocka_unit_test(ipv6_works),
         cmocka_unit_test(injected_drops_are_counted),
         cmocka_unit_test(one_bad_peer_stops_no_other),
+        cmocka_unit_test(peers_that_are_not_heard_leave_room_for_others),
         cmocka_unit_test(a_turn_is_limited_and_what_is_refused_counts_less),
         cmocka_unit_test(what_the_buffer_has_no_room_for_is_counted),
         cmocka_unit_test(a_port_in_use_is_refused),
