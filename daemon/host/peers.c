@@ -74,8 +74,19 @@ static bool is_loopback(const struct sockaddr *a)
     return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
+/* Of two addresses of one family. */
+static bool is_lower(const struct sockaddr *a, const struct sockaddr *b)
+{
+    if (a->sa_family == AF_INET)
+        return memcmp(&((const struct sockaddr_in *)a)->sin_addr, &((const struct sockaddr_in *)b)->sin_addr,
+                      sizeof(struct in_addr)) < 0;
+    return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr, &((const struct sockaddr_in6 *)b)->sin6_addr,
+                  sizeof(struct in6_addr)) < 0;
+}
+
 /* The address of a wanted family. Others' before a loopback one, which /etc/hosts may give a host's own name; of
- * AF_UNSPEC IPv4 before IPv6: so all replicas choose alike. */
+ * AF_UNSPEC IPv4 before IPv6; then the lowest, since DNS turns their order at each answer: so all replicas choose
+ * alike, and each time. */
 static const struct addrinfo *choose_address(const struct addrinfo *list, int family)
 {
     const struct addrinfo *best = NULL;
@@ -86,7 +97,7 @@ static const struct addrinfo *choose_address(const struct addrinfo *list, int fa
             (family != AF_UNSPEC && i->ai_family != family))
             continue;
         int rank = 2 * is_loopback(i->ai_addr) + is_ipv6;
-        if (rank < best_rank) {
+        if (rank < best_rank || (rank == best_rank && is_lower(i->ai_addr, best->ai_addr))) {
             best = i;
             best_rank = rank;
         }

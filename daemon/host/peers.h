@@ -12,7 +12,7 @@
  *
  * Names are looked up again every 30 s, and when a host turns out unreachable; until a first answer, what goes to that
  * peer is lost. The socket has one address family: the own address's. Of several addresses of a name one
- * that is not a loopback one comes first, then IPv4. */
+ * that is not a loopback one comes first, then IPv4, then the lowest. */
 #ifndef HOST_PEERS_H
 #define HOST_PEERS_H
 

@@ -38,13 +38,14 @@ int __wrap_getaddrinfo(const char *name, const char *port, const struct addrinfo
 
 /* As /etc/hosts of "host.test" and "alias.test", which are one host, would have it. */
 static const struct {
-    const char *name, *addresses[3];
+    const char *name, *addresses[4];
 } names[] = {
     {"host.test", {"127.0.1.1"}},
     {"alias.test", {"127.0.1.1"}},
     {"other.test", {"192.0.2.2"}},
     {"both.test", {"127.0.1.1", "192.0.2.1"}},
     {"families.test", {"127.0.1.1", "2001:db8::1"}},
+    {"turned.localhost", {"127.0.1.9", "127.0.1.2", "127.0.1.10"}},
 };
 
 /* Names of the test's are numbers to it; that answer is the system's. */
@@ -402,6 +403,34 @@ static void another_address_goes_before_a_loopback_one(void **state)
     assert_int_not_equal(try_names("families.test", "host.test"), 0);
 }
 
+static struct sockaddr_storage socket_at(const char *host, uint16_t port)
+{
+    struct sockaddr_storage a = {0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&a;
+    *v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+    assert_int_equal(inet_pton(AF_INET, host, &v4->sin_addr), 1);
+    return a;
+}
+
+/* Own and others', whichever the resolver names first. */
+static void of_equal_addresses_the_lowest_is_chosen(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct peer_address x = address(0, "turned.localhost"), y = address(1, "turned.localhost");
+    struct sockaddr_storage own = socket_at("127.0.1.2", x.port), others = socket_at("127.0.1.2", y.port);
+    uint8_t byte = 1;
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, &y, 1, NULL);
+    assert_true(peers_is_from(f.a, 0, &others));
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(sendto(fd, &byte, 1, 0, (struct sockaddr *)&own, sizeof(struct sockaddr_in)), 1);
+    close(fd);
+    wait_for(&f, 1);
+    assert_int_equal(f.n_received, 1);
+    close_all(&f);
+}
+
 /* No address has a port 0. */
 static void what_cannot_be_sent_from_here_is_told(void **state)
 {
@@ -433,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_port_in_use_is_refused),
         cmocka_unit_test(an_own_name_that_means_the_loopback_is_refused),
         cmocka_unit_test(another_address_goes_before_a_loopback_one),
+        cmocka_unit_test(of_equal_addresses_the_lowest_is_chosen),
         cmocka_unit_test(what_cannot_be_sent_from_here_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
