@@ -76,6 +76,8 @@ struct driver_member { /* another one */
     enum driver_refusal refusal;
     uint64_t ahead_usec; /* since when it is of a cluster that runs, while this replica is blank; 0: not */
     char note[160];      /* why                                                                        */
+    char told[160];      /* the note that was told last                                                */
+    uint64_t tell_usec[REFUSAL_VERSION + 2]; /* not before, another note by refusal, or that it is ahead */
     struct drops drops;
 };
 
@@ -313,7 +315,8 @@ void driver_finish_stop(struct driver *d);
 bool driver_received(void *user, const struct sockaddr_storage *from, const uint8_t *bytes, size_t size);
 
 /* driver_refuse.c */
-/* Notes and tells, once, what is wrong with a member. */
+/* Notes what is wrong with a member, and tells it once; of refusals of one kind another only HOSTILE_NOTE_USEC later.
+ */
 void driver_note_member(struct driver_member *m, enum notice_kind kind, const char *why);
 /* Counts a datagram of it that is none of a member's, and says so. */
 void driver_refuse_member(struct driver *d, size_t member, const char *why);

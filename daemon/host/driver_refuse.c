@@ -9,7 +9,7 @@
 
 #include "host/driver_internal.h"
 
-enum { NOTE_HEARTBEATS = 3 };
+enum { NOTE_HEARTBEATS = 3, NOTE_AGAIN_USEC = 1000000 };
 
 /* For people; NULL: told nowhere but in the metrics. */
 static const char *const words[DROP_REASONS] = {
@@ -70,13 +70,20 @@ void driver_drop_opened(struct driver *d, size_t member, enum drop_reason reason
 
 /* --- members --- */
 
+/* What differs at each datagram, as where it has two wrong keys, would drown what is told of others. */
 void driver_note_member(struct driver_member *m, enum notice_kind kind, const char *why)
 {
-    if (strcmp(m->note, why) == 0)
-        return;
+    const uint64_t now_usec = driver_now();
+    uint64_t *tell_usec = &m->tell_usec[kind == NOTICE_REPLICA_REFUSED ? m->refusal : REFUSAL_VERSION + 1];
     snprintf(m->note, sizeof(m->note), "%s", why);
-    notice(kind, &(struct notice_about){.peer = &m->address.id}, "replica %u (%s port %u)%s: %s", m->address.id,
-           m->address.host, m->address.port, kind == NOTICE_REPLICA_REFUSED ? " is refused" : "", why);
+    if (strcmp(m->told, m->note) == 0 || now_usec < *tell_usec)
+        return;
+    *tell_usec = now_usec + NOTE_AGAIN_USEC;
+    if (!notice(kind, &(struct notice_about){.peer = &m->address.id}, "replica %u (%s port %u)%s: %s", m->address.id,
+                m->address.host, m->address.port, kind == NOTICE_REPLICA_REFUSED ? " is refused" : "", why))
+        return;
+    *tell_usec = now_usec + HOSTILE_NOTE_USEC;
+    memcpy(m->told, m->note, sizeof(m->told));
 }
 
 static void refuse(struct driver_member *m, enum driver_refusal refusal, const char *why, uint64_t now_usec)

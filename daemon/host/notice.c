@@ -80,7 +80,7 @@ static void add_path(char fields[LOG_FIELDS_MAX], const char *path)
         add(fields, "MPAXOS_PATH=%.*s\n", PATH_SHOWN_MAX, path);
 }
 
-void notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
+bool notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
 {
     char fields[LOG_FIELDS_MAX] = "";
     va_list arguments;
@@ -88,7 +88,7 @@ void notice(enum notice_kind kind, const struct notice_about *about, const char 
     if (!may_tell(kind)) {
         buckets[kind].left_out++;
         log_note_left_out();
-        return;
+        return false;
     }
     add(fields, "MESSAGE_ID=%s\n", kinds[kind].id);
     if (about && about->ballot && about->ballot->round > 0)
@@ -103,4 +103,5 @@ void notice(enum notice_kind kind, const struct notice_about *about, const char 
     log_write(kinds[kind].level, fields, buckets[kind].left_out, format, arguments);
     va_end(arguments);
     buckets[kind].left_out = 0;
+    return true;
 }

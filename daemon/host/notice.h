@@ -7,6 +7,8 @@
 #ifndef HOST_NOTICE_H
 #define HOST_NOTICE_H
 
+#include <stdbool.h>
+
 #include "paxos/ballot.h"
 
 enum { NOTICE_BURST = 10 };
@@ -46,8 +48,8 @@ struct notice_about {
     const char *path;
 };
 
-/* `about` may be NULL. The level goes by the kind. Keeps errno. */
-void notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
+/* `about` may be NULL. The level goes by the kind. Keeps errno. False: it was left out. */
+bool notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The MESSAGE_ID of a kind: 32 hexadecimal digits. */

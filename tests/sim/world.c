@@ -289,15 +289,16 @@ void log_limited(unsigned kind, enum log_level level, const char *format, ...)
     va_end(arguments);
 }
 
-void notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
+bool notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
 {
     va_list arguments;
     (void)about;
     if (kind != NOTICE_STATE_REFUSED && !running->cluster->options.trace)
-        return;
+        return true;
     va_start(arguments, format);
     say(kind == NOTICE_STATE_REFUSED ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, format, arguments);
     va_end(arguments);
+    return true;
 }
 
 void service_extend_timeout(uint64_t usec)

@@ -138,6 +138,8 @@ tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
 # What its disk does is the test's.
 tests_unit_test_driver_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
+# What is told is the test's.
+tests_unit_test_driver_refuse_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=notice
 # What names mean is the test's, and what waits to be sent.
 tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo,--wrap=ioctl
 # Its clock is the test's.

@@ -15,11 +15,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "host/notice.h"
 #include "paxos/bytes.h"
 #include "paxos/crc32c.h"
 #include "tests/unit/driver_cluster.h"
 #include "tests/unit/loopback.h"
 #include "wire/datagram_format.h"
+#include "wire/seal_session.h"
+
+static size_t n_refusals; /* that were told */
+static bool leaves_out;
+
+bool __wrap_notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...);
+
+bool __wrap_notice(enum notice_kind kind, const struct notice_about *about, const char *format, ...)
+{
+    (void)about, (void)format;
+    if (kind == NOTICE_REPLICA_REFUSED && !leaves_out)
+        n_refusals++;
+    return !leaves_out;
+}
 
 /* Sends it to replica 0, from this port. */
 static void send_from(struct cluster *c, uint16_t port, const void *bytes, size_t size)
@@ -85,6 +100,68 @@ static void another_version_is_refused_by_name(void **state)
     assert_string_equal(told.peers[1].note,
                         "datagrams from its address, not authenticated, are of format version 3, not 2");
     assert_false(told.peers[0].refused);
+    cluster_free(c);
+}
+
+static const struct seal_keys one_key = {.n = 1, .keys = {"the cluster key of these tests."}};
+
+/* From replica 2's address to replica 0, under a key that it does not have. */
+static void send_under(struct cluster *c, uint8_t key)
+{
+    static const struct datagram_header h = {.from = 2};
+    uint8_t bytes[DATAGRAM_BYTES_MIN];
+    struct datagram_writer w;
+    datagram_begin(&w, bytes, sizeof(bytes), &h);
+    bytes[AT_KIND] = DATAGRAM_SEALED;
+    bytes[AT_KEY] = key;
+    send_from(c, c->config.replicas[2].port, bytes, w.size);
+}
+
+static uint64_t n_wanted;
+
+static bool so_many_keys_were_wrong(struct cluster *c)
+{
+    driver_status(c->nodes[0].driver, &told);
+    return told.datagrams_dropped[DROP_KEY] == n_wanted;
+}
+
+static bool it_is_told(struct cluster *c)
+{
+    n_wanted++;
+    send_under(c, 1);
+    return n_refusals > 0;
+}
+
+static bool it_is_told_again(struct cluster *c)
+{
+    (void)c;
+    return n_refusals == 2;
+}
+
+/* A refusal that is left out is told later; then one of each kind, whatever it says of one datagram or another. */
+static void a_refusal_is_told_once(void **state)
+{
+    (void)state;
+    struct cluster *c = malloc(sizeof(*c));
+    assert_non_null(c);
+    cluster_make(c);
+    c->keys = &one_key;
+    assert_int_equal(cluster_start_node(c, 0), 0);
+    n_refusals = 0;
+    leaves_out = true;
+    n_wanted = 1;
+    send_under(c, 1);
+    cluster_run_until(c, so_many_keys_were_wrong);
+    assert_true(told.peers[1].refused);
+    leaves_out = false;
+    cluster_run_until(c, it_is_told);
+    for (uint8_t i = 0; i < 20; i++, n_wanted++)
+        send_under(c, i % 2);
+    cluster_run_until(c, so_many_keys_were_wrong);
+    assert_int_equal(n_refusals, 1);
+    assert_string_equal(told.peers[1].note, "wrong cluster key (01000000)");
+    send_from(c, c->config.replicas[2].port, "MPXD\3 something of the future", 30);
+    cluster_run_until(c, it_is_told_again);
     cluster_free(c);
 }
 
@@ -221,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_read_is_told_by_its_address),
         cmocka_unit_test(another_version_is_refused_by_name),
+        cmocka_unit_test(a_refusal_is_told_once),
         cmocka_unit_test(what_is_no_members_is_not_taken),
         cmocka_unit_test(what_is_plain_is_not_taken_where_there_is_a_key),
         cmocka_unit_test(who_seals_under_a_key_that_was_given_up_is_named),
