@@ -71,7 +71,15 @@ static bool is_loopback(const struct sockaddr *a)
 {
     if (a->sa_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)a)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+}
+
+static bool are_loopback(const struct addrinfo *list)
+{
+    while (list != NULL && is_loopback(list->ai_addr))
+        list = list->ai_next;
+    return list == NULL;
 }
 
 /* Of two addresses of one family. */
@@ -111,10 +119,13 @@ static int look_up_now(const struct peer_address *a, int flags, struct addrinfo 
     char port[8];
     snprintf(port, sizeof(port), "%u", a->port);
     int error = getaddrinfo(a->host, port, &hints, ret);
-    /* RFC 6761, section 6.3: where no resolver knows the names of the loopback, they mean it all the same. */
-    if (error != 0 && config_host_is_loopback(a->host))
-        error = getaddrinfo("127.0.0.1", port, &hints, ret);
-    return error;
+    /* RFC 6761, section 6.3: the names of the loopback mean it, whether a resolver does not know them or has another
+     * address for them, to which datagrams would go without a key. */
+    if (!config_host_is_loopback(a->host) || (error == 0 && are_loopback(*ret)))
+        return error;
+    if (error == 0)
+        freeaddrinfo(*ret);
+    return getaddrinfo("127.0.0.1", port, &hints, ret);
 }
 
 static void set_address(struct peers *p, struct address *a, const struct addrinfo *list)

@@ -45,6 +45,8 @@ static const struct {
     {"other.test", {"192.0.2.2"}},
     {"both.test", {"127.0.1.1", "192.0.2.1"}},
     {"families.test", {"127.0.1.1", "2001:db8::1"}},
+    {"stray.localhost", {"192.0.2.2"}},
+    {"mixed.localhost", {"127.0.1.1", "192.0.2.2"}},
     {"turned.localhost", {"127.0.1.9", "127.0.1.2", "127.0.1.10"}},
 };
 
@@ -431,6 +433,21 @@ static void of_equal_addresses_the_lowest_is_chosen(void **state)
     close_all(&f);
 }
 
+/* Or datagrams would leave without a key. */
+static void loopback_names_mean_the_loopback_whatever_the_resolver_says(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct peer_address x = address(0, "stray.localhost");
+    struct peer_address y[] = {address_at(1, "stray.localhost", 7001), address_at(2, "mixed.localhost", 7002)};
+    struct sockaddr_storage at[] = {socket_at("127.0.0.1", 7001), socket_at("127.0.0.1", 7002)};
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, y, 2, NULL);
+    assert_true(peers_is_from(f.a, 0, &at[0]));
+    assert_true(peers_is_from(f.a, 1, &at[1]));
+    close_all(&f);
+}
+
 /* No address has a port 0. */
 static void what_cannot_be_sent_from_here_is_told(void **state)
 {
@@ -463,6 +480,7 @@ int main(void)
         cmocka_unit_test(an_own_name_that_means_the_loopback_is_refused),
         cmocka_unit_test(another_address_goes_before_a_loopback_one),
         cmocka_unit_test(of_equal_addresses_the_lowest_is_chosen),
+        cmocka_unit_test(loopback_names_mean_the_loopback_whatever_the_resolver_says),
         cmocka_unit_test(what_cannot_be_sent_from_here_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
