@@ -25,6 +25,8 @@ enum {
 /* Of log_limited(): 18 to 21 are the driver's. */
 enum { LOG_KIND_LOOKUP = 16, LOG_KIND_SEND = 17, LOG_KIND_RECEIVE = 22 };
 
+static const char cut_off[] = "it cannot be reached from this replica's own address";
+
 struct lookup {
     uv_getaddrinfo_t request;
     struct peers *peers; /* NULL: closed meanwhile */
@@ -457,7 +459,7 @@ static void note_send_error(struct peers *p, unsigned i, int error)
                     "\"datagram_bytes\" lower, 1200 fits anywhere",
                     DATAGRAM_HEADER_SIZE + p->parts[i][1].iov_len, a->name.id, a->name.host);
     if (error == EINVAL) {
-        snprintf(a->note, sizeof(a->note), "it cannot be reached from this replica's own address");
+        memcpy(a->note, cut_off, sizeof(cut_off));
         log_limited(LOG_KIND_SEND, LOG_LEVEL_WARNING,
                     "replica %u (%s): %s, %s; where that is a loopback address, correct /etc/hosts, or \"ip\" in the "
                     "configuration",
@@ -470,15 +472,22 @@ static void note_send_error(struct peers *p, unsigned i, int error)
         a->lookup_usec = soon_usec;
 }
 
+static void note_sent(struct peers *p, unsigned i)
+{
+    struct address *a = &p->addresses[p->batch_peer[i]];
+    p->counters.sent++;
+    p->counters.bytes_sent += p->batch[i].msg_len;
+    if (strcmp(a->note, cut_off) == 0) /* the own address may have been gone for a moment */
+        a->note[0] = 0;
+}
+
 void peers_flush(struct peers *p)
 {
     unsigned at = 0;
     while (at < p->n_batch) {
         int n = sendmmsg(p->fd, p->batch + at, p->n_batch - at, MSG_DONTWAIT);
-        for (int i = 0; i < n; i++) {
-            p->counters.sent++;
-            p->counters.bytes_sent += p->batch[at + (unsigned)i].msg_len;
-        }
+        for (int i = 0; i < n; i++)
+            note_sent(p, at + (unsigned)i);
         if (n > 0) {
             at += (unsigned)n;
         } else if (errno == EAGAIN || errno == ENOBUFS) { /* full: the rest is lost, as on a full wire */

@@ -140,8 +140,8 @@ tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_che
 tests_unit_test_driver_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
 # What is told is the test's.
 tests_unit_test_driver_refuse_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=notice
-# What names mean is the test's, and what waits to be sent.
-tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo,--wrap=ioctl
+# What names mean is the test's, and what waits to be sent, or cannot be.
+tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo,--wrap=ioctl,--wrap=sendmmsg
 # Its clock is the test's.
 tests_unit_test_supervisor_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime
 # What threads it gets is the test's.

@@ -81,6 +81,19 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     return 0;
 }
 
+static bool has_own_address = true;
+
+int __real_sendmmsg(int fd, struct mmsghdr *batch, unsigned n, int flags);
+int __wrap_sendmmsg(int fd, struct mmsghdr *batch, unsigned n, int flags);
+
+int __wrap_sendmmsg(int fd, struct mmsghdr *batch, unsigned n, int flags)
+{
+    if (has_own_address)
+        return __real_sendmmsg(fd, batch, n, flags);
+    errno = EINVAL;
+    return -1;
+}
+
 static struct peer_address address_at(replica_id_t id, const char *host, uint16_t port)
 {
     struct peer_address a = {.id = id, .port = port};
@@ -465,6 +478,25 @@ static void what_cannot_be_sent_from_here_is_told(void **state)
     close_all(&f);
 }
 
+static void what_can_be_sent_again_is_not_told_any_more(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    uint8_t header[DATAGRAM_HEADER_SIZE] = {0}, body[1] = {1};
+    struct peer_address x = address(0, "127.0.0.1");
+    struct peer_address y[] = {address(1, "127.0.0.1"), address_at(2, "::1", 7000)};
+    uv_loop_init(&f.loop);
+    f.a = open_peers(&f, x, y, 2, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        has_own_address = i == 1;
+        peers_queue(f.a, 0, header, body, 1, 0);
+        peers_flush(f.a);
+        assert_true((peers_note(f.a, 0)[0] == 0) == has_own_address);
+    }
+    assert_non_null(strstr(peers_note(f.a, 1), "IPv4")); /* it is another matter */
+    close_all(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,6 +514,7 @@ int main(void)
         cmocka_unit_test(of_equal_addresses_the_lowest_is_chosen),
         cmocka_unit_test(loopback_names_mean_the_loopback_whatever_the_resolver_says),
         cmocka_unit_test(what_cannot_be_sent_from_here_is_told),
+        cmocka_unit_test(what_can_be_sent_again_is_not_told_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
