@@ -62,7 +62,9 @@ static int complain_io(char *ret_error, int error, const char *path, const char 
                          : error == -EFBIG                    ? "raise the limit of a file's size, or rotate it"
                          : error == -EIO                      ? "look at the kernel's log"
                          : error == -ENOENT                   ? "make its directory"
-                                                              : "make it writable for the daemon's user";
+                         : error == -EMFILE                   ? "raise the limit of open files"
+                         : error == -ENOMEM                   ? "free some memory"
+                                                              : "let the daemon's user read and write it";
 
     return complain(ret_error, error, "%.300s cannot be %s: %s; %s, and flush again", path, what, strerror(-error),
                     remedy);
@@ -316,7 +318,7 @@ static int target_open(const char *path, int flags, struct target *ret, char *re
 {
     struct chatlog_file_state now;
 
-    *ret = (struct target){.path = path, .fd = chatlog_file_open(path, O_RDWR | flags, 0640)};
+    *ret = (struct target){.path = path, .fd = chatlog_file_open(path, flags, 0640)};
     if (ret->fd < 0)
         return complain_io(ret_error, ret->fd, path, "opened");
     if (chatlog_file_look(ret->fd, &now) < 0 || !now.is_regular) {
@@ -329,12 +331,16 @@ static int target_open(const char *path, int flags, struct target *ret, char *re
 }
 
 /* Whether the file's bytes before the mark are those that it was written after. */
-static bool target_is_marked(const struct chatlog *c, const struct target *t)
+static int target_is_marked(const struct chatlog *c, const struct target *t, char *ret_error)
 {
     struct hash128 tail;
 
-    return c->mark.exists && t->size >= c->mark.length && chatlog_mark_tail(t->fd, c->mark.length, &tail) == 0 &&
-           hash_equal(&tail, &c->mark.tail);
+    if (!c->mark.exists || t->size < c->mark.length)
+        return 0;
+    int error = chatlog_mark_tail(t->fd, c->mark.length, &tail);
+    if (error < 0 && error != -ENODATA)
+        return complain_io(ret_error, error, t->path, "read");
+    return error == 0 && hash_equal(&tail, &c->mark.tail);
 }
 
 /* Takes away the zeros that a marked file ends with: they may reach further than the lines to be written now. */
@@ -371,19 +377,27 @@ static int complete(struct chatlog *c, const struct target *t, slot_t upto, chat
         t->path);
 }
 
-/* Opens the marked file under another name in its directory, such as replica_0.log.1. False: it has its own, is gone,
- * or is no longer ours to write. */
-static bool open_rotated(const struct chatlog *c, char path[PATH_MAX], struct target *ret, char *ret_error)
+/* Opens the marked file under another name in its directory, such as replica_0.log.1: 1. 0: it has its own, is gone, or
+ * holds other bytes. Where it cannot be looked for or at, nobody knows what was cut off in it: an error, since the mark
+ * would leave it. One that may only be read is opened so, where nothing was cut off. */
+static int open_rotated(const struct chatlog *c, char path[PATH_MAX], struct target *ret, char *ret_error)
 {
     const char *slash = strrchr(c->path, '/'), *name = slash ? slash + 1 : c->path;
+    char unread[CONFIG_ERROR_MAX + 1];
 
-    if (!c->mark.exists || chatlog_file_inode(c->path) == c->mark.inode ||
-        !chatlog_directory_find(c->directory, name, c->mark.inode, path) || target_open(path, 0, ret, ret_error) < 0)
-        return false;
-    if (target_is_marked(c, ret))
-        return true;
+    if (!c->mark.exists || chatlog_file_inode(c->path) == c->mark.inode)
+        return 0;
+    int found = chatlog_directory_find(c->directory, name, c->mark.inode, path);
+    if (found <= 0)
+        return found < 0 ? complain_io(ret_error, found, c->directory, "searched") : 0;
+    int error = target_open(path, O_RDWR, ret, ret_error);
+    if (error < 0 && target_open(path, O_RDONLY, ret, unread) < 0)
+        return error;
+    int marked = target_is_marked(c, ret, error < 0 ? unread : ret_error);
+    if (marked == 1 && (error == 0 || ret->size == c->mark.length))
+        return 1;
     chatlog_file_close(ret->fd);
-    return false;
+    return marked == 0 ? 0 : error < 0 ? error : marked;
 }
 
 /* Also that what a flush took back does not come again with a power cut, when lines stand elsewhere. */
@@ -400,8 +414,9 @@ static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, v
     char path[PATH_MAX];
     struct target t;
 
-    if (!open_rotated(c, path, &t, ret_error))
-        return 0;
+    int found = open_rotated(c, path, &t, ret_error);
+    if (found <= 0)
+        return found;
     int error = drop_zeros(c, &t, ret_error);
     if (error == 0 && t.size > c->mark.length)
         error = complete(c, &t, upto, read, user, ret_messages, ret_error);
@@ -434,7 +449,10 @@ static int place(struct chatlog *c, struct target *t, slot_t upto, chatlog_read 
         return c->mark.exists && c->mark.inode == t->inode && c->mark.length == 0 && c->mark.format == c->format
                    ? 0
                    : begin(c, t, 0, ret_error);
-    if (!target_is_marked(c, t))
+    int marked = target_is_marked(c, t, ret_error);
+    if (marked < 0)
+        return marked;
+    if (marked == 0)
         return complain(ret_error, -EBADMSG,
                         "%.300s is not as the last flush left it (%llu bytes, slot %llu); move it away, and flush "
                         "again: a new file "
@@ -460,7 +478,7 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
     if (result == 0)
         result = complete_rotated(c, upto, read, user, &messages, ret_error);
     if (result == 0) {
-        result = target_open(c->path, O_CREAT, &t, ret_error);
+        result = target_open(c->path, O_RDWR | O_CREAT, &t, ret_error);
         if (result < 0)
             return result;
         result = place(c, &t, upto, read, user, &messages, ret_error);
@@ -478,10 +496,9 @@ int chatlog_flush(struct chatlog *c, slot_t upto, chatlog_read read, void *user,
  * be compared with the lines behind the gap. */
 static int cut(const struct chatlog *c, const struct target *t, char *ret_error)
 {
-    bool is_marked = target_is_marked(c, t);
-    int error = 0;
+    int marked = target_is_marked(c, t, ret_error), error = marked < 0 ? marked : 0;
 
-    if (is_marked && t->size > c->mark.length) {
+    if (marked == 1 && t->size > c->mark.length) {
         int ours = chatlog_rest_is_ours(t->fd, c->mark.length, t->size, c->mark.format, c->mark.slot);
         error = ours < 0 ? ours : ours == 0 ? -EBADMSG : chatlog_file_truncate(t->fd, c->mark.length);
         if (ours == 0)
@@ -489,7 +506,7 @@ static int cut(const struct chatlog *c, const struct target *t, char *ret_error)
         else if (error < 0)
             complain_io(ret_error, error, t->path, ours < 0 ? "read" : "truncated");
     }
-    if (error == 0 && is_marked)
+    if (error == 0 && marked == 1)
         error = sync_end(t, ret_error);
     chatlog_file_close(t->fd);
     return error;
@@ -502,10 +519,11 @@ int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
     struct target t;
     int error = settle_mark(c, ret_error);
 
-    if (error == 0 && open_rotated(c, path, &t, ret_error))
-        error = cut(c, &t, ret_error);
+    int found = error == 0 ? open_rotated(c, path, &t, ret_error) : 0;
+    if (error == 0)
+        error = found == 1 ? cut(c, &t, ret_error) : found;
     if (error == 0 && c->mark.exists) {
-        error = target_open(c->path, 0, &t, ret_error);
+        error = target_open(c->path, O_RDWR, &t, ret_error);
         error = error == 0 ? cut(c, &t, ret_error) : error == -ENOENT ? 0 : error;
     }
     if (error < 0)

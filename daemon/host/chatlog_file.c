@@ -95,18 +95,34 @@ int chatlog_directory_sync(const char *path)
     return error;
 }
 
-bool chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX])
+/* 1: this entry is it, 0: it is not. */
+static int look_at(DIR *d, const char *directory, const char *name, uint64_t inode, char ret[PATH_MAX])
+{
+    struct stat st;
+
+    if (fstatat(dirfd(d), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno; /* gone meanwhile */
+    if (!S_ISREG(st.st_mode) || st.st_ino != inode)
+        return 0;
+    return snprintf(ret, PATH_MAX, "%s/%s", directory, name) < PATH_MAX ? 1 : -ENAMETOOLONG;
+}
+
+int chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX])
 {
     DIR *d = opendir(directory);
     const struct dirent *e;
-    struct stat st;
-    bool found = false;
+    int found = 0;
 
-    while (d && !found && (e = readdir(d))) // NOLINT(concurrency-mt-unsafe): nobody else has this stream
-        found = strncmp(e->d_name, name_begin, strlen(name_begin)) == 0 &&
-                fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-                st.st_ino == inode && snprintf(ret, PATH_MAX, "%s/%s", directory, e->d_name) < PATH_MAX;
-    if (d)
-        closedir(d);
+    if (!d)
+        return errno == ENOENT ? 0 : -errno;
+    do {
+        errno = 0;
+        e = readdir(d); // NOLINT(concurrency-mt-unsafe): nobody else has this stream
+        if (!e)
+            found = -errno;
+        else if (strncmp(e->d_name, name_begin, strlen(name_begin)) == 0)
+            found = look_at(d, directory, e->d_name, inode, ret);
+    } while (e && found == 0);
+    closedir(d);
     return found;
 }

@@ -34,7 +34,7 @@ uint64_t chatlog_file_inode(const char *path); /* 0: there is none */
 int chatlog_file_rename(const char *from, const char *to);
 /* Makes names in a directory durable. */
 int chatlog_directory_sync(const char *path);
-/* The path of the regular file in a directory that has this inode and a name that begins so. False: there is none. */
-bool chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX]);
+/* The path of the regular file in a directory that has this inode and a name that begins so: 1; 0: there is none. */
+int chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX]);
 
 #endif

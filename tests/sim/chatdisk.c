@@ -255,7 +255,7 @@ static int look_at(void *user, const char *name)
     return 1;
 }
 
-bool chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX])
+int chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX])
 {
     struct search s = {
         .logs = running_chat()->logs, .directory = directory, .name_begin = name_begin, .inode = inode, .ret = ret};

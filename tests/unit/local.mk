@@ -3,6 +3,7 @@ unit_tests = \
 	tests/unit/test_access \
 	tests/unit/test_assembly \
 	tests/unit/test_chatlog \
+	tests/unit/test_chatlog_calls \
 	tests/unit/test_chatlog_rotation \
 	tests/unit/test_checkpoint \
 	tests/unit/test_config \
@@ -134,6 +135,9 @@ unit_libraries = ctl/libctl.a $(host_libraries) $(CMOCKA_LIBS) \
 tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 # What it sends is the test's.
 tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
+# What its disk does is the test's.
+tests_unit_test_chatlog_calls_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=chatlog_directory_find,--wrap=chatlog_file_open \
+	-Wl,--wrap=chatlog_file_read
 # What its journal takes of a checkpoint is the test's.
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
 # What its disk does is the test's.

@@ -293,7 +293,8 @@ static void test_what_cannot_be_opened_or_read(void **state)
     (void)state;
     assert_int_equal(mkdir(fixture.log_path, 0755), 0);
     assert_int_equal(fixture_flush(LOG_FORMAT_FULL, 9, &flushed, NULL), -EISDIR);
-    fixture_expect_error("%s cannot be opened: Is a directory; make it writable for the daemon's user, and flush again",
+    fixture_expect_error("%s cannot be opened: Is a directory; let the daemon's user read and write it, and flush "
+                         "again",
                          fixture.log_path);
     assert_int_equal(rmdir(fixture.log_path), 0);
     assert_int_equal(mkfifo(fixture.log_path, 0600), 0);
