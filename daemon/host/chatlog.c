@@ -400,7 +400,8 @@ static int open_rotated(const struct chatlog *c, char path[PATH_MAX], struct tar
     return marked == 0 ? 0 : error < 0 ? error : marked;
 }
 
-/* Also that what a flush took back does not come again with a power cut, when lines stand elsewhere. */
+/* Also that what a flush took back does not come again with a power cut, when lines stand elsewhere, or in another
+ * format. */
 static int sync_end(const struct target *t, char *ret_error)
 {
     int error = chatlog_file_sync(t->fd);
@@ -435,6 +436,9 @@ static int begin(struct chatlog *c, const struct target *t, uint64_t length, cha
 
     if (error < 0)
         return complain_io(ret_error, error, c->directory, "synced");
+    error = sync_end(t, ret_error);
+    if (error < 0)
+        return error;
     error = chatlog_mark_tail(t->fd, length, &mark.tail);
     if (error < 0)
         return complain_io(ret_error, error, t->path, "read");

@@ -137,7 +137,7 @@ tests_unit_test_notice_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=log_now_msec
 tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 # What its disk does is the test's.
 tests_unit_test_chatlog_calls_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=chatlog_directory_find,--wrap=chatlog_file_open \
-	-Wl,--wrap=chatlog_file_read
+	-Wl,--wrap=chatlog_file_read,--wrap=chatlog_file_sync,--wrap=chatlog_file_rename
 # What its journal takes of a checkpoint is the test's.
 tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
 # What its disk does is the test's.

@@ -22,6 +22,8 @@
 static struct {
     int find, open_to_write, open, read;
 } failing;
+/* The chat log file where it was synced since the mark was replaced last, and what that was when it was; 0: not. */
+static uint64_t synced_inode, synced_before_mark;
 
 int __real_chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX]);
 int __wrap_chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX]);
@@ -29,6 +31,10 @@ int __real_chatlog_file_open(const char *path, int flags, mode_t mode);
 int __wrap_chatlog_file_open(const char *path, int flags, mode_t mode);
 ssize_t __real_chatlog_file_read(int fd, uint64_t offset, void *buffer, size_t size);
 ssize_t __wrap_chatlog_file_read(int fd, uint64_t offset, void *buffer, size_t size);
+int __real_chatlog_file_sync(int fd);
+int __wrap_chatlog_file_sync(int fd);
+int __real_chatlog_file_rename(const char *from, const char *to);
+int __wrap_chatlog_file_rename(const char *from, const char *to);
 
 int __wrap_chatlog_directory_find(const char *directory, const char *name_begin, uint64_t inode, char ret[PATH_MAX])
 {
@@ -55,9 +61,27 @@ ssize_t __wrap_chatlog_file_read(int fd, uint64_t offset, void *buffer, size_t s
     return __real_chatlog_file_read(fd, offset, buffer, size);
 }
 
+int __wrap_chatlog_file_sync(int fd)
+{
+    struct chatlog_file_state now;
+    int error = __real_chatlog_file_sync(fd);
+
+    if (error == 0 && chatlog_file_look(fd, &now) == 0 && now.inode == chatlog_file_inode(fixture.log_path))
+        synced_inode = now.inode;
+    return error;
+}
+
+int __wrap_chatlog_file_rename(const char *from, const char *to)
+{
+    synced_before_mark = synced_inode;
+    synced_inode = 0;
+    return __real_chatlog_file_rename(from, to);
+}
+
 static int begin(void **state)
 {
     memset(&failing, 0, sizeof failing);
+    synced_inode = synced_before_mark = 0;
     return fixture_empty(state);
 }
 
@@ -154,12 +178,37 @@ static void test_rotated_file_need_not_be_written(void **state)
     }
 }
 
+/* What a failed flush took back, in one format, must not come again behind a mark that says another one. */
+static void test_synced_before_another_format(void **state)
+{
+    static const slot_t befores[] = {0, 7}; /* 0: the file is empty */
+
+    for (size_t i = 0; i < 2; i++) {
+        begin(state);
+        if (befores[i] > 0)
+            fixture_flush_ok(LOG_FORMAT_FULL, befores[i]);
+        struct chatlog *c = fixture_open(LOG_FORMAT_FULL);
+        uint64_t messages = 0;
+        fixture.history.fail = -EIO;
+        if (befores[i] == 0) /* the mark is the file's, and no byte is in it */
+            assert_int_equal(chatlog_flush(c, FIXTURE_SLOTS, fixture_read, &fixture.history, &messages, fixture.error),
+                             -EIO);
+        synced_before_mark = 0;
+        chatlog_set_format(c, LOG_FORMAT_JSON);
+        assert_int_equal(chatlog_flush(c, FIXTURE_SLOTS, fixture_read, &fixture.history, &messages, fixture.error),
+                         -EIO);
+        assert_int_equal(synced_before_mark, chatlog_file_inode(fixture.log_path));
+        chatlog_close(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_rotated_file_cannot_be_looked_for, begin),
         cmocka_unit_test_setup(test_rotated_file_cannot_be_opened_or_read, begin),
         cmocka_unit_test_setup(test_rotated_file_need_not_be_written, begin),
+        cmocka_unit_test_setup(test_synced_before_another_format, begin),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }
