@@ -191,6 +191,7 @@ struct driver_status {
     slot_t checkpoint;            /* the newest one's slot; 0: none                     */
     uint64_t checkpoint_age_usec; /* since it became durable, or was read               */
     const char *flush_trouble;    /* why nothing can be trimmed: ""                     */
+    slot_t flush_awaited;         /* by a peer's checkpoint, before it is used; 0: none */
     slot_t gap_first, gap_last;   /* missing in the chat log file; 0: none              */
     size_t n_rot;                 /* segments that rotted    */
     struct journal_rot rot[JOURNAL_ROT_MAX];

@@ -160,6 +160,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->flushed = flushes_flushed(d->flushes);
     ret->first_kept = logread_first_kept(d->logread);
     ret->flush_trouble = flushes_trouble(d->flushes);
+    ret->flush_awaited = driver_install_obsoletes(d);
     ret->gap_first = d->gap_first;
     ret->gap_last = d->gap_last;
     ret->installing = driver_install_is_active(d);

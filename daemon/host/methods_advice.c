@@ -193,6 +193,33 @@ static void advise_peer(const struct advice *a, uint32_t i)
     }
 }
 
+static bool has_flush_trouble(const struct advice *a)
+{
+    return a->s->flush_trouble != NULL && a->s->flush_trouble[0] != 0;
+}
+
+static void advise_chatlog(const struct advice *a)
+{
+    if (has_flush_trouble(a) && a->s->flush_awaited > 0) {
+        say(a, false,
+            "the way back by a checkpoint waits for the chat log file, which lacks slots %" PRIu64 " to %" PRIu64
+            " that are here: %s",
+            a->s->flushed + 1, a->s->flush_awaited, a->s->flush_trouble);
+        say(a, true,
+            "make the chat log file writable, or move it to another directory: a new one then begins with slot "
+            "%" PRIu64 "; this replica goes on by itself",
+            a->s->flushed + 1);
+    } else if (has_flush_trouble(a)) {
+        say(a, false, "nothing is trimmed, since the chat log cannot be flushed: %s", a->s->flush_trouble);
+        say(a, true, "see to the chat log file, then: mpaxosctl -i %u flush", a->c->id);
+    }
+    if (a->s->gap_last > 0) {
+        say(a, false, "slots %" PRIu64 " to %" PRIu64 " were no longer kept, and are missing in the chat log file",
+            a->s->gap_first, a->s->gap_last);
+        say(a, true, "take another replica's chat log file where the whole log is wanted");
+    }
+}
+
 static void advise_quorum(const struct advice *a)
 {
     const struct replica_status *r = &a->s->replica;
@@ -210,7 +237,8 @@ static void advise_quorum(const struct advice *a)
     if (r->lagging) {
         say(a, false, "behind its peers: this replica is catching up%s, and has slot %" PRIu64,
             a->s->installing ? " by a checkpoint" : "", r->chosen);
-        say(a, true, "wait; mpaxosctl status -w shows the progress");
+        if (!has_flush_trouble(a) || a->s->flush_awaited == 0)
+            say(a, true, "wait; mpaxosctl status -w shows the progress");
     }
 }
 
@@ -242,15 +270,7 @@ static void advise_host(const struct advice *a)
             duration(busy, text));
         say(a, true, "look at the disk of %s: iostat -x 1, dmesg", a->dir);
     }
-    if (a->s->flush_trouble != NULL && a->s->flush_trouble[0] != 0) {
-        say(a, false, "nothing is trimmed, since the chat log cannot be flushed: %s", a->s->flush_trouble);
-        say(a, true, "see to the chat log file, then: mpaxosctl -i %u flush", a->c->id);
-    }
-    if (a->s->gap_last > 0) {
-        say(a, false, "slots %" PRIu64 " to %" PRIu64 " were no longer kept, and are missing in the chat log file",
-            a->s->gap_first, a->s->gap_last);
-        say(a, true, "take another replica's chat log file where the whole log is wanted");
-    }
+    advise_chatlog(a);
     if (a->s->config_warning != NULL && a->s->config_warning[0] != 0) {
         say(a, false, "%s", a->s->config_warning);
         if (a->s->is_config_overruled)

@@ -280,6 +280,28 @@ static void test_advice(void **state)
     advises("refused: another cluster", "see that replicas 0 and 1 run the same release");
 }
 
+static void test_chat_log_advice(void **state)
+{
+    (void)state;
+    s->flush_trouble = "/log/1 cannot be written: No space left on device; free some space there, and flush again";
+    s->flushed = 70;
+    advises("nothing is trimmed, since the chat log cannot be flushed: /log/1", "mpaxosctl -i 1 flush");
+    s->replica.lagging = s->installing = true;
+    s->flush_awaited = 90;
+    advises(
+        "the way back by a checkpoint waits for the chat log file, which lacks slots 71 to 90 that are here: /log/1 "
+        "cannot be written: No space left on device; free some space there",
+        "move it to another directory: a new one then begins with slot 71; this replica goes on by itself");
+    assert_false(list_has("warnings", "nothing is trimmed"));
+    assert_false(list_has("remedies", "wait"));
+    s->flush_trouble = "";
+    advises("behind its peers: this replica is catching up by a checkpoint", "wait; mpaxosctl status -w");
+    assert_false(list_has("warnings", "the way back"));
+    s->gap_first = 71;
+    s->gap_last = 80;
+    advises("slots 71 to 80 were no longer kept, and are missing in the chat log file", "another replica's chat log");
+}
+
 static void test_starting(void **state)
 {
     (void)state;
@@ -382,8 +404,9 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_fields), TEST(test_values),   TEST(test_peers),         TEST(test_no_quorum), TEST(test_keys),
-        TEST(test_advice), TEST(test_starting), TEST(test_foreign_bytes), TEST(test_metrics),
+        TEST(test_fields),        TEST(test_values),  TEST(test_peers),           TEST(test_no_quorum),
+        TEST(test_keys),          TEST(test_advice),  TEST(test_chat_log_advice), TEST(test_starting),
+        TEST(test_foreign_bytes), TEST(test_metrics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
