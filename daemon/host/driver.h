@@ -188,12 +188,13 @@ struct driver_status {
     bool is_config_overruled;   /* ... and its word stands                                   */
     const char *reload_warning; /* where only a restart takes up what the file says now: "" if nowhere */
     slot_t flushed, first_kept;
-    slot_t checkpoint;            /* the newest one's slot; 0: none                     */
-    uint64_t checkpoint_age_usec; /* since it became durable, or was read               */
-    const char *flush_trouble;    /* why nothing can be trimmed: ""                     */
-    slot_t flush_awaited;         /* by a peer's checkpoint, before it is used; 0: none */
-    slot_t gap_first, gap_last;   /* missing in the chat log file; 0: none              */
-    size_t n_rot;                 /* segments that rotted    */
+    slot_t checkpoint;              /* the newest one's slot; 0: none                     */
+    uint64_t checkpoint_age_usec;   /* since it became durable, or was read               */
+    const char *checkpoint_trouble; /* why none can be written; what to do: "" or NULL: nothing is wrong */
+    const char *flush_trouble;      /* why nothing can be trimmed: ""                     */
+    slot_t flush_awaited;           /* by a peer's checkpoint, before it is used; 0: none */
+    slot_t gap_first, gap_last;     /* missing in the chat log file; 0: none              */
+    size_t n_rot;                   /* segments that rotted    */
     struct journal_rot rot[JOURNAL_ROT_MAX];
     bool installing;   /* a peer's checkpoint is being fetched               */
     uint64_t noops;    /* slots below `chosen` without a message */

@@ -76,6 +76,15 @@ static bool is_due(const struct driver *d, uint64_t now_usec)
     return c->writer == NULL && (c->bytes >= interval_bytes(d) || c->is_wanted) && d->space && may_begin(d, now_usec);
 }
 
+static void tell_trouble(struct own_checkpoint *c, int error)
+{
+    c->trouble = error == -EFBIG     ? "more slots are kept than one has room for; lower retain_mb"
+                 : error == -ENODATA ? "memory was out for too long to count the messages on; restart this replica"
+                                     : "memory is out; free some on this host";
+    log_limited(LOG_KIND_CHECKPOINT, LOG_LEVEL_WARNING,
+                "journal: no checkpoint can be written: restarts take longer, and nothing is trimmed: %s", c->trouble);
+}
+
 static void begin(struct driver *d, uint64_t now_usec)
 {
     struct own_checkpoint *c = &d->checkpoint;
@@ -89,8 +98,13 @@ static void begin(struct driver *d, uint64_t now_usec)
         c->block = malloc(c->block_size);
     free(c->host);
     c->host = NULL;
-    if (c->block == NULL || logread_checkpoint(d->logread, first_kept, &c->host, &c->host_size) < 0 ||
-        journal_checkpoint_begin(d->journal, slot, CHECKPOINT_OWN) < 0)
+    int error = c->block == NULL ? -ENOMEM : logread_checkpoint(d->logread, first_kept, &c->host, &c->host_size);
+    if (error < 0) {
+        tell_trouble(c, error);
+        return;
+    }
+    c->trouble = "";
+    if (journal_checkpoint_begin(d->journal, slot, CHECKPOINT_OWN) < 0)
         return;
     c->writer = checkpoint_begin(c->block, d->replica, c->host, c->host_size);
     c->is_finished = c->is_wanted = false;

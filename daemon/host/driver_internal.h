@@ -100,6 +100,7 @@ struct own_checkpoint {
     struct checkpoint_writer *writer; /* NULL: none is being written           */
     bool is_finished;                 /* the journal has all of it             */
     bool is_wanted;                   /* before the interval is over           */
+    const char *trouble;              /* why none can begin; what to do: "" or NULL: nothing is wrong */
     uint64_t bytes;                   /* of records since the last one         */
     uint64_t retry_usec;              /* not before                            */
     uint64_t done_usec;               /* when the newest one became durable, or was read; 0: there is none */

@@ -170,6 +170,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
         ret->checkpoint = newest.slot;
         ret->checkpoint_age_usec = now_usec - d->checkpoint.done_usec;
     }
+    ret->checkpoint_trouble = d->checkpoint.trouble;
     ret->noops = logread_noops(d->logread);
     ret->messages = logread_messages(d->logread);
     ret->has_space = !d->disk_full;

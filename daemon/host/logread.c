@@ -18,15 +18,28 @@ struct logread {
     uint64_t *index;          /* [i]: messages below slot (index_first + i) * LOGREAD_INDEX_SLOTS */
     slot_t index_first;
     size_t n_index, index_room;
-    bool index_broken; /* memory was out once                             */
+    bool index_broken; /* memory was out when it had to grow              */
     struct kept kept[LOGVIEW_TAIL_SLOTS];
 };
+
+static bool index_grow(struct logread *l, size_t at)
+{
+    size_t room = at * 2 + 2 * LOGREAD_INDEX_AHEAD;
+    uint64_t *index = realloc(l->index, room * sizeof(*index));
+    if (index == NULL)
+        return false;
+    l->index = index;
+    l->index_room = room;
+    return true;
+}
 
 struct logread *logread_new(struct values *values)
 {
     struct logread *l = calloc(1, sizeof(*l));
-    if (l == NULL)
+    if (l == NULL || !index_grow(l, 0)) {
+        free(l);
         return NULL;
+    }
     l->values = values;
     l->view.kept = l->kept;
     return l;
@@ -68,15 +81,9 @@ static void index_slot(struct logread *l, slot_t slot)
     if (slot % LOGREAD_INDEX_SLOTS != 0 || l->index_broken)
         return;
     size_t at = (size_t)(slot / LOGREAD_INDEX_SLOTS - l->index_first);
-    if (at >= l->index_room) {
-        size_t room = at * 2 + 64;
-        uint64_t *index = realloc(l->index, room * sizeof(*index));
-        if (index == NULL) {
-            l->index_broken = true;
-            return;
-        }
-        l->index = index;
-        l->index_room = room;
+    if (at + LOGREAD_INDEX_AHEAD >= l->index_room && !index_grow(l, at) && at >= l->index_room) {
+        l->index_broken = true;
+        return;
     }
     for (; l->n_index <= at; l->n_index++) /* below the first slot that was applied there is none */
         l->index[l->n_index] = l->n_index == at ? l->messages : 0;
@@ -116,7 +123,9 @@ int logread_checkpoint(const struct logread *l, slot_t first_kept, uint8_t **ret
     size_t n = index_entries(l->view.next - 1, first_kept);
     size_t size = LOGREAD_CHECKPOINT_HEAD + 8 * n,
            skipped = (size_t)(first_kept / LOGREAD_INDEX_SLOTS - l->index_first);
-    uint8_t *bytes = l->index_broken || size > CHECKPOINT_HOST_BYTES_MAX ? NULL : malloc(size);
+    if (l->index_broken || size > CHECKPOINT_HOST_BYTES_MAX)
+        return l->index_broken ? -ENODATA : -EFBIG;
+    uint8_t *bytes = malloc(size);
     if (bytes == NULL)
         return -ENOMEM;
     put_u64(bytes, l->messages);
@@ -150,7 +159,7 @@ bool logread_checkpoint_is_sound(const uint8_t *bytes, size_t size, slot_t slot,
 int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept)
 {
     size_t n = (size - LOGREAD_CHECKPOINT_HEAD) / 8;
-    uint64_t *index = malloc(n * sizeof(*index));
+    uint64_t *index = malloc((n + LOGREAD_INDEX_AHEAD) * sizeof(*index));
     if (index == NULL)
         return -ENOMEM;
     while (l->view.first < l->view.next)
@@ -160,7 +169,8 @@ int logread_restore(struct logread *l, const uint8_t *bytes, size_t size, slot_t
     free(l->index);
     l->index = index;
     l->index_first = first_kept / LOGREAD_INDEX_SLOTS;
-    l->n_index = l->index_room = n;
+    l->n_index = n;
+    l->index_room = n + LOGREAD_INDEX_AHEAD;
     l->index_broken = false;
     l->messages = l->messages_before = get_u64(bytes);
     l->noops = get_u64(bytes + 8);

@@ -11,6 +11,7 @@
 enum {
     LOGREAD_TAIL_BYTES = 4 << 20,
     LOGREAD_INDEX_SLOTS = 4096,
+    LOGREAD_INDEX_AHEAD = 32, /* so many of its entries earlier, room for more is made: memory may be out for a while */
     LOGREAD_CHECKPOINT_HEAD = 16,
 };
 
@@ -44,7 +45,8 @@ int logread_fetch(struct logread *l, slot_t from, slot_t until, size_t n_max, si
 
 /* The host's part of a checkpoint of everything that was added so far, into memory of the caller's (malloc): the counts
  * of messages and of other slots, then of the index what lies at or above `first_kept`; integers of 64 bits,
- * little-endian. 0, -ENOMEM. */
+ * little-endian. 0, -ENOMEM; -EFBIG: a checkpoint has no room for what is kept; -ENODATA: memory was out for so long
+ * that the index lacks something. */
 int logread_checkpoint(const struct logread *l, slot_t first_kept, uint8_t **ret, uint32_t *ret_size);
 /* Whether these bytes are that, of a checkpoint at `slot`. */
 bool logread_checkpoint_is_sound(const uint8_t *bytes, size_t size, slot_t slot, slot_t first_kept);

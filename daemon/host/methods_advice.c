@@ -130,6 +130,17 @@ static void advise_rot(const struct advice *a)
         say(a, true, "read these slots on another replica, or in its chat log file: mpaxosctl -i N log");
 }
 
+/* "What is wrong; what to do": NULL or "": nothing is. */
+static void advise_checkpoint(const struct advice *a)
+{
+    const char *trouble = a->s->checkpoint_trouble, *remedy = trouble != NULL ? strchr(trouble, ';') : NULL;
+    if (remedy == NULL)
+        return;
+    say(a, false, "no checkpoint can be written, so that restarts take longer, and nothing is trimmed: %.*s",
+        (int)(remedy - trouble), trouble);
+    say(a, true, "%s", remedy + 2);
+}
+
 static void advise_start(const struct advice *a)
 {
     char reason[REASON_MAX + 1];
@@ -145,6 +156,7 @@ static void advise_start(const struct advice *a)
     }
     advise_damage(a);
     advise_rot(a);
+    advise_checkpoint(a);
     if (r->diverged) {
         say(a, false, "diverged: this replica's log differs from a peer's at the same slot; it has stopped voting");
         say(a, true, "keep the state directories of all replicas and report this; see mpaxos(7)");

@@ -138,8 +138,10 @@ tests_unit_test_driver_chunk_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=driver_send
 # What its disk does is the test's.
 tests_unit_test_chatlog_calls_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=chatlog_directory_find,--wrap=chatlog_file_open \
 	-Wl,--wrap=chatlog_file_read,--wrap=chatlog_file_sync,--wrap=chatlog_file_rename
-# What its journal takes of a checkpoint is the test's.
-tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append
+# What its journal takes of a checkpoint is the test's, and what its log's readers have for one.
+tests_unit_test_driver_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=journal_checkpoint_append,--wrap=logread_checkpoint
+# What memory it gets is the test's.
+tests_unit_test_logread_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 # What its disk does is the test's.
 tests_unit_test_driver_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
 # What is told is the test's.

@@ -253,6 +253,9 @@ static void test_advice(void **state)
     advises("there is no room on the disk to write the segment anew", "for the segment that rotted");
     s->rot[0].state = JOURNAL_ROT_STUCK;
     advises("it cannot be mended", "read these slots on another replica");
+    s->checkpoint_trouble = "memory is out; free some on this host";
+    advises("no checkpoint can be written, so that restarts take longer, and nothing is trimmed: memory is out",
+            "free some on this host");
     s->replica.identity = IDENTITY_QUARANTINED;
     advises("quarantined: segment-0000000000000003 was damaged at offset 1234", "keep the other replicas running");
     s->replica.peers[0].linked = s->replica.peers[0].silent = true;

@@ -15,6 +15,8 @@
 
 #include "host/logread.h"
 #include "host/values.h"
+#include "paxos/bytes.h"
+#include "paxos/checkpoint.h"
 #include "paxos/prng.h"
 
 enum {
@@ -42,6 +44,16 @@ struct fixture {
     slot_t hidden_from, hidden_until; /* all of these are */
     uint64_t seq;
 };
+
+static bool is_memory_out;
+
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    return is_memory_out ? NULL : __real_realloc(p, size);
+}
 
 static void written(void *user, int error)
 {
@@ -445,10 +457,82 @@ static void test_a_step_that_is_larger_than_what_is_kept(void **state)
     free(text);
 }
 
+/* Messages, whose values the readers let go of. */
+static void add(struct logread *l, struct values *values, slot_t from, slot_t until)
+{
+    struct value_fields f = {
+        .type = VALUE_MESSAGE, .author = "a", .author_size = 1, .key = "k", .key_size = 1, .text = "t", .text_size = 1};
+    uint8_t bytes[128];
+    const struct hash128 cluster = {.bytes = {0}};
+    for (slot_t s = from; s < until; s++) {
+        struct applied a = {.slot = s, .visible = true};
+        value_encode(&f, bytes);
+        assert_int_equal(values_copy(values, bytes, (uint32_t)value_encoded_size(&f), &cluster, &a.value), 0);
+        logread_add(l, &a, 1);
+        values_unref(a.value);
+    }
+}
+
+/* For a while: nothing is missing afterwards. For long: it is told. */
+static void memory_that_is_out_for_a_while_breaks_no_index(void **state)
+{
+    (void)state;
+    struct values values;
+    uint8_t *bytes;
+    uint32_t size;
+    const slot_t full = 2 * LOGREAD_INDEX_AHEAD * LOGREAD_INDEX_SLOTS; /* from here on there is no room at first */
+    const slot_t early = full - LOGREAD_INDEX_AHEAD / 2 * LOGREAD_INDEX_SLOTS, next = full + LOGREAD_INDEX_SLOTS;
+    values_init(&values);
+    struct logread *l = logread_new(&values);
+    assert_non_null(l);
+    is_memory_out = true;
+    add(l, &values, 1, early);
+    is_memory_out = false;
+    add(l, &values, early, early + 1);
+    is_memory_out = true;
+    add(l, &values, early + 1, next);
+    is_memory_out = false;
+    assert_int_equal(logread_checkpoint(l, 1, &bytes, &size), 0);
+    assert_true(logread_checkpoint_is_sound(bytes, size, next - 1, 1));
+    for (uint32_t i = 1; LOGREAD_CHECKPOINT_HEAD + 8 * i < size; i++)
+        assert_int_equal(get_u64(bytes + LOGREAD_CHECKPOINT_HEAD + 8 * i), i * LOGREAD_INDEX_SLOTS - 1);
+    assert_int_equal(logread_restore(l, bytes, size, next - 1, 1), 0);
+    free(bytes);
+    const slot_t more = next + LOGREAD_INDEX_AHEAD * LOGREAD_INDEX_SLOTS;
+    is_memory_out = true;
+    add(l, &values, next, more);
+    assert_int_equal(logread_checkpoint(l, 1, &bytes, &size), 0);
+    free(bytes);
+    add(l, &values, more, more + 1);
+    assert_int_equal(logread_checkpoint(l, 1, &bytes, &size), -ENODATA);
+    is_memory_out = false;
+    logread_free(l);
+    values_done(&values);
+}
+
+static void what_a_checkpoint_has_no_room_for_is_told(void **state)
+{
+    (void)state;
+    const slot_t slot = (slot_t)CHECKPOINT_HOST_BYTES_MAX / 8 * LOGREAD_INDEX_SLOTS;
+    uint8_t restored[LOGREAD_CHECKPOINT_HEAD + 8] = {0}, *bytes;
+    struct values values;
+    uint32_t size;
+    values_init(&values);
+    struct logread *l = logread_new(&values);
+    put_u64(restored + 8, slot);
+    assert_true(logread_checkpoint_is_sound(restored, sizeof(restored), slot, slot));
+    assert_int_equal(logread_restore(l, restored, sizeof(restored), slot, slot), 0);
+    assert_int_equal(logread_checkpoint(l, 1, &bytes, &size), -EFBIG);
+    logread_free(l);
+    values_done(&values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_step_that_is_larger_than_what_is_kept),
+        cmocka_unit_test(memory_that_is_out_for_a_while_breaks_no_index),
+        cmocka_unit_test(what_a_checkpoint_has_no_room_for_is_told),
         cmocka_unit_test(any_range_reads_what_stands_there),
         cmocka_unit_test(one_message_comes_even_if_it_is_large),
         cmocka_unit_test(the_whole_log_reads_in_pieces),
