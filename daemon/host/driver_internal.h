@@ -68,7 +68,7 @@ struct drops {
 struct driver_member { /* another one */
     struct peer_address address;
     struct info info;
-    bool informed;
+    uint64_t informed_usec; /* when that came; 0: never                                             */
     uint64_t opened_usec;   /* the last datagram of it with messages that was opened; 0: none           */
     uint64_t greeted_usec;  /* the last one of a handshake; 0: none                                     */
     uint64_t greeting_usec; /* since when no others come; 0: others do */

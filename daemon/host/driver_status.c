@@ -25,7 +25,7 @@ int driver_find_member(const struct driver *d, replica_id_t id)
 void driver_take_info(struct driver *d, size_t member, const struct info *info)
 {
     d->members[member].info = *info;
-    d->members[member].informed = true;
+    d->members[member].informed_usec = driver_now();
 }
 
 static void send_info(struct driver *d, uint64_t now_usec)
@@ -126,16 +126,28 @@ void driver_on_tick(struct driver *d)
 
 /* --- status --- */
 
+/* As they are by now: what a peer says last may be old. */
+static void fill_peer_drops(const struct driver_member *m, uint64_t now_usec, struct driver_peer *ret)
+{
+    uint64_t age_ms = (now_usec - m->informed_usec) / 1000;
+    for (uint32_t i = 0; i < m->info.n_drops; i++) {
+        struct info_drop drop = m->info.drops[i];
+        if (drop.left_ms != 0 && drop.left_ms <= age_ms)
+            continue;
+        drop.left_ms -= drop.left_ms != 0 ? (uint32_t)age_ms : 0;
+        ret->drops[ret->n_drops++] = drop;
+    }
+}
+
 static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct driver_peer *ret)
 {
     const struct driver_member *m = &d->members[member];
     struct config_replica r = {.port = m->address.port};
     memcpy(r.host, m->address.host, sizeof(r.host));
     config_address(&r, ret->address, sizeof(ret->address));
-    if (m->informed) {
+    if (m->informed_usec != 0) {
         snprintf(ret->version, sizeof(ret->version), "%s", m->info.version);
-        ret->n_drops = m->info.n_drops;
-        memcpy(ret->drops, m->info.drops, sizeof(ret->drops));
+        fill_peer_drops(m, now_usec, ret);
     }
     ret->refused = m->refused_usec != 0 && now_usec - m->refused_usec < PEER_NOTE_USEC;
     ret->refusal = m->refusal;

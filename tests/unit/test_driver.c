@@ -278,6 +278,34 @@ static bool all_seal_anew(struct cluster *c)
     return true;
 }
 
+static const struct driver_peer *peer_1(struct cluster *c)
+{
+    static struct driver_status s;
+    driver_status(c->nodes[0].driver, &s);
+    assert_int_equal(s.replica.peers[0].id, 1);
+    return &s.peers[0];
+}
+
+/* Its last word is not what holds now. */
+static void what_a_silent_peer_drops_ends_in_time(void **state)
+{
+    (void)state;
+    const struct info info = {
+        .n_drops = 2,
+        .drops = {{.rate = 10, .peer = REPLICA_ID_NONE, .left_ms = 400}, {.rate = 20, .peer = REPLICA_ID_NONE}}};
+    struct cluster *c = cluster_start(NULL);
+    cluster_stop_node(c, 1);
+    uint64_t end_usec = driver_now() + 400000;
+    driver_take_info(c->nodes[0].driver, (size_t)driver_find_member(c->nodes[0].driver, 1), &info);
+    for (const struct driver_peer *p; (p = peer_1(c))->n_drops == 2; uv_run(&c->loop, UV_RUN_ONCE))
+        assert_in_range(driver_now() + p->drops[0].left_ms * 1000, end_usec - 1000, end_usec + 200000);
+    assert_in_range(driver_now(), end_usec - 1000, UINT64_MAX);
+    assert_int_equal(peer_1(c)->n_drops, 1);
+    assert_int_equal(peer_1(c)->drops[0].rate, 20);
+    assert_int_equal(peer_1(c)->drops[0].left_ms, 0);
+    cluster_free(c);
+}
+
 static void restart_node(struct cluster *c, size_t i, const struct seal_keys *keys)
 {
     cluster_stop_node(c, i);
@@ -317,6 +345,7 @@ int main(void)
         cmocka_unit_test(a_stop_leaves_a_checkpoint),
         cmocka_unit_test(a_directory_in_use_or_of_another_is_refused),
         cmocka_unit_test(garbage_is_counted),
+        cmocka_unit_test(what_a_silent_peer_drops_ends_in_time),
         cmocka_unit_test(sealed_drivers_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
