@@ -130,6 +130,11 @@ slot_t chatlog_flushed(const struct chatlog *c)
     return c->mark.slot;
 }
 
+struct chatlog_gap chatlog_gap(const struct chatlog *c)
+{
+    return c->mark.gap;
+}
+
 const char *chatlog_path(const struct chatlog *c)
 {
     return c->path;
@@ -432,6 +437,8 @@ static int begin(struct chatlog *c, const struct target *t, uint64_t length, cha
 {
     struct chatlog_mark mark = {
         .exists = true, .slot = c->mark.slot, .inode = t->inode, .length = length, .format = c->format};
+    if (length > 0 || c->mark.gap.last == c->mark.slot)
+        mark.gap = c->mark.gap;
     int error = chatlog_directory_sync(c->directory);
 
     if (error < 0)
@@ -532,6 +539,9 @@ int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
     }
     if (error < 0)
         return error;
+    if (mark.gap.last == 0 || mark.gap.last != mark.slot) /* else it is the same gap, which grows */
+        mark.gap.first = mark.slot + 1;
+    mark.gap.last = slot;
     mark.slot = slot;
     return set_mark(c, &mark, ret_error);
 }

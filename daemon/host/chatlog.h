@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/chatlog_mark.h"
 #include "host/config.h"
 #include "host/driver.h"
 
@@ -40,6 +41,8 @@ void chatlog_set_format(struct chatlog *c, enum log_format format);
  * of slots behind the mark, as far as the format tells, that is an error. 0, or a negative errno with a reason. */
 int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error);
 
+/* The last one that chatlog_skip() left, until a file is begun behind it that does not begin with it. */
+struct chatlog_gap chatlog_gap(const struct chatlog *c);
 slot_t chatlog_flushed(const struct chatlog *c); /* 0: nothing yet (slot 0 holds no message) */
 const char *chatlog_path(const struct chatlog *c);
 

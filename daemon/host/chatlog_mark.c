@@ -19,16 +19,18 @@ static void put_hex(const struct hash128 *h, char ret[33])
         snprintf(ret + 2 * i, 3, "%02x", h->bytes[i]);
 }
 
-/* Everything but the last line, which is the hash of what stands before it. */
+/* Everything but the last line, which is the hash of what stands before it. Version 2 is one with a gap. */
 static size_t format_body(const struct chatlog_mark *m, char ret[MARK_BYTES_MAX])
 {
-    char tail[33];
+    char tail[33], gap[64] = "";
 
     put_hex(&m->tail, tail);
+    if (m->gap.last > 0)
+        snprintf(gap, sizeof gap, "gap %" PRIu64 " %" PRIu64 "\n", m->gap.first, m->gap.last);
     return (size_t)snprintf(ret, MARK_BYTES_MAX,
-                            "mpaxos chat log mark 1\nslot %" PRIu64 "\ninode %" PRIu64 "\nlength %" PRIu64
-                            "\nformat %d\ntail %s\n",
-                            m->slot, m->inode, m->length, (int)m->format, tail);
+                            "mpaxos chat log mark %d\nslot %" PRIu64 "\ninode %" PRIu64 "\nlength %" PRIu64
+                            "\nformat %d\n%stail %s\n",
+                            m->gap.last > 0 ? 2 : 1, m->slot, m->inode, m->length, (int)m->format, gap, tail);
 }
 
 static size_t format_mark(const struct chatlog_mark *m, char ret[MARK_BYTES_MAX])
@@ -45,13 +47,16 @@ static size_t format_mark(const struct chatlog_mark *m, char ret[MARK_BYTES_MAX]
 static bool parse(const char *text, size_t size, struct chatlog_mark *ret)
 {
     struct chatlog_mark m = {.exists = true};
+    const char *tail_line = strstr(text, "\ntail "), *gap_line = strstr(text, "\ngap ");
     char tail[33], again[MARK_BYTES_MAX];
     int format;
 
     // NOLINTBEGIN(cert-err34-c): what was read is printed again, and compared
-    if (sscanf(text, "mpaxos chat log mark 1 slot %" SCNu64 " inode %" SCNu64 " length %" SCNu64 " format %d tail %32s",
-               &m.slot, &m.inode, &m.length, &format, tail) != 5 ||
-        strlen(tail) != 32 || format < LOG_FORMAT_FULL || format > LOG_FORMAT_JSON)
+    if (sscanf(text, "mpaxos chat log mark %*d slot %" SCNu64 " inode %" SCNu64 " length %" SCNu64 " format %d",
+               &m.slot, &m.inode, &m.length, &format) != 4 ||
+        !tail_line || sscanf(tail_line, "\ntail %32s", tail) != 1 || strlen(tail) != 32 ||
+        (gap_line && sscanf(gap_line, "\ngap %" SCNu64 " %" SCNu64, &m.gap.first, &m.gap.last) != 2) ||
+        format < LOG_FORMAT_FULL || format > LOG_FORMAT_JSON)
         return false;
     m.format = (enum log_format)format;
     for (size_t i = 0; i < sizeof m.tail.bytes; i++)

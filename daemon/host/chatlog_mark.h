@@ -10,11 +10,17 @@
 
 enum { MARK_TAIL_BYTES = 4096 };
 
+/* Slots that the file goes on behind without having them. */
+struct chatlog_gap {
+    slot_t first, last; /* 0: none */
+};
+
 struct chatlog_mark {
     bool exists;
     slot_t slot;            /* the last one that was flushed                            */
     uint64_t inode, length; /* of the file then                                         */
     enum log_format format; /* of what may stand behind `length`                        */
+    struct chatlog_gap gap; /* the last one in the file, or right before it             */
     struct hash128 tail;    /* of at most MARK_TAIL_BYTES bytes of it before `length`   */
 };
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "host/chatlog_mark.h"
 #include "host/config.h"
 #include "journal/journal.h"
 #include "paxos/replica.h"
@@ -193,7 +194,7 @@ struct driver_status {
     const char *checkpoint_trouble; /* why none can be written; what to do: "" or NULL: nothing is wrong */
     const char *flush_trouble;      /* why nothing can be trimmed: ""                     */
     slot_t flush_awaited;           /* by a peer's checkpoint, before it is used; 0: none */
-    slot_t gap_first, gap_last;     /* missing in the chat log file; 0: none              */
+    struct chatlog_gap gap;         /* missing in the chat log file                       */
     size_t n_rot;                   /* segments that rotted    */
     struct journal_rot rot[JOURNAL_ROT_MAX];
     bool installing;   /* a peer's checkpoint is being fetched               */

@@ -64,17 +64,15 @@ static void start(void *user)
     uv_queue_work(d->options.loop, &d->flushing.work, run, ran);
 }
 
-static void skipped(void *user, slot_t first, slot_t last)
+static void skipped(void *user)
 {
     struct driver *d = user;
-    if (d->gap_last == 0 || d->gap_last + 1 != first) /* else it is the same gap, which grows */
-        d->gap_first = first;
-    d->gap_last = last;
-    notice(NOTICE_LOG_GAP, &(struct notice_about){.slot = &d->gap_last, .path = chatlog_path(d->chatlog)},
+    struct chatlog_gap gap = flushes_gap(d->flushes);
+    notice(NOTICE_LOG_GAP, &(struct notice_about){.slot = &gap.last, .path = chatlog_path(d->chatlog)},
            "slots %" PRIu64 " to %" PRIu64
            " are not to be had any more, and will be missing in %s; the other replicas' "
            "files may have them",
-           d->gap_first, d->gap_last, chatlog_path(d->chatlog));
+           gap.first, gap.last, chatlog_path(d->chatlog));
 }
 
 static void send_message(void *user, replica_id_t to, const struct message *m)
@@ -109,6 +107,11 @@ bool driver_flush_init(struct driver *d)
     struct logview *v = &d->flushing.view;
     d->flushes = flushes_new(&o);
     d->flushing.flushes = d->flushes;
+    struct chatlog_gap gap = chatlog_gap(d->chatlog);
+    if (gap.last > 0)
+        log_line(LOG_LEVEL_WARNING,
+                 "slots %" PRIu64 " to %" PRIu64 " are missing in %s; the other replicas' files may have them",
+                 gap.first, gap.last, chatlog_path(d->chatlog));
     d->flushing.driver = d;
     v->reader = journal_reader_new(d->journal);
     v->kept = calloc(LOGVIEW_TAIL_SLOTS, sizeof(*v->kept));

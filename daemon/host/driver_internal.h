@@ -216,7 +216,6 @@ struct driver {
     uint64_t install_after_usec;
     struct mending mending;
     struct known_rot rot;
-    slot_t gap_first, gap_last; /* missing in the chat log file; 0: none */
 
     size_t n_positions; /* answered or refused, to be told */
     struct driver_position positions[POSITIONS_MAX];

@@ -173,8 +173,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->first_kept = logread_first_kept(d->logread);
     ret->flush_trouble = flushes_trouble(d->flushes);
     ret->flush_awaited = driver_install_obsoletes(d);
-    ret->gap_first = d->gap_first;
-    ret->gap_last = d->gap_last;
+    ret->gap = flushes_gap(d->flushes);
     ret->installing = driver_install_is_active(d);
     ret->n_rot = journal_rot(d->journal, ret->rot);
     struct journal_checkpoint newest;

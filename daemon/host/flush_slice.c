@@ -30,6 +30,7 @@ void flush_slice_run(struct flush_slice *s, struct chatlog *c, chatlog_read read
     if (s->result == 0)
         s->result = chatlog_flush(c, s->upto, read_counted, s, &s->messages, s->error);
     s->flushed = chatlog_flushed(c);
+    s->gap = chatlog_gap(c);
 }
 
 slot_t flush_slice_slots(slot_t slots, uint64_t bytes)

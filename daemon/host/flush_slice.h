@@ -10,6 +10,7 @@ struct flush_slice {
     slot_t skip_to, upto; /* skip_to: the file goes on behind it; 0: no */
     /* What came of it. */
     slot_t skipped_from, flushed; /* skipped_from: 0: nothing was passed over */
+    struct chatlog_gap gap;
     uint64_t messages, bytes;
     int result; /* as chatlog_flush() */
     char error[CONFIG_ERROR_MAX + 1];

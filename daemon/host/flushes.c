@@ -16,7 +16,8 @@ struct result {
 /* What waits for this replica's own file: until the mark reaches `upto`. */
 struct waiter {
     slot_t upto;
-    uint64_t written_before; /* f->written when it began */
+    slot_t flushed_before;   /* f->flushed when it began */
+    uint64_t written_before; /* f->written               */
 };
 
 struct request {     /* of an own client */
@@ -46,6 +47,7 @@ struct flushes {
     struct remote remotes[FLUSH_REMOTES_MAX];
     slot_t slice_slots;
     slot_t flushed;
+    struct chatlog_gap gap;
     slot_t required; /* 0: nothing */
     slot_t skip_to;
     enum log_format format;
@@ -68,6 +70,7 @@ struct flushes *flushes_new(const struct flushes_options *o)
     f->options.others = f->others;
     f->slice_slots = FLUSH_SLICE_SLOTS;
     f->flushed = chatlog_flushed(o->chatlog);
+    f->gap = chatlog_gap(o->chatlog);
     f->format = o->format;
     return f;
 }
@@ -110,6 +113,11 @@ slot_t flushes_flushed(const struct flushes *f)
     return f->flushed;
 }
 
+struct chatlog_gap flushes_gap(const struct flushes *f)
+{
+    return f->gap;
+}
+
 bool flushes_is_running(const struct flushes *f)
 {
     return f->slice.is_running;
@@ -122,7 +130,7 @@ static bool is_required(const struct flushes *f, slot_t applied)
 
 static struct waiter begin_wait(const struct flushes *f, slot_t upto)
 {
-    return (struct waiter){.upto = upto, .written_before = f->written};
+    return (struct waiter){.upto = upto, .flushed_before = f->flushed, .written_before = f->written};
 }
 
 uint64_t flushes_request(struct flushes *f, bool all, slot_t upto, uint64_t timeout_ms, uint64_t now_usec,
@@ -216,19 +224,28 @@ void flushes_message(struct flushes *f, const struct message *m)
         take_flushed(f, m->from, &m->flushed);
 }
 
-/* A waiter's result, once there is one: its slots are flushed, or flushing failed (`error`) although they could be.
- * What failed behind them is not its own, but for a slice that did not get anywhere: then the file is not in order. */
+/* A waiter's result, once there is one: its slots are flushed, or were passed over, or flushing failed (`error`)
+ * although they could be. What failed behind them is not its own, but for a slice that did not get anywhere: then the
+ * file is not in order. */
 static bool finish_wait(const struct flushes *f, const struct waiter *w, slot_t applied, const char *error,
                         struct result *ret)
 {
     bool reached = f->flushed >= w->upto && (error == NULL || f->got_on);
     if (!reached && (error == NULL || w->upto > applied))
         return false;
+    bool lacks = reached && f->gap.last > w->flushed_before && f->gap.first <= w->upto;
+    const char *path = chatlog_path(f->options.chatlog);
     ret->done = true;
-    ret->ok = reached;
+    ret->ok = reached && !lacks;
     ret->slot = f->flushed;
     ret->messages = f->written - w->written_before;
-    snprintf(ret->text, sizeof(ret->text), "%s", reached ? chatlog_path(f->options.chatlog) : error);
+    if (lacks)
+        snprintf(ret->text, sizeof(ret->text),
+                 "slots %llu to %llu are not to be had any more, and are missing in %.300s; take another replica's "
+                 "file where the whole log is wanted",
+                 (unsigned long long)f->gap.first, (unsigned long long)f->gap.last, path);
+    else
+        snprintf(ret->text, sizeof(ret->text), "%s", reached ? path : error);
     return true;
 }
 
@@ -290,12 +307,13 @@ bool flushes_finish(struct flushes *f)
     slot_t before = s->skipped_from > 0 ? s->skip_to : f->flushed;
     f->slice.is_running = false;
     f->flushed = s->flushed;
+    f->gap = s->gap;
     f->written += s->messages;
     f->got_on = s->flushed > before;
     if (f->got_on)
         f->slice_slots = flush_slice_slots(s->flushed - before, s->bytes);
     if (s->skipped_from > 0)
-        f->options.skipped(f->options.user, s->skipped_from, s->skip_to);
+        f->options.skipped(f->options.user);
     f->trouble[0] = 0;
     if (s->result < 0 && (f->required > f->flushed || s->skip_to > f->flushed)) {
         f->required_wait = FLUSH_REQUIRE_CALLS;

@@ -43,8 +43,8 @@ struct flushes_options {
     void *read_user;
     /* Has flushes_run() called on another thread, and flushes_finish() on the loop's after that. */
     void (*start)(void *user);
-    /* The file goes on without these, as flushes_skip() asked for. */
-    void (*skipped)(void *user, slot_t first, slot_t last);
+    /* The file goes on behind flushes_gap(), as flushes_skip() asked for. */
+    void (*skipped)(void *user);
     uint64_t (*draw)(void *user); /* random nonces */
     void (*send)(void *user, replica_id_t to, const struct message *m);
     void *user;
@@ -65,13 +65,14 @@ void flushes_message(struct flushes *f, const struct message *m);
  * then until it is; an attempt that failed is made again after FLUSH_REQUIRE_CALLS of them. */
 void flushes_require(struct flushes *f, slot_t upto);
 /* Before the next slice the file goes on behind `slot`, where it is not there yet: what stands before it is no longer
- * to be had. */
+ * to be had. Who waits for some of that is answered by an error. */
 void flushes_skip(struct flushes *f, slot_t slot);
 /* From the next slice on; as chatlog_set_format(). */
 void flushes_set_format(struct flushes *f, enum log_format format);
 /* Why it could not be flushed, the last time, or is not now; "": nothing is wrong. */
 const char *flushes_trouble(const struct flushes *f);
-slot_t flushes_flushed(const struct flushes *f); /* durable; 0: nothing yet */
+struct chatlog_gap flushes_gap(const struct flushes *f); /* as chatlog_gap() */
+slot_t flushes_flushed(const struct flushes *f);         /* durable; 0: nothing yet */
 
 /* Begins the next slice of what is to be flushed up to `applied`, if none is under way. */
 void flushes_work(struct flushes *f, slot_t applied, uint64_t now_usec);

@@ -225,9 +225,9 @@ static void advise_chatlog(const struct advice *a)
         say(a, false, "nothing is trimmed, since the chat log cannot be flushed: %s", a->s->flush_trouble);
         say(a, true, "see to the chat log file, then: mpaxosctl -i %u flush", a->c->id);
     }
-    if (a->s->gap_last > 0) {
+    if (a->s->gap.last > 0) {
         say(a, false, "slots %" PRIu64 " to %" PRIu64 " were no longer kept, and are missing in the chat log file",
-            a->s->gap_first, a->s->gap_last);
+            a->s->gap.first, a->s->gap.last);
         say(a, true, "take another replica's chat log file where the whole log is wanted");
     }
 }

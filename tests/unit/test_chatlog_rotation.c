@@ -233,6 +233,44 @@ static void test_cut_off_then_skipped(void **state)
     }
 }
 
+static struct chatlog_gap read_gap(void)
+{
+    struct chatlog *c = fixture_open(LOG_FORMAT_FULL);
+    struct chatlog_gap gap = chatlog_gap(c);
+
+    chatlog_close(c);
+    return gap;
+}
+
+static void expect_gap_told(slot_t first, slot_t last)
+{
+    assert_int_equal(read_gap().first, first);
+    assert_int_equal(read_gap().last, last);
+}
+
+/* For as long as it stands in the file, or right before it: what is not there is known after a restart, too. */
+static void test_gap_is_remembered(void **state)
+{
+    (void)state;
+    expect_gap_told(0, 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, 7);
+    expect_gap_told(0, 0);
+    skip_to(LOG_FORMAT_FULL, 12, 0);
+    expect_gap_told(8, 12);
+    skip_to(LOG_FORMAT_FULL, 13, 0); /* it grows */
+    expect_gap_told(8, 13);
+    fixture_flush_ok(LOG_FORMAT_FULL, 20);
+    fixture_flush_ok(LOG_FORMAT_JSON, 22);
+    expect_gap_told(8, 13);
+    skip_to(LOG_FORMAT_FULL, 24, 0);
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, 26); /* it stands between the two files */
+    expect_gap_told(23, 24);
+    assert_int_equal(rename(fixture.log_path, fixture.rotated_path), 0);
+    fixture_flush_ok(LOG_FORMAT_FULL, 28);
+    expect_gap_told(0, 0);
+}
+
 /* Nothing of it is taken away that can be seen to be no line of a slot behind the mark. */
 static void test_foreign_bytes_are_not_skipped(void **state)
 {
@@ -332,12 +370,11 @@ static void test_file_without_mark(void **state)
                          fixture.log_path);
 }
 
-static void test_damaged_mark(void **state)
+static void damage_mark(void)
 {
     struct snapshot s = fixture_take(20);
     struct chatlog *c;
 
-    (void)state;
     for (size_t i = 0; i < s.mark_size; i++) {
         s.mark[i] = (char)(s.mark[i] ^ 1);
         fixture_write_file(fixture.mark_path, s.mark, s.mark_size);
@@ -353,6 +390,31 @@ static void test_damaged_mark(void **state)
         "then begins "
         "with the oldest message kept",
         fixture.mark_path);
+    fixture_write_file(fixture.mark_path, s.mark, s.mark_size);
+    fixture_drop(&s);
+}
+
+static void test_damaged_mark(void **state)
+{
+    (void)state;
+    damage_mark();
+    fixture_empty(state);
+    skip_to(LOG_FORMAT_FULL, 7, 0);
+    damage_mark();
+    expect_gap_told(1, 7);
+}
+
+/* As it is written where there is no gap, and was before there were any. */
+static void test_mark_of_version_1(void **state)
+{
+    struct snapshot s = fixture_take(20);
+
+    (void)state;
+    assert_memory_equal(s.mark, "mpaxos chat log mark 1\nslot 20\n", 31);
+    fixture_drop(&s);
+    skip_to(LOG_FORMAT_FULL, 22, 0);
+    s = fixture_take(24);
+    assert_memory_equal(s.mark, "mpaxos chat log mark 2\nslot 24\n", 31);
     fixture_drop(&s);
 }
 
@@ -368,10 +430,12 @@ int main(void)
         cmocka_unit_test_setup(test_moved_to_another_disk, fixture_empty),
         cmocka_unit_test_setup(test_another_format, fixture_empty),
         cmocka_unit_test_setup(test_cut_off_then_skipped, fixture_empty),
+        cmocka_unit_test_setup(test_gap_is_remembered, fixture_empty),
         cmocka_unit_test_setup(test_foreign_bytes_are_not_skipped, fixture_empty),
         cmocka_unit_test_setup(test_foreign_bytes_are_never_written_over, fixture_empty),
         cmocka_unit_test_setup(test_file_without_mark, fixture_empty),
         cmocka_unit_test_setup(test_damaged_mark, fixture_empty),
+        cmocka_unit_test_setup(test_mark_of_version_1, fixture_empty),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }

@@ -300,8 +300,7 @@ static void test_chat_log_advice(void **state)
     s->flush_trouble = "";
     advises("behind its peers: this replica is catching up by a checkpoint", "wait; mpaxosctl status -w");
     assert_false(list_has("warnings", "the way back"));
-    s->gap_first = 71;
-    s->gap_last = 80;
+    s->gap = (struct chatlog_gap){.first = 71, .last = 80};
     advises("slots 71 to 80 were no longer kept, and are missing in the chat log file", "another replica's chat log");
 }
 

@@ -31,7 +31,7 @@ struct fixture {
     slot_t rotten; /* 0: none */
     uint64_t nonce;
     size_t n_started, n_sent, n_results, n_answers;
-    slot_t skipped_first, skipped_last;
+    struct chatlog_gap skipped;
     uint64_t now_usec;
     struct sent sent[SENT_MAX];
     struct flush_result results[REPLICAS_MAX];
@@ -81,11 +81,10 @@ static void start(void *user)
     x->n_started++;
 }
 
-static void skipped(void *user, slot_t first, slot_t last)
+static void skipped(void *user)
 {
     struct fixture *x = user;
-    x->skipped_first = first;
-    x->skipped_last = last;
+    x->skipped = flushes_gap(x->f);
 }
 
 /* Begins a slice and has it done, and what came of it told. False: there is none to do. */
@@ -310,10 +309,12 @@ static void what_cannot_be_read_yet_is_waited_for(void **state)
     assert_int_equal(x->n_answers, 1);
 }
 
-/* What is not to be had is passed over, also where a slice failed on it meanwhile: that is nobody's failure then. */
+/* What is not to be had is passed over, also where a slice failed on it meanwhile: who asked for it is told, who asks
+ * from then on is not. */
 static void what_is_not_to_be_had_is_passed_over(void **state)
 {
     struct fixture *x = *state;
+    char text[CONFIG_ERROR_MAX];
     x->chosen = 9;
     flushes_request(x->f, false, 9, 1000, 0, answer, x);
     flushes_work(x->f, 9, 0);
@@ -323,18 +324,29 @@ static void what_is_not_to_be_had_is_passed_over(void **state)
     flushes_skip(x->f, 4);
     flushes_skip(x->f, 3);
     assert_false(flushes_finish(x->f));
-    assert_int_equal(x->skipped_last, 0);
+    assert_int_equal(x->skipped.last, 0);
     assert_true(work(x, 9));
-    assert_int_equal(x->skipped_first, 1);
-    assert_int_equal(x->skipped_last, 4);
+    assert_int_equal(x->skipped.first, 1);
+    assert_int_equal(x->skipped.last, 4);
     assert_false(work(x, 9));
     flushes_tick(x->f, 1);
     assert_int_equal(x->n_answers, 1);
-    assert_true(x->results[0].ok);
+    assert_false(x->results[0].ok);
     assert_int_equal(x->results[0].messages, 5);
+    snprintf(text, sizeof(text),
+             "slots 1 to 4 are not to be had any more, and are missing in %s; take another replica's file where the "
+             "whole log is wanted",
+             x->path);
+    assert_string_equal(x->texts[0], text);
+    flushes_request(x->f, false, 9, 1000, 0, answer, x);
+    assert_true(work(x, 9));
+    assert_false(work(x, 9));
+    flushes_tick(x->f, 1);
+    assert_int_equal(x->n_answers, 2);
+    assert_true(x->results[0].ok);
     flushes_skip(x->f, 12); /* nobody waits, and it is done nevertheless */
     assert_true(work(x, 9));
-    assert_int_equal(x->skipped_first, 10);
+    assert_int_equal(x->skipped.first, 10);
     assert_int_equal(flushes_flushed(x->f), 12);
     assert_false(work(x, 9));
 }
@@ -362,7 +374,7 @@ static void a_skip_that_fails_is_tried_again(void **state)
     assert_false(work(x, 9));
     x->now_usec++;
     assert_true(work(x, 9));
-    assert_int_equal(x->skipped_last, 4);
+    assert_int_equal(x->skipped.last, 4);
     assert_string_equal(flushes_trouble(x->f), "");
     assert_false(work(x, 9));
 }
