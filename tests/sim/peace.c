@@ -58,8 +58,8 @@ void cluster_heal(struct cluster *c)
 }
 
 /* At rest: one leader, which has no open proposal; all of the set follow it; all their logs are equal; every call on
- * them ended. Of a core, whose leader may stand outside, those need not serve that reach it over more hops than
- * messages travel; the hub does. */
+ * them ended. A core's leader may stand outside: then those need not serve that reach it over more hops than messages
+ * travel; the hub does. */
 struct rest {
     uint32_t set, hub;
     bool all;
@@ -68,7 +68,7 @@ struct rest {
 static bool is_settled(struct cluster *c, void *user)
 {
     const struct rest *r = user;
-    uint32_t n_leaders = 0, serving = 0;
+    uint32_t n_leaders = 0, sound = 0, serving = 0;
     slot_t chosen = 0;
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         const struct host *h = &c->hosts[i];
@@ -88,12 +88,13 @@ static bool is_settled(struct cluster *c, void *user)
             return false;
         if (s.identity != IDENTITY_VOTER || s.lagging)
             return false;
+        sound |= 1U << i;
         if (s.quorum && s.n_submissions == 0)
             serving |= 1U << i;
-        else if (r->all || i == r->hub)
-            return false;
     }
-    return clients_are_idle(c, serving) && (r->all ? n_leaders == 1 : n_leaders <= 1);
+    if (n_leaders == 0 && !r->all) /* it stands outside */
+        return serving >> r->hub & 1 && clients_are_idle(c, serving);
+    return n_leaders == 1 && serving == sound && clients_are_idle(c, sound);
 }
 
 static uint64_t settle(struct cluster *c, struct rest *r, uint64_t limit_usec)
