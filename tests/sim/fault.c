@@ -195,7 +195,7 @@ void trouble_set_space(struct cluster *c, uint32_t host, bool space)
 static void end_full(struct cluster *c, void *user, uint64_t argument)
 {
     (void)user;
-    if (c->hosts[argument].disk.full)
+    if (c->hosts[argument].disk.full && !(c->frozen >> argument & 1))
         trouble_set_space(c, (uint32_t)argument, true);
 }
 

@@ -31,6 +31,8 @@ static void start_call(struct cluster *c, void *user, uint64_t argument)
 {
     (void)argument;
     struct host *h = user;
+    if (c->frozen >> h->index & 1)
+        return;
     if (!h->up && cluster_chance(c, 60))
         h->disk.cut_start = (uint32_t)cluster_random(c, 1, 12);
     host_start(h);

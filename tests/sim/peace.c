@@ -18,6 +18,7 @@ enum {
     PEACE_LIMIT_HEARTBEATS = 200,
     REST_LIMIT_S = 5,
     REST_LIMIT_HEARTBEATS = 100,
+    FOREVER_S = 3600,
 };
 
 static uint64_t limit(const struct cluster *c, uint64_t seconds, uint64_t heartbeats)
@@ -52,6 +53,7 @@ static void heal_host(struct cluster *c, struct host *h)
 
 void cluster_heal(struct cluster *c)
 {
+    c->frozen = 0;
     network_heal(c);
     for (uint32_t i = 0; i < c->options.n_hosts; i++)
         heal_host(c, &c->hosts[i]);
@@ -174,6 +176,25 @@ static uint64_t flaps_max(const struct cluster *c, uint64_t heartbeats)
     return flaps ? heartbeats / ELECTION_HEARTBEATS : 0;
 }
 
+/* What would end by itself lasts until all is healed; a path that stays clogged is cut. */
+static void freeze(struct cluster *c, uint32_t set)
+{
+    c->frozen = set;
+    for (uint32_t i = 0; i < c->options.n_hosts; i++) {
+        struct host *h = &c->hosts[i];
+        struct fault list[FAULTS_MAX];
+        for (uint32_t j = 0; j < c->options.n_hosts; j++)
+            c->network.cut[i][j] = c->network.cut[i][j] || c->network.clogged_usec[i][j] > c->now_usec;
+        if (!(set >> i & 1) || !h->up)
+            continue;
+        if (h->stalled_until_usec > c->now_usec)
+            h->stalled_until_usec = c->now_usec + FOREVER_S * SECOND;
+        size_t n = faults_list(h->faults, c->now_usec, list);
+        for (size_t k = 0; k < n; k++)
+            faults_set(h->faults, list[k].rate, list[k].direction, list[k].peer, 0, c->now_usec);
+    }
+}
+
 /* Through this host a message is acknowledged, and a position answered. */
 static void demand_answers(struct cluster *c, uint32_t host, struct rest *r, uint64_t limit_usec)
 {
@@ -195,11 +216,12 @@ static void demand_answers(struct cluster *c, uint32_t host, struct rest *r, uin
 }
 
 /* The majority can all reach one member; every other link, its weather too, and who is not in it, stays as it is. In
- * half of the runs all that works now and then does not work at all: then nothing excuses a leader's fall. */
+ * half of the runs all that works now and then does not work at all: then nothing excuses a leader's fall. In half of
+ * them, too, those who are not in it come back by themselves, else never. */
 static uint64_t make_core_work(struct cluster *c, bool hung_leader)
 {
     struct network *n = &c->network;
-    bool cuts_bad = cluster_chance(c, 500);
+    bool cuts_bad = cluster_chance(c, 500), freezes = cluster_chance(c, 500);
     const struct host *leader = hung_leader ? cluster_leader(c) : NULL;
     struct rest r = {0};
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
@@ -225,8 +247,10 @@ static uint64_t make_core_work(struct cluster *c, bool hung_leader)
         if (!(r.set >> i & 1) && !host_is_usable(h))
             host_kill(h); /* what stands still stays so */
         else if (!(r.set >> i & 1) && (leader || cluster_chance(c, 200)))
-            h->stalled_until_usec = c->now_usec + 3600 * SECOND;
+            h->stalled_until_usec = c->now_usec + FOREVER_S * SECOND;
     }
+    if (freezes)
+        freeze(c, ~r.set);
     if (leader)
         clients_send(c, r.hub, 0, NULL);
     uint64_t usec = settle(c, &r, limit(c, CORE_LIMIT_S, CORE_LIMIT_HEARTBEATS)), before = observer_leaderships(c);

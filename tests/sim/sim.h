@@ -270,6 +270,7 @@ struct cluster {
     uint64_t happened[HAPPENED_KINDS];
     uint32_t chat_end_percent, chat_fail_percent; /* of slices of a flush: its host ends, an operation fails */
     uint64_t wall_base_usec;
+    uint32_t frozen; /* hosts that stay as broken as they are: what is down does not start, what is full stays so */
     struct host hosts[CLUSTER_HOSTS_MAX];
     struct network network;
     struct sim_event *queue; /* a heap by time and order */
