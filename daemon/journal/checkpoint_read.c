@@ -6,8 +6,15 @@
 #include "journal/explain.h"
 #include "journal/state.h"
 
+static void tell_progress(const struct journal_replay *replay, const struct checkpoint_file *c, uint64_t part)
+{
+    if (replay->progress != NULL)
+        replay->progress(replay->user, part * CHECKPOINT_PAYLOAD_BYTES, c->header.size);
+}
+
 /* A damaged part, or a disk that cannot be read: *ret_check tells. */
-static enum journal_result check_parts(struct checkpoint_file *c, enum checkpoint_check *ret_check, char *ret_error)
+static enum journal_result check_parts(struct checkpoint_file *c, const struct journal_replay *replay,
+                                       enum checkpoint_check *ret_check, char *ret_error)
 {
     const uint8_t *bytes;
     uint32_t size;
@@ -20,6 +27,7 @@ static enum journal_result check_parts(struct checkpoint_file *c, enum checkpoin
         }
         if (r < 0)
             return explain_errno(ret_error, r, "read", CHECKPOINT_NAME);
+        tell_progress(replay, c, i);
     }
     return JOURNAL_OK;
 }
@@ -50,13 +58,14 @@ static enum journal_result take(struct journal *j, const struct checkpoint_heade
     return JOURNAL_OK;
 }
 
-enum journal_result checkpoint_find(struct journal *j, struct checkpoint_file *ret, char *ret_error)
+enum journal_result checkpoint_find(struct journal *j, const struct journal_replay *replay, struct checkpoint_file *ret,
+                                    char *ret_error)
 {
     enum checkpoint_check check;
     enum journal_result result = checkpoint_open(j->vfs, ret, &check, ret_error);
 
     if (result == JOURNAL_OK && check == CHECKPOINT_FILE_WHOLE)
-        result = check_parts(ret, &check, ret_error);
+        result = check_parts(ret, replay, &check, ret_error);
     if (result == JOURNAL_OK && check == CHECKPOINT_FILE_WHOLE)
         result = take(j, &ret->header, ret_error);
     if (result != JOURNAL_OK)
@@ -86,6 +95,7 @@ enum journal_result checkpoint_hand_out(struct checkpoint_file *c, const struct 
         if (r < 0)
             return explain(ret_error, JOURNAL_IO, "%s: two reads gave different bytes. Check the disk and the memory",
                            CHECKPOINT_NAME);
+        tell_progress(replay, c, i);
         taken = replay->checkpoint(replay->user, c->header.slot, bytes, size);
     }
     if (taken && replay->checkpoint(replay->user, c->header.slot, NULL, 0))

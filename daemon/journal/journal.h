@@ -84,7 +84,9 @@ struct journal_replay {
     /* Every record from the replay's start on, which is at or before the first one of a slot above the checkpoint's:
      * those of slots at or below it come too, and count for nothing but the ballots they promise. */
     journal_each each;
-    void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all); /* now and then; or NULL */
+    /* Now and then, of what is being read, checkpoint or segments: at least once for each segment, and each part that
+     * was checked or is handed out. Or NULL. */
+    void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all);
     void *user;
 };
 

@@ -104,6 +104,12 @@ static int file_bytes(struct journal *j, uint64_t number, uint64_t *sum)
     return size < 0 ? (int)size : 0;
 }
 
+static void tell_progress(const struct scan *s)
+{
+    if (s->progress != NULL)
+        s->progress(s->user, s->bytes_done, s->bytes_all);
+}
+
 /* From the oldest on, the segments with nothing above `slot`: by their footers, or, where one is not whole, by what is
  * in it. *ret: the first that is read. */
 static enum journal_result skip_segments(struct scan *s, const struct files *all, slot_t slot, size_t *ret)
@@ -114,6 +120,7 @@ static enum journal_result skip_segments(struct scan *s, const struct files *all
     for (i = all->first; i + 1 < all->n; i++) {
         uint64_t bytes_done = s->bytes_done, batch = s->batch;
         bool there;
+        tell_progress(s);
         result = scan_footer(s, all->segments[i], &there);
         if (result == JOURNAL_OK && !there)
             result = scan_segment(s, all->segments[i], false);
@@ -163,6 +170,7 @@ static enum journal_result read_segments(struct journal *j, struct scan *s, cons
         int r = file_bytes(j, all->segments[i], &s->bytes_all);
         if (r < 0)
             return explain_errno(s->error, r, "read the size of", "segment");
+        tell_progress(s);
     }
     if (j->has_checkpoint) {
         result = skip_segments(s, all, j->checkpoint.slot, &from);
@@ -219,7 +227,7 @@ enum journal_result recovery_run(struct journal *j, const struct journal_replay 
     r = list_files(j, &all);
     result = r < 0 ? explain_errno(ret_error, r, "list", "state directory") : check_files(j, &all, ret_error);
     if (result == JOURNAL_OK)
-        result = checkpoint_find(j, &checkpoint, ret_error);
+        result = checkpoint_find(j, replay, &checkpoint, ret_error);
     if (result == JOURNAL_OK)
         result = read_segments(j, s, replay, &checkpoint, &all);
     checkpoint_close(&checkpoint);

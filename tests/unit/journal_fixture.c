@@ -118,6 +118,12 @@ static bool replay_checkpoint(void *user, slot_t slot, const uint8_t *bytes, siz
     return !f->refuse_replay;
 }
 
+static void progress(void *user, uint64_t bytes_done, uint64_t bytes_all)
+{
+    (void)bytes_done, (void)bytes_all;
+    ((struct fixture *)user)->n_progress++;
+}
+
 enum journal_result journal_fixture_open(struct fixture *f)
 {
     struct journal_options o = {
@@ -128,14 +134,16 @@ enum journal_result journal_fixture_open(struct fixture *f)
     told_list_clear(&f->replayed);
     f->checkpoint_replayed = (struct told_checkpoint){.is_there = false};
     f->checkpoint_seen = 0;
+    f->n_progress = 0;
     f->replayed_identity.status = 0;
     f->seq = 0;
     if (r == JOURNAL_OK && identity->status == 0)
         *identity = f->identity;
     if (r == JOURNAL_OK)
-        r = journal_open(&o, identity,
-                         &(struct journal_replay){.checkpoint = replay_checkpoint, .each = replay, .user = f},
-                         &f->journal, f->error);
+        r = journal_open(
+            &o, identity,
+            &(struct journal_replay){.checkpoint = replay_checkpoint, .each = replay, .progress = progress, .user = f},
+            &f->journal, f->error);
     free(identity);
     return r;
 }

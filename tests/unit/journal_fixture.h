@@ -57,6 +57,7 @@ struct fixture {
     uint64_t checkpoint_seen;                   /* bytes, while it is handed out                              */
     size_t identity_at[256]; /* appended.n when the identity whose bootstrap hash begins with this byte was appended */
     bool refuse_replay;      /* `each` answers false                            */
+    size_t n_progress;       /* calls, at the last open                         */
     struct identity replayed_identity; /* .status 0: none was told */
 
     /* The workload's. */

@@ -172,6 +172,22 @@ static void test_replay_begins_at_the_checkpoint(void **state)
     fixture_check_kept(f);
 }
 
+/* However little is read of each: a service manager gives up a start that says nothing. */
+static void test_a_start_tells_of_each_segment_and_part(void **state)
+{
+    enum { PARTS = 40 };
+    struct fixture *f = *state;
+    struct journal_stats stats;
+
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    fill(f, 2 * SLOTS);
+    assert_int_equal(fixture_checkpoint(f, 2 * SLOTS - 1, PARTS * PAYLOAD, CHECKPOINT_OWN), 0);
+    reopen(f);
+    journal_stats(f->journal, &stats);
+    assert_true(stats.segments > 15 && stats.segments_replayed <= 4);
+    assert_in_range(f->n_progress, 2 * stats.segments + 2 * PARTS, 2 * stats.segments + 2 * PARTS + 12);
+}
+
 /* A segment with one record above the slot is replayed, however many at or below it others before have. */
 static void test_a_stray_record_above_the_checkpoint_comes_back(void **state)
 {
@@ -573,6 +589,7 @@ int main(void)
         TEST(test_calls_out_of_turn_are_told),
         TEST(test_a_checkpoint_stays_readable_while_it_is_sent),
         TEST(test_replay_begins_at_the_checkpoint),
+        TEST(test_a_start_tells_of_each_segment_and_part),
         TEST(test_a_stray_record_above_the_checkpoint_comes_back),
         TEST(test_a_cancelled_one_leaves_the_old_one),
         TEST(test_it_does_not_count_before_the_records_are_durable),
