@@ -96,6 +96,17 @@ def test_purge_leaves_nothing(context):
     cluster[1].ctl("send", "the others go on")
 
 
+def test_purge_leaves_a_mount_point(context):
+    box = context.boxes(1)[0]
+    box.sh("mkdir /var/lib/mpaxosd && mount -t tmpfs tmpfs /var/lib/mpaxosd")
+    box.install(context.deb)
+    box.write("/var/lib/mpaxosd/0/segment", "")
+    result = box.execute("dpkg", "--purge", "mpaxos")
+    assert result.returncode == 0, result
+    assert "mpaxos: /var/lib/mpaxosd is left" in result.stderr, result.stderr
+    assert box.run("find", "/var/lib/mpaxosd", "/var/log", "-name", "*mpaxosd*", "-o", "-name", "segment") == "/var/lib/mpaxosd"
+
+
 # --- reload ---
 
 
