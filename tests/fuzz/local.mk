@@ -78,7 +78,7 @@ fuzz_archives = fuzz-build/sim.a fuzz-build/fake.a fuzz-build/unit.a fuzz-build/
 
 fuzz-build/%.o: %.c
 	@$(MKDIR_P) $(@D)
-	$(AM_V_CC)$(FUZZ_CC) $(AM_CPPFLAGS) $(STD_CFLAGS) $(UV_CFLAGS) $(CJSON_CFLAGS) $(SYSTEMD_CFLAGS) \
+	$(AM_V_CC)$(FUZZ_CC) $(DEFS) $(AM_CPPFLAGS) $(STD_CFLAGS) $(UV_CFLAGS) $(CJSON_CFLAGS) $(SYSTEMD_CFLAGS) \
 		$(SODIUM_CFLAGS) $(FUZZ_CFLAGS) -w -fsanitize=fuzzer-no-link -MMD -c -o $@ $<
 fuzz-build/daemon.a: $(fuzz_daemon)
 fuzz-build/unit.a: $(fuzz_unit)

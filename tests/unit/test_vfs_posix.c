@@ -20,6 +20,8 @@
 #include "journal/vfs.h"
 #include "paxos/prng.h"
 
+_Static_assert(sizeof(off_t) == 8, "a file of 2 GiB or more is read and written on every system");
+
 struct directory {
     char dir[64];
     struct vfs *vfs;
