@@ -5,7 +5,7 @@
 #include "ctl/client.h"
 #include "ctl/verbs.h"
 
-enum { FAULT_SECONDS_MAX = 1000000000, REPLICA_ID_MAX = 254 };
+enum { FAULT_SECONDS_MAX = 31536000, REPLICA_ID_MAX = 254 }; /* as the daemon has them */
 
 static void print_drops(const struct invocation *v, const cJSON *drops)
 {

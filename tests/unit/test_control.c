@@ -144,6 +144,7 @@ static void test_invalid_parameters(void **state)
         {CALL("SetDrop", "\"rate\":1,\"peer\":1"), INVALID("peer")},
         {CALL("SetDrop", "\"rate\":1,\"peer\":255"), INVALID("peer")},
         {CALL("SetDrop", "\"rate\":1,\"seconds\":0"), INVALID("seconds")},
+        {CALL("SetDrop", "\"rate\":1,\"seconds\":31536001"), INVALID("seconds")},
         {CALL("SetDrop", "\"rate\":1,\"x\":0"), INVALID("x")},
         {CALL("SkipSlots", ""), INVALID("slots")},
         {CALL("SkipSlots", "\"slots\":1"), INVALID("slots")},

@@ -332,6 +332,8 @@ static void test_drop_zero_lifts_both_directions(void **state)
     assert_string_equal(out, "RATE  DIRECTION  PEER  UNTIL\n 30%  in            2  lifted\n");
     assert_int_equal(run(canned, JSON_OFF, "drop 30 --in --peer 2 --for 9"), EXIT_DONE);
     assert_non_null(strstr(calls, "\"rate\":30,\"direction\":\"in\",\"peer\":2,\"seconds\":9}"));
+    assert_int_equal(run(canned, JSON_OFF, "drop 30 --for 31536000"), EXIT_DONE);
+    assert_int_equal(run(canned, JSON_OFF, "drop 30 --for 31536001"), EXIT_USAGE);
     assert_int_equal(run(canned, JSON_OFF, "drop 30"), EXIT_DONE);
     assert_non_null(strstr(calls, "\"rate\":30,\"direction\":\"out\"}"));
 }
