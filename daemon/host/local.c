@@ -1,5 +1,6 @@
 #include "host/local.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -21,17 +22,21 @@ static bool same_address(const struct sockaddr_storage *a, const struct sockaddr
                   sizeof(struct in6_addr)) == 0;
 }
 
-/* To itself, and only to itself, a host sends from the address that it sends to. */
-static bool is_own(const struct sockaddr *address, socklen_t size)
+/* To itself, and only to itself, a host sends from the address that it sends to. -1: there is no way there, so that it
+ * may be one that this host does not have yet. */
+static int is_own(const struct sockaddr *address, socklen_t size)
 {
     struct sockaddr_storage from = {0};
     socklen_t from_size = sizeof from;
-    int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool own = fd >= 0 && connect(fd, address, size) == 0 &&
-               getsockname(fd, (struct sockaddr *)&from, &from_size) == 0 && same_address(&from, address);
+    int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), own = 0;
 
-    if (fd >= 0)
-        close(fd);
+    if (fd < 0)
+        return 0;
+    if (connect(fd, address, size) == 0)
+        own = getsockname(fd, (struct sockaddr *)&from, &from_size) == 0 && same_address(&from, address);
+    else if (errno == ENETUNREACH)
+        own = -1;
+    close(fd);
     return own;
 }
 
@@ -47,7 +52,7 @@ int host_is_local(const char *host, const char **ret_reason)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
     struct addrinfo *list = NULL;
-    int error, answer = 0;
+    int error, answer = -1;
 
     if (config_host_is_loopback(host)) /* also where nothing looks names up */
         return 1;
@@ -56,11 +61,14 @@ int host_is_local(const char *host, const char **ret_reason)
         *ret_reason = gai_strerror(error);
         return -1;
     }
-    for (const struct addrinfo *i = list; i && answer == 0; i = i->ai_next) {
+    *ret_reason = strerror(ENETUNREACH);
+    for (const struct addrinfo *i = list; i && answer <= 0; i = i->ai_next) {
         if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
             continue;
         set_port(i->ai_addr);
-        answer = is_own(i->ai_addr, i->ai_addrlen);
+        int own = is_own(i->ai_addr, i->ai_addrlen);
+        if (own > answer)
+            answer = own;
     }
     freeaddrinfo(list);
     return answer;

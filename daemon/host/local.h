@@ -2,8 +2,9 @@
 #ifndef HOST_LOCAL_H
 #define HOST_LOCAL_H
 
-/* 1 or 0 for a name or an IP address; -1 with a reason where a name cannot be looked up. By what the kernel would send
- * from, which needs no privilege, no list of interfaces, and is not misled by sysctl ip_nonlocal_bind. */
+/* 1 or 0 for a name or an IP address; -1 with a reason where a name cannot be looked up, or no network is there that
+ * has the address. By what the kernel would send from, which needs no privilege, no list of interfaces, and is not
+ * misled by sysctl ip_nonlocal_bind. */
 int host_is_local(const char *host, const char **ret_reason);
 
 #endif

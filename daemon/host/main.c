@@ -38,7 +38,8 @@ static const char help[] = "Runs replicas of the cluster that the file CONFIG de
                            "               addresses are loopback ones\n"
                            "      --is-local\n"
                            "               run nothing: exit with 0 if replica N's address is this host's, 1 if not,\n"
-                           "               255 if its name cannot be looked up\n"
+                           "               255 if that cannot be told: its name cannot be looked up, or no replica's\n"
+                           "               address is this host's yet\n"
                            "  -h, --help   print this\n"
                            "      --version\n"
                            "               print the version\n"
@@ -151,7 +152,19 @@ static int refuse_key(const struct arguments *a, const char *error)
     return EX_CONFIG;
 }
 
-/* A configuration that is wrong is a yes: so the start that follows says what is wrong, and fails, where a unit whose
+static bool has_local(const struct config *c)
+{
+    const char *reason;
+
+    for (uint32_t i = 0; i < c->n_replicas; i++)
+        if (host_is_local(c->replicas[i].host, &reason) > 0)
+            return true;
+    return false;
+}
+
+/* At boot a host may not have its addresses yet, which a no would make final: it takes one that this host has.
+ *
+ * A configuration that is wrong is a yes: so the start that follows says what is wrong, and fails, where a unit whose
  * condition does not hold would be passed over in silence. */
 static int answer_is_local(const struct config *c, replica_id_t id)
 {
@@ -159,11 +172,18 @@ static int answer_is_local(const struct config *c, replica_id_t id)
     int answer = host_is_local(host, &reason);
 
     log_start(id);
-    if (answer < 0)
-        log_line(LOG_LEVEL_ERROR, "whether %s is this host cannot be told: %s; check \"ip\" of replica %u, or DNS",
-                 host, reason, id);
-    else if (answer == 0)
+    if (answer < 0) {
+        log_line(LOG_LEVEL_ERROR,
+                 "whether %s is this host cannot be told: %s; check \"ip\" of replica %u, the network, or DNS", host,
+                 reason, id);
+    } else if (answer == 0 && !has_local(c)) {
+        log_line(LOG_LEVEL_ERROR,
+                 "none of the configuration's addresses is this host's (yet); see that the network is up, or check "
+                 "each \"ip\"");
+        answer = -1;
+    } else if (answer == 0) {
         log_line(LOG_LEVEL_INFO, "%s is not this host", host);
+    }
     return answer < 0 ? EXIT_UNKNOWN : answer == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

@@ -67,6 +67,21 @@ def test_script_mode_runs_only_this_hosts(context):
     assert len(cluster.check_identical()) == 1
 
 
+def test_script_mode_waits_for_an_address(context):
+    """A host whose address comes late, as network-online.target may let it: its replica starts with it."""
+    box, cluster = one_host(context)
+    box.write(CONFIG, box.run("mpaxosctl", "config", "generate", 1, "--host", "192.0.2.1,192.0.2.2,192.0.2.3", "-o", "-"))
+    install_key(box, box.run("mpaxosctl", "keygen", "-") + "\n")
+    box.run("systemctl", "enable", "--now", "mpaxosd.target")
+    wait_until("it is tried again", lambda: int(box.property("mpaxosd@1", "NRestarts")) >= 2)
+    assert not any(r.is_active() for r in cluster)
+    box.lan.hosts[box.number].run("ip", "addr", "add", "192.0.2.2/24", "dev", "lo")
+    wait_until("replica 1 runs", cluster[1].is_active)
+    wait_until("the others are not this host's", lambda: all(
+        box.property(r.unit, "Result") == "exec-condition" and box.property(r.unit, "ActiveState") == "inactive"
+        for r in (cluster[0], cluster[2])))
+
+
 def test_manual_mode_runs_what_was_enabled(context):
     box, cluster = one_host(context)
     box.run("mpaxosctl", "config", "generate", 1, "-m", "-o", CONFIG)
