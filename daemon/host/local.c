@@ -40,6 +40,14 @@ static int is_own(const struct sockaddr *address, socklen_t size)
     return own;
 }
 
+/* What it sends to another one of these, it sends from 127.0.0.1. */
+static bool is_loopback(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
 static void set_port(struct sockaddr *address)
 {
     if (address->sa_family == AF_INET)
@@ -66,7 +74,7 @@ int host_is_local(const char *host, const char **ret_reason)
         if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
             continue;
         set_port(i->ai_addr);
-        int own = is_own(i->ai_addr, i->ai_addrlen);
+        int own = is_loopback(i->ai_addr) ? 1 : is_own(i->ai_addr, i->ai_addrlen);
         if (own > answer)
             answer = own;
     }

@@ -272,7 +272,8 @@ static int check_reach(const struct peers_options *o, const struct addrinfo *own
         getnameinfo(own->ai_addr, own->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
         log_line(LOG_LEVEL_ERROR,
                  "own name %s is %s, a loopback address, from which replica %u (%s) cannot be reached: correct "
-                 "/etc/hosts, or write this host's address as \"ip\" of replica %u in the configuration",
+                 "/etc/hosts, where the name must stand if nss-myhostname made it that, or write this host's address "
+                 "as \"ip\" of replica %u in the configuration",
                  o->self.host, text, other->id, other->host, o->self.id);
         return -EADDRNOTAVAIL;
     }

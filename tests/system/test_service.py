@@ -444,11 +444,14 @@ def test_is_local_before_the_network(context):
     """A host that has none of the addresses may get one yet; one that has one knows who it is."""
     context.need_root()
     context.ctl("config", "generate", 1, "--host", "192.0.2.1,192.0.2.2,192.0.2.3")
+    (context.dir / "hosts").write_text("127.0.1.1 this.test\n192.0.2.3 other.test\n")
+    (context.dir / "names.json").write_text((context.dir / "replica_config.json").read_text()
+                                            .replace("192.0.2.1", "this.test").replace("192.0.2.3", "other.test"))
 
-    def ask(setup, number):
+    def ask(setup, number, config="replica_config.json"):
         program = f"{context.build}/daemon/mpaxosd"
-        script = f"{setup}; exec {program} --is-local replica_config.json -i {number}"
-        return subprocess.run(["unshare", "-n", "sh", "-ec", script], cwd=context.dir, capture_output=True, text=True, timeout=60)
+        script = f"mount --bind {context.dir}/hosts /etc/hosts; {setup}; exec {program} --is-local {config} -i {number}"
+        return subprocess.run(["unshare", "-nm", "sh", "-ec", script], cwd=context.dir, capture_output=True, text=True, timeout=60)
 
     result = ask("true", 0)
     assert result.returncode == 255 and "unreachable" in result.stderr, result
@@ -459,6 +462,9 @@ def test_is_local_before_the_network(context):
     result = ask(network, 0)
     assert result.returncode == 1 and "192.0.2.1 is not this host" in result.stderr, result
     assert ask(network, 1).returncode == 0
+    # The start that follows says what is wrong with such a name.
+    assert ask(network, 0, "names.json").returncode == 0, "127.0.1.1 is this host"
+    assert ask(network, 2, "names.json").returncode == 1
 
 
 def test_own_interface_is_local(context):
