@@ -48,6 +48,8 @@ static void send_info(struct driver *d, uint64_t now_usec)
 
 /* --- lines for people --- */
 
+static const char differs_note[] = "its replica_list (addresses, too) or dedup_slots differs from this file's";
+
 static void tell_leader(const struct replica_status *before, const struct replica_status *now)
 {
     if (now->leader == REPLICA_ID_NONE || (now->leader == before->leader && ballot_equal(now->ballot, before->ballot)))
@@ -56,6 +58,15 @@ static void tell_leader(const struct replica_status *before, const struct replic
            &(struct notice_about){.ballot = &now->ballot, .slot = &now->chosen, .peer = &now->leader},
            "leader is replica %u (ballot %" PRIu64 ".%u) from slot %" PRIu64 " on", now->leader, now->ballot.round,
            now->ballot.id, now->chosen);
+}
+
+static void tell_differing(const struct replica_status *before, const struct replica_status *now)
+{
+    for (uint32_t i = 0; i < now->n_peers; i++) {
+        if (now->peers[i].differs && !before->peers[i].differs)
+            log_line(LOG_LEVEL_WARNING, "replica %u: %s; nothing starts until they say the same", now->peers[i].id,
+                     differs_note);
+    }
 }
 
 static void tell_quorum(const struct replica_status *before, const struct replica_status *now)
@@ -98,6 +109,7 @@ static void tell_changes(struct driver *d)
     replica_status(d->replica, &now);
     tell_leader(&d->status, &now);
     tell_quorum(&d->status, &now);
+    tell_differing(&d->status, &now);
     tell_faults(d);
     d->status = now;
 }
@@ -139,7 +151,7 @@ static void fill_peer_drops(const struct driver_member *m, uint64_t now_usec, st
     }
 }
 
-static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct driver_peer *ret)
+static void fill_peer(struct driver *d, size_t member, bool differs, uint64_t now_usec, struct driver_peer *ret)
 {
     const struct driver_member *m = &d->members[member];
     struct config_replica r = {.port = m->address.port};
@@ -155,7 +167,10 @@ static void fill_peer(struct driver *d, size_t member, uint64_t now_usec, struct
     if (d->seal != NULL)
         seal_peer_status(d->seal, member, &ret->seal);
     bool ahead = m->ahead_usec != 0 && replica_identity(d->replica)->status == IDENTITY_EMPTY;
-    snprintf(ret->note, sizeof(ret->note), "%s", ret->refused || ahead ? m->note : peers_note(d->peers, member));
+    snprintf(ret->note, sizeof(ret->note), "%s",
+             (ret->refused || ahead) && m->note[0] != 0 ? m->note
+             : differs                                  ? differs_note
+                                                        : peers_note(d->peers, member));
 }
 
 void driver_status(struct driver *d, struct driver_status *ret)
@@ -189,7 +204,7 @@ void driver_status(struct driver *d, struct driver_status *ret)
     for (uint32_t i = 0; i < ret->replica.n_peers; i++) {
         int member = driver_find_member(d, ret->replica.peers[i].id);
         if (member >= 0)
-            fill_peer(d, (size_t)member, now_usec, &ret->peers[i]);
+            fill_peer(d, (size_t)member, ret->replica.peers[i].differs, now_usec, &ret->peers[i]);
     }
     ret->datagrams_sent = c->sent;
     ret->datagrams_received = c->received;

@@ -83,7 +83,7 @@ void describe_start(const struct control *c, const struct driver_status *s, char
     else
         snprintf(ret, REASON_MAX + 1,
                  "replica %u has not started yet: it has heard of all others and waits until they agree; where this "
-                 "lasts, compare their configuration files (mpaxosctl status says what differs)",
+                 "lasts, compare their configuration files (mpaxosctl status names those that differ)",
                  c->id);
 }
 
@@ -141,6 +141,20 @@ static void advise_checkpoint(const struct advice *a)
     say(a, true, "%s", remedy + 2);
 }
 
+static void advise_differing(const struct advice *a)
+{
+    for (uint32_t i = 0; i < a->s->replica.n_peers; i++) {
+        const struct peer_status *p = &a->s->replica.peers[i];
+        if (!p->differs)
+            continue;
+        say(a, false, "replica %u (%s): %s", p->id, a->s->peers[i].address, a->s->peers[i].note);
+        say(a, true,
+            "make the configuration files of replicas %u and %u name the same replicas, ids and addresses as they are "
+            "written, and the same dedup_slots, and restart the one whose file was changed",
+            p->id, a->c->id);
+    }
+}
+
 static void advise_start(const struct advice *a)
 {
     char reason[REASON_MAX + 1];
@@ -153,6 +167,7 @@ static void advise_start(const struct advice *a)
         say(a, false, "%s", reason);
         if (remedy != NULL)
             say(a, true, "%s", remedy + 2);
+        advise_differing(a);
     }
     advise_damage(a);
     advise_rot(a);

@@ -180,7 +180,8 @@ struct peer_status {
     replica_id_t id;
     bool linked; /* heard of late, and hears us */
     bool leading;
-    bool silent; /* it does not vote */
+    bool silent;  /* it does not vote */
+    bool differs; /* it begins from another configuration file than this replica, which keeps their first start off */
     slot_t chosen;
     uint64_t heard_usec; /* monotonic; 0: never         */
     uint64_t rtt_usec;   /* smoothed; 0: not known      */

@@ -147,6 +147,7 @@ void replica_status(const struct replica *r, struct replica_status *ret)
             .linked = peer_is_linked(r, i),
             .leading = (int)i == leader,
             .silent = p->silent,
+            .differs = !r->member && p->reported && p->status <= IDENTITY_STARTING && p->bootstrap_differs,
             .chosen = p->chosen,
             .heard_usec = p->heard_usec,
             .rtt_usec = p->link_rtt_usec,

@@ -240,6 +240,11 @@ static void another_bootstrap_file_keeps_a_replica_out(void **state)
     host_start(&c->hosts[1]);
     cluster_run(c, 10 * SECOND);
     assert_int_equal(count(c, IDENTITY_EMPTY), 3);
+    struct replica_status s;
+    replica_status(c->hosts[0].replica, &s);
+    assert_true(s.peers[0].differs && !s.peers[1].differs);
+    replica_status(c->hosts[1].replica, &s);
+    assert_true(s.peers[0].differs && s.peers[1].differs);
     cluster_free(c);
 }
 

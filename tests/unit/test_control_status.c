@@ -318,6 +318,9 @@ static void test_starting(void **state)
     advises("it has not heard of replicas 0, 2", "start replicas 0, 2, or");
     s->replica.peers[0].heard_usec = s->replica.peers[1].heard_usec = uv_hrtime() / 1000;
     advises("replica 1 has not started yet: it has heard of all others", "compare their configuration files");
+    s->replica.peers[1].differs = true;
+    strcpy(s->peers[1].note, "its dedup_slots differs");
+    advises("replica 2 (127.0.0.1:6002): its dedup_slots differs", "make the configuration files of replicas 2 and 1");
 }
 
 /* What peers send is not trusted to be text: the reply stays valid. */

@@ -135,6 +135,36 @@ static void the_own_limit_does_not_bind_the_others(void **state)
     cluster_free(c);
 }
 
+static bool is_told_who_differs(struct cluster *c)
+{
+    struct driver_status s;
+    driver_status(c->nodes[0].driver, &s);
+    return strstr(s.peers[1].note, "dedup_slots differs from this file's") != NULL;
+}
+
+/* The first start waits for one whose file says otherwise, and says for whom. */
+static void another_file_is_named(void **state)
+{
+    (void)state;
+    struct driver_status s;
+    struct cluster *c = malloc(sizeof(*c));
+    assert_non_null(c);
+    cluster_make(c);
+    for (size_t i = 0; i < REPLICAS; i++) {
+        c->config.dedup_slots = i == 2 ? 20000 : 10000;
+        assert_int_equal(cluster_start_node(c, i), 0);
+    }
+    cluster_run_until(c, is_told_who_differs);
+    driver_status(c->nodes[0].driver, &s);
+    assert_string_equal(s.peers[0].note, "");
+    cluster_stop_node(c, 2); /* put right, it starts */
+    c->config.dedup_slots = 10000;
+    assert_int_equal(cluster_start_node(c, 2), 0);
+    cluster_run_until(c, cluster_is_quorate);
+    assert_false(is_told_who_differs(c));
+    cluster_free(c);
+}
+
 static void one_loss_and_a_restart_lose_nothing(void **state)
 {
     (void)state;
@@ -340,6 +370,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_drivers_agree),
+        cmocka_unit_test(another_file_is_named),
         cmocka_unit_test(the_own_limit_does_not_bind_the_others),
         cmocka_unit_test(one_loss_and_a_restart_lose_nothing),
         cmocka_unit_test(a_stop_leaves_a_checkpoint),
