@@ -187,7 +187,9 @@ struct driver_status {
     const struct config *config;
     const char *config_warning; /* where the log says otherwise than the file: "" if nowhere */
     bool is_config_overruled;   /* ... and its word stands                                   */
-    const char *reload_warning; /* where only a restart takes up what the file says now: "" if nowhere */
+    /* Of what the file says otherwise since the start, as reload.h tells them apart: what takes a restart, and what a
+     * stop of all replicas; "" if nothing. */
+    const char *kept_restart, *kept_stop;
     slot_t flushed, first_kept;
     slot_t checkpoint;              /* the newest one's slot; 0: none                     */
     uint64_t checkpoint_age_usec;   /* since it became durable, or was read               */

@@ -160,7 +160,7 @@ struct flushing {
 struct driver {
     struct driver_options options;
     const struct config *config;
-    char config_warning[256], reload_warning[256];
+    char config_warning[512], kept_restart[256], kept_stop[64];
     bool is_config_overruled; /* config_warning is about more than addresses */
     uint64_t cluster_name_hash;
     void *block;

@@ -183,7 +183,8 @@ void driver_status(struct driver *d, struct driver_status *ret)
     ret->config = d->config;
     ret->config_warning = d->config_warning;
     ret->is_config_overruled = d->is_config_overruled;
-    ret->reload_warning = d->reload_warning;
+    ret->kept_restart = d->kept_restart;
+    ret->kept_stop = d->kept_stop;
     ret->flushed = flushes_flushed(d->flushes);
     ret->first_kept = logread_first_kept(d->logread);
     ret->flush_trouble = flushes_trouble(d->flushes);

@@ -284,6 +284,24 @@ static void advise_faults(const struct advice *a)
         say(a, true, "lift the injected faults: mpaxosctl -i %u drop 0", a->c->id);
 }
 
+static void advise_kept(const struct advice *a)
+{
+    const char *restart = a->s->kept_restart, *stop = a->s->kept_stop;
+    if (restart != NULL && restart[0] != 0) {
+        say(a, false,
+            "the configuration file says otherwise since the start in %s, which a running replica does not take up",
+            restart);
+        say(a, true, "restart the replicas one after the other: systemctl restart mpaxosd@%u", a->c->id);
+    }
+    if (stop != NULL && stop[0] != 0) {
+        say(a, false, "there is a %s since the start, which a running replica does not take up", stop);
+        say(a, true,
+            "put the %s in place on all hosts, stop all replicas, and then start them: one that has it and one that "
+            "has not do not hear each other",
+            stop);
+    }
+}
+
 static void advise_host(const struct advice *a)
 {
     if (!a->s->has_space) {
@@ -303,10 +321,7 @@ static void advise_host(const struct advice *a)
         if (a->s->is_config_overruled)
             say(a, true, "make the configuration file say what the log says, on every replica");
     }
-    if (a->s->reload_warning != NULL && a->s->reload_warning[0] != 0) {
-        say(a, false, "%s", a->s->reload_warning);
-        say(a, true, "restart the replicas one after the other: systemctl restart mpaxosd@%u", a->c->id);
-    }
+    advise_kept(a);
     if (a->s->seal.n_keys == 0)
         say(a, false, "datagrams are not authenticated (no cluster key; all addresses are loopback)");
     if (a->s->unlocked_error != 0) {

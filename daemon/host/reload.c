@@ -59,21 +59,28 @@ static void add_changed(struct reload *r, bool changed, const char *key)
         r->changed[r->n_changed++] = key;
 }
 
-static void add_kept(struct reload *r, bool differs, const char *key)
+static void add_kept(struct reload *r, enum reload_remedy remedy, bool differs, const char *key)
 {
-    size_t used = strlen(r->kept);
+    char *kept = r->kept[remedy];
+    size_t used = strlen(kept);
 
     if (differs)
-        snprintf(r->kept + used, sizeof r->kept - used, "%s%s", used ? ", " : "", key);
+        snprintf(kept + used, RELOAD_KEPT_MAX - used, "%s%s", used ? ", " : "", key);
 }
 
-static bool members_differ(const struct config *a, const struct config *b)
+static bool ids_differ(const struct config *a, const struct config *b)
 {
-    if (a->n_replicas != b->n_replicas)
-        return true;
+    for (uint32_t i = 0; i < a->n_replicas; i++)
+        if (!config_find(b, a->replicas[i].id))
+            return true;
+    return a->n_replicas != b->n_replicas;
+}
+
+static bool addresses_differ(const struct config *a, const struct config *b)
+{
     for (uint32_t i = 0; i < a->n_replicas; i++) {
-        const struct config_replica *x = &a->replicas[i], *y = &b->replicas[i];
-        if (x->id != y->id || x->port != y->port || strcmp(x->host, y->host) != 0)
+        const struct config_replica *x = &a->replicas[i], *y = config_find(b, x->id);
+        if (y && (x->port != y->port || strcmp(x->host, y->host) != 0))
             return true;
     }
     return false;
@@ -86,7 +93,7 @@ void reload_apply(struct config *running, const struct config *file, replica_id_
 
     ret->failed = false;
     ret->n_changed = 0;
-    ret->kept[0] = '\0';
+    memset(ret->kept, 0, sizeof ret->kept);
     add_changed(ret, own->drop_rate != theirs->drop_rate, "drop_rate");
     add_changed(ret,
                 own->n_skips != theirs->n_skips ||
@@ -95,12 +102,13 @@ void reload_apply(struct config *running, const struct config *file, replica_id_
     add_changed(ret, running->log_format != file->log_format, "log_format");
     add_changed(ret, running->flush_interval_s != file->flush_interval_s, "flush_interval_s");
     add_changed(ret, running->retain_mb != file->retain_mb, "retain_mb");
-    add_kept(ret, members_differ(running, file), "replica_list");
-    add_kept(ret, strcmp(running->cluster, file->cluster) != 0, "cluster");
-    add_kept(ret, running->heartbeat_ms != file->heartbeat_ms, "heartbeat_ms");
-    add_kept(ret, running->message_bytes_max != file->message_bytes_max, "message_bytes_max");
-    add_kept(ret, running->datagram_bytes != file->datagram_bytes, "datagram_bytes");
-    add_kept(ret, running->dedup_slots != file->dedup_slots, "dedup_slots");
+    add_kept(ret, RELOAD_RESTART, addresses_differ(running, file), "replica_list (addresses)");
+    add_kept(ret, RELOAD_RESTART, running->heartbeat_ms != file->heartbeat_ms, "heartbeat_ms");
+    add_kept(ret, RELOAD_RESTART, running->message_bytes_max != file->message_bytes_max, "message_bytes_max");
+    add_kept(ret, RELOAD_RESTART, running->datagram_bytes != file->datagram_bytes, "datagram_bytes");
+    add_kept(ret, RELOAD_SETTLED, ids_differ(running, file), "replica_list (ids)");
+    add_kept(ret, RELOAD_SETTLED, strcmp(running->cluster, file->cluster) != 0, "cluster");
+    add_kept(ret, RELOAD_SETTLED, running->dedup_slots != file->dedup_slots, "dedup_slots");
     own->drop_rate = theirs->drop_rate;
     own->n_skips = theirs->n_skips;
     memcpy(own->skips, theirs->skips, sizeof own->skips);
@@ -128,7 +136,7 @@ bool reload_apply_keys(struct seal_keys **running, struct seal_keys *file, struc
     bool changed = *running && !keyfile_equal(*running, file);
 
     add_changed(ret, changed, "keys");
-    add_kept(ret, !*running && file, "cluster key");
+    add_kept(ret, RELOAD_STOP_ALL, !*running && file, "cluster key");
     if (!changed) {
         sodium_free(file);
         return false;

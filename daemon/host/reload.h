@@ -10,6 +10,14 @@
 
 enum { RELOAD_KEYS_MAX = 6, RELOAD_KEPT_MAX = 160 };
 
+/* What it takes to have taken up what a running replica leaves alone. */
+enum reload_remedy {
+    RELOAD_RESTART,  /* of one replica after the other                                               */
+    RELOAD_STOP_ALL, /* before any starts again: those with and those without do not hear each other */
+    RELOAD_SETTLED,  /* nothing does: the log has it since the first start; before that, a restart   */
+    RELOAD_REMEDIES,
+};
+
 struct reload {
     bool failed;
     const char *path;                   /* of the configuration, or of the keys that failed; borrowed       */
@@ -17,7 +25,7 @@ struct reload {
     char reason[KEYFILE_ERROR_MAX + 1]; /* where `failed`: what is wrong; what to write                     */
     uint32_t n_changed;
     const char *changed[RELOAD_KEYS_MAX];
-    char kept[RELOAD_KEPT_MAX]; /* "heartbeat_ms, replica_list": what only a restart can take up; "": nothing */
+    char kept[RELOAD_REMEDIES][RELOAD_KEPT_MAX]; /* "heartbeat_ms, datagram_bytes": what was left alone; "": nothing */
 };
 
 /* Reads the file for replica `self`: into `ret_file`, or why not into `ret`. Waits for nothing: a path that is no
@@ -34,7 +42,8 @@ bool reload_read_keys(const char *path, const struct config *running, const stru
                       struct seal_keys **ret_keys, struct reload *ret);
 
 /* After reload_apply(), whose result it adds to: puts `file`, which is taken over, into the place of *running, and
- * answers whether that changed anything. Where there were none at the start, only a restart takes them up. */
+ * answers whether that changed anything. Where there were none at the start, only a stop of all replicas has them taken
+ * up. */
 bool reload_apply_keys(struct seal_keys **running, struct seal_keys *file, struct reload *ret);
 
 /* "drop_rate, log_format"; "" where nothing changed. Answers `ret`. */

@@ -204,8 +204,15 @@ static void tell_reload(const struct server *s)
 {
     const struct reload *r = &s->reload;
     const struct notice_about about = {.path = r->path};
-    char changed[RELOAD_KEPT_MAX];
+    static const char *const until[] = {[RELOAD_RESTART] = "left alone until a restart",
+                                        [RELOAD_STOP_ALL] = "left alone until all replicas have stopped",
+                                        [RELOAD_SETTLED] = "settled by the first start"};
+    char changed[RELOAD_KEPT_MAX], kept[RELOAD_REMEDIES * (RELOAD_KEPT_MAX + 64)] = "";
+    size_t used = 0;
 
+    for (size_t i = 0; i < RELOAD_REMEDIES; i++)
+        if (r->kept[i][0])
+            used += (size_t)snprintf(kept + used, sizeof kept - used, "; %s: %s", until[i], r->kept[i]);
     reload_list_changed(r, changed, sizeof changed);
     if (r->failed && r->line > 0)
         notice(NOTICE_CONFIG_REFUSED, &about, "%s:%u: %s. What was in force stays in force", r->path, r->line,
@@ -213,9 +220,8 @@ static void tell_reload(const struct server *s)
     else if (r->failed)
         notice(NOTICE_CONFIG_REFUSED, &about, "%s: %s. What was in force stays in force", r->path, r->reason);
     else
-        notice(NOTICE_CONFIG_RELOADED, &about, "configuration read again: %s%s%s%s",
-               changed[0] ? "changed " : "nothing changed", changed, r->kept[0] ? "; left alone until a restart: " : "",
-               r->kept);
+        notice(NOTICE_CONFIG_RELOADED, &about, "configuration read again: %s%s%s",
+               changed[0] ? "changed " : "nothing changed", changed, kept);
 }
 
 static void reload_now(struct server *s)

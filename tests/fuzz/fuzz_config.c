@@ -78,7 +78,9 @@ static void check_reload(const struct config *c)
     running.heartbeat_ms = HEARTBEAT_MS_MAX;
     running.n_replicas -= c->n_replicas > 1;
     reload_apply(&running, c, self, &r);
-    fuzz_check(!r.failed && r.n_changed <= RELOAD_KEYS_MAX && strnlen(r.kept, sizeof r.kept) < sizeof r.kept);
+    fuzz_check(!r.failed && r.n_changed <= RELOAD_KEYS_MAX);
+    for (size_t i = 0; i < RELOAD_REMEDIES; i++)
+        fuzz_check(strnlen(r.kept[i], RELOAD_KEPT_MAX) < RELOAD_KEPT_MAX);
     fuzz_check(strlen(reload_list_changed(&r, list, sizeof list)) < sizeof list);
     reload_apply(&running, c, self, &again);
     fuzz_check(again.n_changed == 0);

@@ -263,6 +263,10 @@ static void test_advice(void **state)
     s->config_warning = "alpha: the log says 1, the file 2";
     s->is_config_overruled = true;
     advises("alpha: the log says 1, the file 2", "configuration file");
+    s->kept_restart = "heartbeat_ms";
+    advises("says otherwise since the start in heartbeat_ms", "restart the replicas one after the other");
+    s->kept_stop = "cluster key";
+    advises("there is a cluster key since the start", "stop all replicas, and then start them");
     s->busy_since_usec = uv_hrtime() / 1000 - 7000000;
     advises("slow disk: one write or sync of the journal in /state/1 has been running for 7 s", "iostat");
     s->unlocked_error = ENOMEM;

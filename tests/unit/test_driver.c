@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "host/driver_internal.h"
+#include "host/reload.h"
 #include "tests/unit/driver_cluster.h"
 
 static slot_t find_tail(struct cluster *c, size_t node, uint64_t n)
@@ -155,7 +156,11 @@ static void another_file_is_named(void **state)
         assert_int_equal(cluster_start_node(c, i), 0);
     }
     cluster_run_until(c, is_told_who_differs);
+    struct reload r = {.kept = {[RELOAD_RESTART] = "heartbeat_ms", [RELOAD_SETTLED] = "dedup_slots"}};
+    driver_reload(c->nodes[0].driver, &c->config, &r); /* as that one's: nothing is settled yet */
     driver_status(c->nodes[0].driver, &s);
+    assert_string_equal(s.config_warning, "");
+    assert_string_equal(s.kept_restart, "heartbeat_ms, dedup_slots");
     assert_string_equal(s.peers[0].note, "");
     cluster_stop_node(c, 2); /* put right, it starts */
     c->config.dedup_slots = 10000;
@@ -187,6 +192,13 @@ static void one_loss_and_a_restart_lose_nothing(void **state)
     cluster_run_until(c, cluster_is_at_goal); /* it catches up */
     driver_status(c->nodes[leader].driver, &s);
     assert_non_null(strstr(s.config_warning, "cluster"));
+    struct reload r = {.kept = {[RELOAD_SETTLED] = "replica_list (ids)"}}; /* the log's word is told */
+    struct config file = c->config;
+    file.replicas[2].id = 7;
+    driver_reload(c->nodes[leader].driver, &file, &r);
+    driver_status(c->nodes[leader].driver, &s);
+    assert_non_null(strstr(s.config_warning, "list of replicas is not that of the first start (ids 0, 1, 2), which"));
+    assert_string_equal(s.kept_restart, "");
     for (size_t i = 0; i < REPLICAS; i++)
         assert_int_equal(cluster_read_all(c, i), 2000);
     cluster_stop_all(c);

@@ -205,15 +205,16 @@ static void test_reload(void **state)
     assert_int_equal(running->n, 2);
     sodium_free(running);
 
-    running = NULL; /* started without: a restart takes it up */
+    running = NULL; /* started without: a stop of all takes it up */
     assert_true(reload_read_keys(path, &config, running, &file, &r));
     assert_false(reload_apply_keys(&running, file, &r));
-    assert_string_equal(r.kept, "");
+    assert_string_equal(r.kept[RELOAD_STOP_ALL], "");
     write_key(KEY "\n", 0400);
     assert_true(reload_read_keys(path, &config, running, &file, &r));
     assert_false(reload_apply_keys(&running, file, &r));
     assert_null(running);
-    assert_string_equal(r.kept, "cluster key");
+    assert_string_equal(r.kept[RELOAD_STOP_ALL], "cluster key");
+    assert_string_equal(r.kept[RELOAD_RESTART], "");
 }
 
 int main(void)

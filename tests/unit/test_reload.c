@@ -76,6 +76,13 @@ static const char *changed(void)
     return reload_list_changed(&result, text, sizeof text);
 }
 
+static void assert_kept(const char *restart, const char *settled)
+{
+    assert_string_equal(result.kept[RELOAD_RESTART], restart);
+    assert_string_equal(result.kept[RELOAD_STOP_ALL], "");
+    assert_string_equal(result.kept[RELOAD_SETTLED], settled);
+}
+
 static void test_nothing(void **state)
 {
     const struct config before = running;
@@ -83,7 +90,7 @@ static void test_nothing(void **state)
     (void)state;
     assert_true(reload(SELF));
     assert_string_equal(changed(), "");
-    assert_string_equal(result.kept, "");
+    assert_kept("", "");
     assert_memory_equal(&running, &before, sizeof running);
 }
 
@@ -94,7 +101,7 @@ static void test_what_can_change(void **state)
                "\"skip_slot\": [3], \"drop_rate\": 11");
     assert_true(reload(SELF));
     assert_string_equal(changed(), "drop_rate, skip_slot, log_format, flush_interval_s, retain_mb");
-    assert_string_equal(result.kept, "");
+    assert_kept("", "");
     assert_int_equal(config_find(&running, SELF)->drop_rate, 11);
     assert_int_equal(config_find(&running, SELF)->n_skips, 1);
     assert_int_equal(config_find(&running, SELF)->skips[0], 3);
@@ -127,7 +134,7 @@ static void test_what_cannot_change(void **state)
                "\"skip_slot\": [2], \"drop_rate\": 10");
     assert_true(reload(SELF));
     assert_string_equal(changed(), "");
-    assert_string_equal(result.kept, "cluster, heartbeat_ms, message_bytes_max, datagram_bytes, dedup_slots");
+    assert_kept("heartbeat_ms, message_bytes_max, datagram_bytes", "cluster, dedup_slots");
     assert_memory_equal(&running, &before, sizeof running);
 }
 
@@ -146,8 +153,13 @@ static void test_members_cannot_change(void **state)
     assert_int_equal(config_parse(path, text, size, &file, error), 0);
     result = (struct reload){0};
     reload_apply(&running, &file, SELF, &result);
-    assert_string_equal(result.kept, "replica_list");
+    assert_kept("replica_list (addresses)", "");
     assert_int_equal(running.replicas[0].port, 6000);
+    file = running;
+    file.replicas[2].id = 7;
+    reload_apply(&running, &file, SELF, &result);
+    assert_kept("", "replica_list (ids)");
+    assert_int_equal(running.replicas[2].id, 2);
 }
 
 static void test_a_wrong_file_changes_nothing(void **state)
