@@ -240,6 +240,4 @@ void __wrap_replica_step(struct replica *r, const struct event *event, struct ef
     observe(h, ret);
     cluster_mix(c,
                 (ret->n_records << 40) + (ret->n_outgoing << 20) + replica_chosen(r) + ((uint64_t)event->type << 56));
-    if (prng_below(&c->prng, 10000) < c->options.recover_permyriad)
-        disk_check(h);
 }

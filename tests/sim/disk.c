@@ -169,6 +169,17 @@ void disk_kick(struct host *h)
         write_at(h, h->cluster->now_usec + SPACE_RETRY_USEC);
 }
 
+/* After every change of names, and else now and then. */
+static void check_written(struct host *h)
+{
+    struct disk *d = &h->disk;
+    uint64_t names = vfs_memory_count(d->memory, VFS_MEMORY_RENAME | VFS_MEMORY_REMOVE | VFS_MEMORY_DIR_SYNC);
+    if (names == d->names_checked && !cluster_chance(h->cluster, h->cluster->options.recover_permille))
+        return;
+    d->names_checked = names;
+    disk_check(h);
+}
+
 /* False: it failed, which is final. */
 static bool write_once(struct host *h)
 {
@@ -176,8 +187,10 @@ static bool write_once(struct host *h)
     if (error == 0) {
         if (vfs_memory_has_failed(h->disk.memory))
             cluster_fail(h->cluster, "host %u: its disk failed, and its process goes on (trap 37)", h->index);
-        if (journal_durable_seq(h->journal) > h->durable_seq)
+        if (journal_durable_seq(h->journal) > h->durable_seq) {
             disk_synced(h, journal_durable_seq(h->journal));
+            check_written(h);
+        }
         return true;
     }
     if (!h->disk.failing)

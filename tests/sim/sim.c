@@ -27,7 +27,7 @@ struct cluster_options cluster_defaults(uint64_t seed)
         .space_bytes = 1 << 20,
         .datagram_bytes = 1200,
         .segment_bytes = 256 << 10,
-        .recover_permyriad = 1,
+        .recover_permille = 3,
     };
 }
 

@@ -113,6 +113,7 @@ struct disk {
     slot_t lost_until;                        /* rot may have taken slots up to this one                       */
     struct ballot saved;                      /* its highest promise as of the last damage                     */
     uint64_t damaged_segment, damaged_offset; /* where that was, as its journal says */
+    uint64_t names_checked;                   /* changes of names, as of the last check of it */
     struct identity identity;                 /* the durable one */
     struct ballot promised, promised_durable;
     struct ballot promised_ever; /* durable once, whatever rot took since */
@@ -255,7 +256,7 @@ struct cluster_options {
     uint32_t rot_sealed_permille;            /* of rot: in a segment that is written no more */
     uint64_t checkpoint_bytes, retain_bytes; /* 0: the daemon's own */
     uint64_t scrub_usec;                     /* the same                                            */
-    uint32_t recover_permyriad;              /* of steps: recover a disk as a power cut would leave it, and compare */
+    uint32_t recover_permille;               /* of syncs: recover a disk as a power cut would leave it, and compare */
 };
 
 struct observer;
