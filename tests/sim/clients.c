@@ -101,10 +101,26 @@ static void check_slot(struct host *h, const struct operation *o, enum submit_re
                      (int)result, o->id, slot);
 }
 
-static void acknowledge(struct host *h, struct operation *o, enum submit_result result, slot_t slot)
+/* Chosen is the one whose number the slot holds, a duplicate each other one: also who was renumbered meanwhile, where
+ * what it sent under its number before came to be stored after all. */
+static void check_number(struct host *h, const struct attempt *a, enum submit_result result, slot_t slot)
+{
+    struct text_view v;
+    text_view(observer_slot(h->cluster, slot)->chosen->bytes, &v);
+    bool own = v.stream == a->stream && v.n == a->n;
+    if (own != (result == SUBMIT_CHOSEN) && !h->cluster->options.liar)
+        cluster_fail(h->cluster,
+                     "host %u: result %d of operation %lu, number %lu of stream %016lx, but slot %lu holds number %lu "
+                     "of stream %016lx (trap 19)",
+                     h->index, (int)result, a->operation->id, a->n, a->stream, slot, v.n, v.stream);
+}
+
+static void acknowledge(struct host *h, struct attempt *a, enum submit_result result, slot_t slot)
 {
     struct cluster *c = h->cluster;
+    struct operation *o = a->operation;
     check_slot(h, o, result, slot);
+    check_number(h, a, result, slot);
     if (o->state.acked && o->state.slot != slot)
         cluster_fail(c, "operation %lu was acknowledged at slots %lu and %lu (trap 19)", o->id, o->state.slot, slot);
     o->state.acked = true;
@@ -152,7 +168,7 @@ static void settled(void *user, uint64_t tag, enum submit_result result, slot_t 
     switch (result) {
     case SUBMIT_CHOSEN:
     case SUBMIT_DUPLICATE:
-        acknowledge(h, o, result, slot);
+        acknowledge(h, a, result, slot);
         break;
     case SUBMIT_CONFLICT:
         check_slot(h, o, result, slot);
