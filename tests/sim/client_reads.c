@@ -109,6 +109,8 @@ void clients_read(struct cluster *c, uint32_t host)
     }
     if (next > h->applied + 1 && next > from)
         cluster_fail(c, "host %u: a read goes on at slot %lu, applied are %lu", host, next, h->applied);
+    if (h->has_applied && from <= h->applied && next <= from && h->disk.n_rot == 0 && !h->disk.failing)
+        cluster_fail(c, "host %u: a read of slot %lu comes no further, applied are %lu", host, from, h->applied);
     check_gap(&r, next);
 }
 
