@@ -96,12 +96,18 @@ static void cut_links(struct cluster *c, struct trouble *t, enum fault_kind kind
     cluster_call_at(c, c->now_usec + cluster_random(c, 50 * MSEC, 3 * SECOND), heal_links, t, 0);
 }
 
+/* The worst now and then: a draw from all there is hardly ever comes near it. */
+static uint32_t draw_rate(struct cluster *c, uint32_t max_permille)
+{
+    return cluster_chance(c, 200) ? max_permille : (uint32_t)cluster_random(c, 0, max_permille);
+}
+
 /* Of all links, or of one alone, or one way of it. */
 static void change_weather(struct cluster *c, const struct scenario *s, bool of_all)
 {
     struct weather w = {.corrupt_permille = s->corrupt_permille};
-    w.loss_permille = (uint32_t)cluster_random(c, 0, s->loss_max_permille);
-    w.duplicate_permille = (uint32_t)cluster_random(c, 0, s->duplicate_max_permille);
+    w.loss_permille = draw_rate(c, s->loss_max_permille);
+    w.duplicate_permille = draw_rate(c, s->duplicate_max_permille);
     w.late_permille = cluster_chance(c, 500) ? (uint32_t)cluster_random(c, 0, 200) : 0;
     if (s->late_permille > 0)
         w.late_permille = s->late_permille;

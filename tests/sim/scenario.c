@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { LOSS_MAX_PERMILLE = 300 };
+
 static uint64_t draw(struct prng *p, uint64_t min, uint64_t max)
 {
     return min + prng_below(p, max - min + 1);
@@ -113,7 +115,7 @@ struct scenario scenario_draw(uint64_t seed)
     draw_load(&p, &s.clients, s.cluster.message_bytes_max);
     s.duration_usec = draw(&p, 1 * SECOND, 6 * SECOND);
     s.fault_max_usec = draw(&p, 30 * MSEC, 600 * MSEC);
-    s.loss_max_permille = chance(&p, 33) ? 0 : (uint32_t)draw(&p, 0, 300);
+    s.loss_max_permille = chance(&p, 33) ? 0 : (uint32_t)draw(&p, 0, LOSS_MAX_PERMILLE);
     s.duplicate_max_permille = chance(&p, 33) ? 0 : (uint32_t)draw(&p, 0, 500);
     s.corrupt_permille = chance(&p, 70) ? 0 : (uint32_t)draw(&p, 0, 50);
     for (int i = 0; i < FAULT_KINDS; i++)
@@ -125,6 +127,8 @@ struct scenario scenario_draw(uint64_t seed)
         s.cluster.rot_sealed_permille = 700;
         s.clients.long_permille = 500; /* fills segments */
     }
+    if (seed % 7 == 0)
+        s.loss_max_permille = LOSS_MAX_PERMILLE;
     s.cluster.sealed = seed % 5 == 3;
     draw_history(&p, &s.cluster);
     draw_host(&p, &s);
