@@ -278,8 +278,9 @@ static void read_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    signal(SIGALRM, end_badly);
-    signal(SIGSEGV, end_badly);
+    static const int signals[] = {SIGALRM, SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        signal(signals[i], end_badly);
     mallopt(M_MMAP_THRESHOLD, MMAP_BYTES); /* tables and files go with each host, and come again */
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     mallopt(M_TOP_PAD, TOP_BYTES);

@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@ static struct cluster *current;
 static char replay[REPLAY_MAX + 1];
 static void (*failed)(void);
 
+/* The sanitizers call these. */
 void __asan_on_error(void);
+void __ubsan_on_report(void);
 
 static void dump(const struct cluster *c)
 {
@@ -76,10 +79,16 @@ _Noreturn void invariant_failed(const char *file, int line, const char *what, ui
     dump(current);
     fprintf(stderr, "FAILED: %s:%d: invariant %s (%" PRIu64 ", %" PRIu64 ")\n", file, line, what, a, b);
     end();
+    signal(SIGABRT, SIG_DFL); /* all is said */
     abort();
 }
 
 void __asan_on_error(void)
+{
+    dump(current);
+}
+
+void __ubsan_on_report(void)
 {
     dump(current);
 }
