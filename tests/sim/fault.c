@@ -358,5 +358,6 @@ void trouble_begin(struct cluster *c, struct trouble *t)
     c->chat_end_percent = t->scenario->chat_end_percent;
     c->chat_fail_percent = t->scenario->chat_fail_percent;
     change_weather(c, t->scenario, true);
+    bootstrap_begin(c, t);
     make_trouble(c, t, 0);
 }

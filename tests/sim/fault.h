@@ -3,6 +3,7 @@
 #define TESTS_SIM_FAULT_H
 
 #include "tests/sim/clients.h"
+#include "tests/sim/observer.h"
 #include "tests/sim/sim.h"
 
 enum fault_kind {
@@ -51,6 +52,7 @@ struct scenario {
     bool core_first;  /* heals a majority around one member first, and demands that it works */
     bool lines;       /* FAULT_BRIDGE is a line instead, with a triangle at its end */
     bool differs;     /* one host's bootstrap file differs until the peace */
+    bool bootstraps;  /* operators do not wait until all hosts are there   */
     bool atlas;       /* rot strikes all hosts, never the last good copy of a slot */
     bool hung_leader; /* then only where the leader is not in it, reaches the others but one, and its disk hangs */
 };
@@ -92,6 +94,9 @@ void sealed_keys(const struct host *h, struct seal_keys *ret); /* that it has no
 void sealed_begin(struct cluster *c, struct trouble *t);       /* from now on they are changed now and then */
 void sealed_change(struct host *h); /* one step on, where all the others have done the step before */
 
+/* --- bootstrap.c --- */
+void bootstrap_begin(struct cluster *c, struct trouble *t); /* what came of it is looked at in peace */
+
 /* --- partial.c --- */
 void partial_check(struct cluster *c, enum partial partial); /* several times over */
 
@@ -104,7 +109,7 @@ void mended_check_starts(struct cluster *c);
 /* What others chose reaches it. */
 static inline bool host_is_learning(const struct host *h)
 {
-    return !h->wiped && !h->refused;
+    return !h->wiped && !h->refused && !observer_leaves_out(h);
 }
 
 static inline bool host_is_sound(const struct host *h)

@@ -56,6 +56,7 @@ static const char *const names[HAPPENED_KINDS] = {
     [HAPPENED_WIPED] = "disks wiped",
     [HAPPENED_SKIPPED] = "slots skipped",
     [HAPPENED_TRANSFERRED] = "leaders that handed over",
+    [HAPPENED_BOOTSTRAPPED] = "first starts without all of them",
     [HAPPENED_PIPELINED] = "messages sent while others are open",
     [HAPPENED_RETRIED_ELSEWHERE] = "messages tried through another replica",
     [HAPPENED_GIVEN_UP] = "messages given up",

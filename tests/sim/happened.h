@@ -66,6 +66,7 @@ enum happened {
     /* operators */
     HAPPENED_SKIPPED,
     HAPPENED_TRANSFERRED,
+    HAPPENED_BOOTSTRAPPED,
     /* clients */
     HAPPENED_PIPELINED,
     HAPPENED_RETRIED_ELSEWHERE,

@@ -1,5 +1,6 @@
 # The simulator (sim.h): everything of the daemon above the system's calls, over the world of world.c.
 tests_sim_libsim_a_SOURCES = \
+	tests/sim/bootstrap.c \
 	tests/sim/chat.h \
 	tests/sim/chatcheck.c \
 	tests/sim/chatdisk.c \

@@ -128,6 +128,12 @@ void observer_identity(struct cluster *c, uint32_t host, const struct identity *
         cluster_fail(c, "host %u: a voter whose life is not admitted (trap 34)", host);
 }
 
+bool observer_leaves_out(const struct host *h)
+{
+    const struct observer *o = h->cluster->observer;
+    return h->cluster->happened[HAPPENED_BOOTSTRAPPED] > 0 && o->has_cluster && o->lives[h->index] == 0;
+}
+
 void observer_check_voter(struct host *h, const char *what)
 {
     const struct identity *i = &h->disk.identity;

@@ -44,6 +44,8 @@ struct observer *observer_make(struct cluster *c);
 void observer_free(struct cluster *c);
 
 void observer_identity(struct cluster *c, uint32_t host, const struct identity *i);
+/* A bootstrap started the cluster without it: it stays blank, or of a start that came to nothing. */
+bool observer_leaves_out(const struct host *h);
 void observer_record(struct host *h, const struct disk_record *r); /* before it is appended */
 void observer_durable(struct host *h, const struct disk_record *r);
 /* By a step, before which `promised` was the promise. */

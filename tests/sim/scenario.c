@@ -129,6 +129,7 @@ struct scenario scenario_draw(uint64_t seed)
     }
     if (seed % 7 == 0)
         s.loss_max_permille = LOSS_MAX_PERMILLE;
+    s.bootstraps = s.cluster.blank && seed % 3 == 0;
     s.cluster.sealed = seed % 5 == 3;
     draw_history(&p, &s.cluster);
     draw_host(&p, &s);
@@ -290,7 +291,9 @@ static void direct_flushes(struct scenario *s)
 
 static void direct_first_start(struct scenario *s)
 {
-    s->cluster.blank = s->differs = true;
+    s->cluster.blank = true;
+    s->differs = s->cluster.seed % 4 != 0;
+    s->bootstraps = s->cluster.seed % 2 == 0;
     s->kinds = 1U << FAULT_CRASH | 1U << FAULT_KILL | 1U << FAULT_STALL | 1U << FAULT_ISOLATE | 1U << FAULT_CUT_ONE_WAY;
     s->fault_max_usec = 200 * MSEC;
     s->core_first = false;
@@ -319,7 +322,7 @@ bool scenario_direct(struct scenario *s, const char *name)
         {"skips", direct_skips},
     };
     s->cluster.n_hosts = 3;
-    s->cluster.blank = false;
+    s->cluster.blank = s->bootstraps = false;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (strcmp(name, all[i].name) != 0)
             continue;
