@@ -9,6 +9,8 @@
  *   --jobs J                       processes at once; by default one a processor
  *   --quiet                        no line for each seed
  *
+ * Steps, as printed, are events that a core was handed (replica_step()), of all hosts together.
+ *
  * Exit status 0: nothing found. 1: a rule is broken; the seed and how to see it again are printed. 64: the command is
  * wrong. 66: FILE cannot be read. */
 #include <errno.h>
