@@ -10,7 +10,7 @@
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
 
-enum { SPACE_RETRY_USEC = 1000000 };
+enum { SPACE_RETRY_USEC = 1000000, CHECKED_BYTES = 1 << 20 };
 
 struct disk_slot *disk_slot(struct disk *d, slot_t slot)
 {
@@ -169,15 +169,16 @@ void disk_kick(struct host *h)
         write_at(h, h->cluster->now_usec + SPACE_RETRY_USEC);
 }
 
-/* After every change of names, and else now and then. */
+/* After every change of names, and else now and then; where much has to be read for it, less often. */
 static void check_written(struct host *h)
 {
     struct disk *d = &h->disk;
     uint64_t names = vfs_memory_count(d->memory, VFS_MEMORY_RENAME | VFS_MEMORY_REMOVE | VFS_MEMORY_DIR_SYNC);
-    if (names == d->names_checked && !cluster_chance(h->cluster, h->cluster->options.recover_permille))
-        return;
+    uint64_t permille = names == d->names_checked ? h->cluster->options.recover_permille : 1000;
+    uint64_t used = vfs_memory_used(d->memory);
     d->names_checked = names;
-    disk_check(h);
+    if (cluster_chance(h->cluster, (uint32_t)(used > CHECKED_BYTES ? permille * CHECKED_BYTES / used : permille)))
+        disk_check(h);
 }
 
 /* False: it failed, which is final. */

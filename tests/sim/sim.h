@@ -113,7 +113,7 @@ struct disk {
     slot_t lost_until;                        /* rot may have taken slots up to this one                       */
     struct ballot saved;                      /* its highest promise as of the last damage                     */
     uint64_t damaged_segment, damaged_offset; /* where that was, as its journal says */
-    uint64_t names_checked;                   /* changes of names, as of the last check of it */
+    uint64_t names_checked;                   /* changes of names up to the last sync */
     struct identity identity;                 /* the durable one */
     struct ballot promised, promised_durable;
     struct ballot promised_ever; /* durable once, whatever rot took since */
