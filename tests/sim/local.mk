@@ -57,8 +57,8 @@ tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) $(sim_wrap)
 tests_sim_sim_LDADD = $(sim_libraries)
 check_LIBRARIES += tests/sim/libsim.a
 check_PROGRAMS += tests/sim/sim
-EXTRA_DIST += tests/sim/check tests/sim/mutants tests/sim/breaking.py tests/sim/protections.py tests/sim/same \
-	tests/sim/seeds
+EXTRA_DIST += tests/sim/check tests/sim/mutants tests/sim/breaking.py tests/sim/chatlines.py tests/sim/protections.py \
+	tests/sim/same tests/sim/seeds
 SIM_TESTS = tests/sim/check
 
 # cmocka programs over the same cluster: what clients, elections and a first start are promised.
