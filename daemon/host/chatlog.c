@@ -418,7 +418,7 @@ static int complete_rotated(struct chatlog *c, slot_t upto, chatlog_read read, v
                             char *ret_error)
 {
     char path[PATH_MAX];
-    struct target t;
+    struct target t = {.fd = -1};
 
     int found = open_rotated(c, path, &t, ret_error);
     if (found <= 0)
@@ -527,7 +527,7 @@ int chatlog_skip(struct chatlog *c, slot_t slot, char *ret_error)
 {
     struct chatlog_mark mark = c->mark;
     char path[PATH_MAX];
-    struct target t;
+    struct target t = {.fd = -1};
     int error = settle_mark(c, ret_error);
 
     int found = error == 0 ? open_rotated(c, path, &t, ret_error) : 0;

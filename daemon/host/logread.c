@@ -24,7 +24,7 @@ struct logread {
 
 static bool index_grow(struct logread *l, size_t at)
 {
-    size_t room = at * 2 + 2 * LOGREAD_INDEX_AHEAD;
+    size_t room = 2 * (at + LOGREAD_INDEX_AHEAD);
     uint64_t *index = realloc(l->index, room * sizeof(*index));
     if (index == NULL)
         return false;

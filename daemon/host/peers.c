@@ -1,7 +1,6 @@
 #include "host/peers.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <netdb.h>
@@ -100,14 +99,14 @@ static bool is_lower(const struct sockaddr *a, const struct sockaddr *b)
 static const struct addrinfo *choose_address(const struct addrinfo *list, int family)
 {
     const struct addrinfo *best = NULL;
-    int best_rank = INT_MAX;
+    int best_rank = 0;
     for (const struct addrinfo *i = list; i != NULL; i = i->ai_next) {
         bool is_ipv6 = i->ai_family == AF_INET6;
         if (i->ai_addrlen > sizeof(struct sockaddr_storage) || (!is_ipv6 && i->ai_family != AF_INET) ||
             (family != AF_UNSPEC && i->ai_family != family))
             continue;
         int rank = 2 * is_loopback(i->ai_addr) + is_ipv6;
-        if (rank < best_rank || (rank == best_rank && is_lower(i->ai_addr, best->ai_addr))) {
+        if (best == NULL || rank < best_rank || (rank == best_rank && is_lower(i->ai_addr, best->ai_addr))) {
             best = i;
             best_rank = rank;
         }

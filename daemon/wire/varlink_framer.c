@@ -78,11 +78,13 @@ void varlink_framer_fit(struct varlink_framer *f)
         return;
     /* Not realloc(), which may leave the rest where it was: the hole behind it would be too small for the next one. */
     const size_t capacity = f->size > 0 ? fitting(CAPACITY_MIN, f->size) : 0;
-    char *buffer = capacity > 0 ? malloc(capacity) : NULL;
-    if (buffer == NULL && capacity > 0)
-        return;
-    if (capacity > 0)
+    char *buffer = NULL;
+    if (capacity > 0) {
+        buffer = malloc(capacity);
+        if (buffer == NULL)
+            return;
         memcpy(buffer, f->buffer + f->start, f->size);
+    }
     free(f->buffer);
     f->buffer = buffer;
     f->start = 0;
