@@ -202,7 +202,7 @@ def test_full_disk(context):
     check_full_disk(context, small_disk(context, 96))
 
 
-def test_full_disk_that_copies_on_write(context):
+def test_copy_on_write_and_no_room(context):
     """Zeros that were written ahead keep the room that they stand for there, too."""
     check_full_disk(context, small_disk(context, 192, ("mkfs.btrfs", "-q")))
 
