@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,12 +39,12 @@ static int is_own(const struct sockaddr *address, socklen_t size)
     return own;
 }
 
-/* What it sends to another one of these, it sends from 127.0.0.1. */
-static bool is_loopback(const struct sockaddr *address)
+bool address_is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)address)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
 }
 
 static void set_port(struct sockaddr *address)
@@ -74,7 +73,8 @@ int host_is_local(const char *host, const char **ret_reason)
         if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
             continue;
         set_port(i->ai_addr);
-        int own = is_loopback(i->ai_addr) ? 1 : is_own(i->ai_addr, i->ai_addrlen);
+        /* What it sends to another loopback address, it sends from 127.0.0.1. */
+        int own = address_is_loopback(i->ai_addr) ? 1 : is_own(i->ai_addr, i->ai_addrlen);
         if (own > answer)
             answer = own;
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "host/faults.h"
+#include "host/local.h"
 #include "host/log.h"
 #include "wire/seal.h"
 
@@ -68,17 +69,9 @@ struct peers {
     struct address addresses[REPLICAS_MAX];
 };
 
-static bool is_loopback(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)a)->sin6_addr;
-    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
-}
-
 static bool are_loopback(const struct addrinfo *list)
 {
-    while (list != NULL && is_loopback(list->ai_addr))
+    while (list != NULL && address_is_loopback(list->ai_addr))
         list = list->ai_next;
     return list == NULL;
 }
@@ -105,7 +98,7 @@ static const struct addrinfo *choose_address(const struct addrinfo *list, int fa
         if (i->ai_addrlen > sizeof(struct sockaddr_storage) || (!is_ipv6 && i->ai_family != AF_INET) ||
             (family != AF_UNSPEC && i->ai_family != family))
             continue;
-        int rank = 2 * is_loopback(i->ai_addr) + is_ipv6;
+        int rank = 2 * address_is_loopback(i->ai_addr) + is_ipv6;
         if (best == NULL || rank < best_rank || (rank == best_rank && is_lower(i->ai_addr, best->ai_addr))) {
             best = i;
             best_rank = rank;
@@ -252,7 +245,7 @@ static bool is_elsewhere(const struct peer_address *a)
     if (config_host_is_loopback(a->host) || look_up_now(a, 0, &list) != 0)
         return false;
     const struct addrinfo *i = choose_address(list, AF_UNSPEC);
-    bool elsewhere = i != NULL && !is_loopback(i->ai_addr);
+    bool elsewhere = i != NULL && !address_is_loopback(i->ai_addr);
     freeaddrinfo(list);
     return elsewhere;
 }
@@ -262,7 +255,7 @@ static bool is_elsewhere(const struct peer_address *a)
 static int check_reach(const struct peers_options *o, const struct addrinfo *own)
 {
     char text[INET6_ADDRSTRLEN] = "";
-    if (config_host_is_loopback(o->self.host) || !is_loopback(own->ai_addr))
+    if (config_host_is_loopback(o->self.host) || !address_is_loopback(own->ai_addr))
         return 0;
     for (size_t i = 0; i < o->n_others; i++) {
         const struct peer_address *other = &o->others[i];
