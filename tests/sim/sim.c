@@ -149,12 +149,24 @@ void cluster_free(struct cluster *c)
     world_enter(NULL);
 }
 
+/* Only to find it again. */
+static uint64_t digest_of(const uint8_t *bytes, uint32_t size)
+{
+    uint64_t digest = size, part = 0;
+    for (; size >= sizeof(part); bytes += sizeof(part), size -= (uint32_t)sizeof(part)) {
+        memcpy(&part, bytes, sizeof(part));
+        digest = (digest ^ part) * UINT64_C(0x9e3779b97f4a7c15);
+        digest ^= digest >> 32;
+    }
+    memcpy(&part, bytes, size);
+    digest = (digest ^ part) * UINT64_C(0x9e3779b97f4a7c15);
+    return digest ^ digest >> 32;
+}
+
 const struct body *cluster_body(struct cluster *c, const void *bytes, uint32_t size)
 {
-    uint64_t digest = UINT64_C(0xcbf29ce484222325);
-    for (uint32_t i = 0; i < size; i++)
-        digest = (digest ^ ((const uint8_t *)bytes)[i]) * UINT64_C(0x100000001b3);
-    struct body **bucket = &c->bodies[(digest ^ digest >> 32) % (sizeof(c->bodies) / sizeof(c->bodies[0]))];
+    uint64_t digest = digest_of(bytes, size);
+    struct body **bucket = &c->bodies[digest % (sizeof(c->bodies) / sizeof(c->bodies[0]))];
     for (struct body *b = *bucket; b; b = b->next) {
         if (b->digest == digest && b->size == size && memcmp(b->bytes, bytes, size) == 0)
             return b;

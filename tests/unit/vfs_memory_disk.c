@@ -101,14 +101,33 @@ struct inode *inode_new(struct vfs_memory *m)
     return i;
 }
 
+static void *copy_of(const void *bytes, size_t size)
+{
+    return memcpy(vfs_memory_check(malloc(size)), bytes, size);
+}
+
+void inode_own(struct inode *i)
+{
+    if (i->n_sharers == NULL || *i->n_sharers == 1)
+        return;
+    --*i->n_sharers;
+    i->n_sharers = copy_of(&(unsigned){1}, sizeof *i->n_sharers);
+    i->cache = copy_of(i->cache, i->room);
+    i->disk = copy_of(i->disk, i->room);
+    i->sectors = copy_of(i->sectors, i->room / SECTOR);
+}
+
 static void inode_reserve(struct inode *i, size_t size)
 {
     size_t room = i->room > 0 ? i->room : 8 * SECTOR;
 
     while (room < size)
         room *= 2;
+    inode_own(i);
     if (room == i->room)
         return;
+    if (i->n_sharers == NULL)
+        i->n_sharers = copy_of(&(unsigned){1}, sizeof *i->n_sharers);
     i->cache = vfs_memory_check(realloc(i->cache, room));
     i->disk = vfs_memory_check(realloc(i->disk, room));
     i->sectors = vfs_memory_check(realloc(i->sectors, room / SECTOR));
@@ -125,6 +144,7 @@ void inode_write(struct inode *i, uint64_t offset, const void *data, size_t size
     if (size == 0)
         return;
     inode_reserve(i, end);
+    i->differs = true;
     if (data != NULL)
         memcpy(i->cache + offset, data, size);
     else
@@ -141,6 +161,8 @@ void inode_truncate(struct inode *i, size_t size)
 {
     if (size >= i->cache_size)
         return;
+    inode_own(i);
+    i->differs = true;
     memset(i->cache + size, 0, i->cache_size - size);
     for (size_t s = (size + SECTOR - 1) / SECTOR; s < i->room / SECTOR; s++)
         i->sectors[s] = 0;
@@ -160,20 +182,25 @@ static void cut_disk(struct inode *i)
 
 void inode_sync(struct inode *i)
 {
-    cut_disk(i);
-    if (i->room == 0)
+    if (!i->differs)
         return;
+    inode_own(i);
+    cut_disk(i);
     for (size_t s = 0; s < i->room / SECTOR; s++) /* what a failed sync forgot stays forgotten */
         if (i->sectors[s] & SECTOR_DIRTY)
             memcpy(i->disk + s * SECTOR, i->cache + s * SECTOR, SECTOR);
     memset(i->sectors, 0, i->room / SECTOR);
     i->disk_size = i->cache_size;
+    i->differs = i->has_forgotten;
 }
 
 void inode_forget(struct inode *i)
 {
-    if (i->room > 0)
-        memset(i->sectors, 0, i->room / SECTOR);
+    if (!i->differs)
+        return;
+    inode_own(i);
+    memset(i->sectors, 0, i->room / SECTOR);
+    i->has_forgotten = true;
 }
 
 enum fate { KEPT, LOST, ZEROED };
@@ -194,6 +221,8 @@ void inode_power_cut(struct vfs_memory *m, struct inode *i)
     static const uint64_t percents[] = {0, 33, 80, 95, 99};
     uint64_t kept_percent = percents[vfs_memory_draw(m) % 5];
 
+    if (i->differs)
+        inode_own(i);
     if (i->cut_size < i->disk_size && (m->mercy == MERCY_KEEP_ALL || vfs_memory_draw(m) % 2 == 0))
         cut_disk(i);
     i->cut_size = SIZE_MAX;
@@ -215,36 +244,35 @@ void inode_power_cut(struct vfs_memory *m, struct inode *i)
         if ((s + 1) * SECTOR > i->disk_size)
             i->disk_size = (s + 1) * SECTOR < i->cache_size ? (s + 1) * SECTOR : i->cache_size;
     }
-    if (i->room == 0)
+    if (!i->differs)
         return;
     memset(i->disk + i->disk_size, 0, i->room - i->disk_size);
     memcpy(i->cache, i->disk, i->room);
     memset(i->sectors, 0, i->room / SECTOR);
     i->cache_size = i->disk_size;
+    i->differs = i->has_forgotten = false;
 }
 
 struct inode *inode_copy(struct vfs_memory *m, const struct inode *from)
 {
-    struct inode *i = inode_new(m);
+    struct inode *i = inode_new(m), *next = i->next;
 
-    if (from->room > 0) {
-        inode_reserve(i, from->room);
-        memcpy(i->cache, from->cache, from->room);
-        memcpy(i->disk, from->disk, from->room);
-        memcpy(i->sectors, from->sectors, from->room / SECTOR);
-    }
-    i->cache_size = from->cache_size;
-    i->disk_size = from->disk_size;
-    i->cut_size = from->cut_size;
-    i->number = from->number;
+    *i = *from;
+    i->next = next;
+    i->n_handles = 0;
+    if (i->n_sharers != NULL)
+        ++*i->n_sharers;
     return i;
 }
 
 void inode_free(struct inode *i)
 {
-    free(i->cache);
-    free(i->disk);
-    free(i->sectors);
+    if (i->n_sharers != NULL && --*i->n_sharers == 0) {
+        free(i->n_sharers);
+        free(i->cache);
+        free(i->disk);
+        free(i->sectors);
+    }
     free(i);
 }
 

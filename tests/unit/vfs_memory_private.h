@@ -9,11 +9,14 @@ enum { VFS_MEMORY_NAMES_MAX = 4096, VFS_MEMORY_NAME_BYTES = 64, VFS_MEMORY_KINDS
 struct inode {
     struct inode *next; /* of all: handles and unsynced names may point to one without a name */
     unsigned n_handles;
+    unsigned *n_sharers; /* copies that the next three serve as well, until one of them changes; NULL: there are none */
     uint8_t *cache, *disk, *sectors;
     size_t cache_size, disk_size;
     size_t room;     /* of cache and disk, in whole sectors */
     size_t cut_size; /* the least that it was truncated to since it was synced; SIZE_MAX: it was not */
     uint64_t number;
+    bool differs;       /* the disk may, from the cache */
+    bool has_forgotten; /* and goes on to when it is synced */
 };
 
 struct name {
@@ -68,6 +71,8 @@ void change_apply(struct directory *d, const struct change *c);
 
 struct inode *inode_new(struct vfs_memory *m);
 struct inode *inode_copy(struct vfs_memory *m, const struct inode *from);
+/* To be called before its bytes are changed by others than these functions. */
+void inode_own(struct inode *i);
 /* `data` NULL: zeros. */
 void inode_write(struct inode *i, uint64_t offset, const void *data, size_t size);
 void inode_truncate(struct inode *i, size_t size);

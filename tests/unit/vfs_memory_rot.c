@@ -9,6 +9,7 @@ bool vfs_memory_poke(struct vfs_memory *m, const char *name, uint64_t offset, co
 
     if (n == NULL || offset + size > n->inode->cache_size)
         return false;
+    inode_own(n->inode);
     memcpy(n->inode->cache + offset, bytes, size);
     memcpy(n->inode->disk + offset, bytes, size);
     return true;
@@ -56,6 +57,7 @@ bool vfs_memory_truncate(struct vfs_memory *m, const char *name, uint64_t size)
 
     if (n == NULL || size > n->inode->cache_size)
         return false;
+    inode_own(n->inode);
     memset(n->inode->cache + size, 0, n->inode->room - (size_t)size);
     memset(n->inode->disk + size, 0, n->inode->room - (size_t)size);
     n->inode->cache_size = (size_t)size;
