@@ -23,12 +23,6 @@ struct check {
 
 /* --- lines --- */
 
-static const struct log_slot *message_at(const struct cluster *c, slot_t slot)
-{
-    const struct log_slot *s = observer_slot(c, slot);
-    return s && s->applied && s->visible ? s : NULL;
-}
-
 static bool may_miss(const struct host *h, slot_t slot)
 {
     return slot < h->disk.chat.n_skipped && h->disk.chat.skipped[slot];
@@ -38,31 +32,9 @@ static void pass_over(struct check *k, slot_t next)
 {
     const struct host *h = k->host;
     for (slot_t slot = k->last + 1; slot < next; slot++) {
-        if (message_at(h->cluster, slot) && !may_miss(h, slot))
+        if (chat_line(h->cluster, slot) && !may_miss(h, slot))
             cluster_fail(h->cluster, "host %u: after %s its chat log leaves out slot %lu", h->index, k->when, slot);
     }
-}
-
-/* Borrowed until the next call; NULL: no message is there. */
-static const struct line_buffer *line_of(struct cluster *c, slot_t slot, const struct log_slot *s)
-{
-    static struct line_buffer line;
-    struct text_view v;
-    if (!s)
-        return NULL;
-    text_view(s->chosen->bytes, &v);
-    const struct log_message m = {.slot = slot,
-                                  .time_usec = s->time_usec,
-                                  .author = (const char *)v.author,
-                                  .text = (const char *)v.text,
-                                  .author_size = v.author_size,
-                                  .text_size = v.text_size};
-    line.size = 0;
-    if (chatlog_format(&line, LOG_FORMAT_FULL, &m) < 0)
-        abort();
-    if (memchr(line.bytes, '\n', line.size) != line.bytes + line.size - 1)
-        cluster_fail(c, "the message of slot %lu makes more or less than one line", slot);
-    return &line;
 }
 
 static void check_lines(struct check *k, const uint8_t *bytes, size_t size)
@@ -72,12 +44,11 @@ static void check_lines(struct check *k, const uint8_t *bytes, size_t size)
         slot_t slot = 0;
         for (size_t i = at; i < size && bytes[i] >= '0' && bytes[i] <= '9'; i++)
             slot = 10 * slot + (slot_t)(bytes[i] - '0');
-        const struct log_slot *s = message_at(c, slot);
-        if (slot <= k->last || !s)
+        const struct chat_line *line = slot <= observer_applied_until(c) ? chat_line(c, slot) : NULL;
+        if (slot <= k->last || !line)
             cluster_fail(c, "host %u: after %s its chat log has a line of slot %lu behind slot %lu%s", k->host->index,
-                         k->when, slot, k->last, s ? "" : ", where there is no message");
+                         k->when, slot, k->last, line ? "" : ", where there is no message");
         pass_over(k, slot);
-        const struct line_buffer *line = line_of(c, slot, s);
         if (size - at < line->size || memcmp(bytes + at, line->bytes, line->size) != 0)
             cluster_fail(c, "host %u: after %s its chat log's line of slot %lu is not the message", k->host->index,
                          k->when, slot);
@@ -92,10 +63,9 @@ static void check_cut_off(const struct check *k, const uint8_t *bytes, size_t si
     struct cluster *c = k->host->cluster;
     size_t at = 0;
     for (slot_t slot = k->mark.slot + 1; at < size && slot <= observer_applied_until(c); slot++) {
-        const struct log_slot *s = message_at(c, slot);
         if (may_miss(k->host, slot))
             return;
-        const struct line_buffer *line = line_of(c, slot, s);
+        const struct chat_line *line = chat_line(c, slot);
         for (size_t i = 0; line && i < line->size && at < size; i++, at++) {
             if (bytes[at] != (uint8_t)line->bytes[i] && bytes[at] != 0)
                 cluster_fail(c, "host %u: after %s something stands behind its chat log's mark that is not slot %lu",

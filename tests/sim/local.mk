@@ -4,6 +4,7 @@ tests_sim_libsim_a_SOURCES = \
 	tests/sim/chat.h \
 	tests/sim/chatcheck.c \
 	tests/sim/chatdisk.c \
+	tests/sim/chatline.c \
 	tests/sim/client_reads.c \
 	tests/sim/clients.c \
 	tests/sim/clients.h \

@@ -21,8 +21,10 @@ void observer_free(struct cluster *c)
     if (!o)
         return;
     for (size_t i = 0; i < o->n_pages; i++) {
-        for (uint32_t k = 0; o->slots[i] && k < PAGE_SLOTS; k++)
+        for (uint32_t k = 0; o->slots[i] && k < PAGE_SLOTS; k++) {
             free(o->slots[i][k].proposals);
+            free(o->slots[i][k].line);
+        }
         free(o->slots[i]);
     }
     free((void *)o->slots);

@@ -30,6 +30,12 @@ struct log_slot {
     slot_t first_kept; /* once it is applied */
     bool has_sum;
     struct hash128 checkpoint_sum; /* of a checkpoint's bytes */
+    struct chat_line *line;        /* NULL: nobody asked yet */
+};
+
+struct chat_line {
+    size_t size;
+    char bytes[];
 };
 
 /* What a value says, if it is a message. */
@@ -69,6 +75,9 @@ uint64_t observer_leaderships(const struct cluster *c);                         
 /* Hosts that confirmed to some leader at that time or later. */
 uint32_t observer_confirmed_since(const struct cluster *c, uint64_t usec);
 void text_view(const uint8_t *bytes, struct text_view *ret);
+
+/* What the chat log's files hold of it (chatline.c), with its line feed; borrowed. NULL: no message is there. */
+const struct chat_line *chat_line(struct cluster *c, slot_t slot);
 
 /* For observer_*.c. */
 void observer_check_voter(struct host *h, const char *what);
