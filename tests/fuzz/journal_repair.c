@@ -108,6 +108,7 @@ bool session_repair(struct session *s, unsigned how)
                 offer_wrong(s, first);
             struct value *v = peer_value(s, first, &note);
             fuzz_check(journal_mend_add(s->journal, first, &note, v) == 0);
+            s->truth.is_mended = true;
             free(v);
             continue;
         }

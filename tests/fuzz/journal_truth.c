@@ -148,10 +148,20 @@ static bool is_above(const struct truth_record *r, slot_t slot)
     return r->type != RECORD_PROMISE && r->slot > slot;
 }
 
+/* A mended segment is told where its footer rotted since, and then counts for nothing but its ballots. */
+static bool is_of_mend(const struct truth *t, const struct told *g, const struct truth_record *r)
+{
+    struct note note;
+    const struct truth_record *chosen = truth_chosen(t, r->slot, &note);
+    return t->is_mended && r->slot <= g->checkpoint.slot && ballot_is_none(r->ballot) &&
+           (r->type == RECORD_COMMIT || chosen == NULL || chosen->crc == r->crc);
+}
+
 size_t truth_match(const struct truth *t, const struct told *g)
 {
     const struct truth_checkpoint none = {.slot = 0};
-    size_t from = 0, at, above = 0;
+    size_t at = 0, above = 0;
+    bool has_begun = false, is_replaced = false;
     fuzz_check(!g->is_too_much && ballot_compare(g->promised, t->promised) <= 0);
     fuzz_check(checkpoint_equal(&g->checkpoint, &none) || checkpoint_equal(&g->checkpoint, &t->checkpoint) ||
                checkpoint_equal(&g->checkpoint, &t->next));
@@ -159,16 +169,22 @@ size_t truth_match(const struct truth *t, const struct told *g)
         above++;
     if (g->n == 0)
         return g->checkpoint.slot > 0 ? above : 0;
-    while (from < t->n && !is_same(&t->records[from], &g->records[0]))
-        from++;
-    fuzz_check(from <= above && from < t->n);
-    at = from;
-    for (size_t i = 0; i < g->n; i++, at++) {
-        while (at < t->n && t->records[at].type == RECORD_PROMISE)
-            at++;
-        fuzz_check(at < t->n && is_same(&t->records[at], &g->records[i]));
+    for (size_t i = 0; i < g->n; i++) {
+        const struct truth_record *told = &g->records[i];
+        size_t k = at;
+        while (k < t->n && !is_same(&t->records[k], told) &&
+               (!has_begun || t->records[k].type == RECORD_PROMISE ||
+                (is_replaced && !is_above(&t->records[k], g->checkpoint.slot))))
+            k++;
+        if (k < t->n && is_same(&t->records[k], told) && (has_begun || k <= above)) {
+            has_begun = true;
+            at = k + 1;
+            continue;
+        }
+        fuzz_check(is_of_mend(t, g, told));
+        is_replaced = true;
     }
-    return at;
+    return is_replaced && at < above ? above : at;
 }
 
 /* Every segment opens with the promise of those before. */

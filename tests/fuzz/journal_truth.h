@@ -35,6 +35,7 @@ struct truth {
     size_t promises_from;                     /* promises and votes before it are forgotten, as this replica knows */
     slot_t silent_until;                      /* as it was told; 0: nothing was ever lost */
     struct truth_checkpoint checkpoint, next; /* `next` is written, and may have become durable */
+    bool is_mended;                           /* some segments hold what a peer had instead */
 };
 
 /* What an open told, without promises and identities. */
@@ -63,7 +64,7 @@ void told_record(struct told *g, const struct record *r, const uint8_t *bytes, u
 void told_checkpoint(struct told *g, slot_t slot, const uint8_t *bytes, size_t size);
 
 /* Checks that the records told are appended ones, each once, in order, from one at or before the first that the
- * checkpoint does not stand for. Answers where they end. */
+ * checkpoint does not stand for; below it, also what a mend put in their place. Answers where they end. */
 size_t truth_match(const struct truth *t, const struct told *g);
 /* Whether nothing of the first `sure` records is missing. `end`: as truth_match() answered it. */
 bool truth_is_whole(const struct truth *t, const struct told *g, size_t end, size_t sure);
