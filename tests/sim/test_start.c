@@ -11,6 +11,7 @@
 #include "tests/sim/fault.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/sim.h"
+#include "tests/unit/seeds.h"
 
 static struct cluster *make(uint32_t n, uint64_t seed)
 {
@@ -55,7 +56,7 @@ static void trap_34_all_blank_replicas_start_by_themselves(void **state)
 static void trap_34_all_blank_with_loss_and_crashes(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_part(40); seed++) {
         struct cluster *c = make(seed % 2 ? 3 : 5, seed);
         struct weather w = network_calm();
         w.loss_permille = w.duplicate_permille = 300;

@@ -102,6 +102,7 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/messages_compare.c \
 	tests/unit/seal_ends.c \
 	tests/unit/seal_ends.h \
+	tests/unit/seeds.h \
 	tests/unit/submit_compare.h \
 	tests/unit/vfs_memory.c \
 	tests/unit/vfs_memory.h \

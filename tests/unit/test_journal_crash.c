@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/journal_fixture.h"
+#include "tests/unit/seeds.h"
 
 enum { SEEDS = 12, OPERATIONS_MOST = 2000 };
 
@@ -94,7 +95,7 @@ static bool crash_at(uint64_t seed, uint64_t operation, enum vfs_memory_mercy me
 static void test_power_cut_at_every_operation(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_part(SEEDS); seed++) {
         for (uint64_t operation = 1; operation < OPERATIONS_MOST; operation++) {
             if (!crash_at(seed, operation,
                           seed % 4 == 1   ? MERCY_LOSE_ALL
@@ -110,7 +111,7 @@ static void test_power_cut_at_every_operation(void **state)
 static void test_power_cut_at_every_operation_of_recovery(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_part(SEEDS); seed++) {
         struct fixture f;
         struct vfs_memory *before;
         uint64_t operation = 1;
@@ -181,7 +182,7 @@ static void test_a_reserve_that_was_written_to_is_clean_again(void **state)
 static void test_power_cut_at_every_operation_of_recovery_on_a_full_disk(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 4 * SEEDS; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_part(4 * SEEDS); seed++) {
         struct fixture f;
         struct vfs_memory *before;
         bool done = false;

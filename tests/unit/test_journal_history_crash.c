@@ -13,6 +13,7 @@
 
 #include "journal/checkpoint.h"
 #include "tests/unit/journal_fixture.h"
+#include "tests/unit/seeds.h"
 
 enum { SEEDS = 5, STEPS = 40, OPERATIONS_MOST = 4000 };
 
@@ -133,7 +134,7 @@ static bool crash_at(uint64_t seed, uint64_t operation)
 static void test_power_cut_at_every_operation(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_part(SEEDS); seed++) {
         uint64_t operation = 1;
         while (operation < OPERATIONS_MOST && crash_at(seed, operation))
             operation++;
@@ -179,7 +180,7 @@ static void cut_recovery(uint64_t seed, uint64_t ended_at, enum end end)
 static void test_power_cut_at_every_operation_of_recovery(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+    for (uint64_t seed = 1; seed <= seeds_part(SEEDS); seed++) {
         for (uint64_t at = 1 + seed; at < 150; at += 4)
             cut_recovery(seed, at, (enum end)(at / 4 % ENDS));
     }
