@@ -154,6 +154,7 @@ static bool is_given_up(const struct driver *d, const struct journal_rot *k)
                                              k->covered_by > replica_chosen(d->replica));
 }
 
+/* To whom it matters: the flushes' reader. The loop's may still hold in memory what rotted since. */
 static bool is_lost(struct driver *d, slot_t slot)
 {
     const struct known_rot *known = &d->rot;
@@ -164,13 +165,13 @@ static bool is_lost(struct driver *d, slot_t slot)
         given_up |= is_given_up(d, &rot[i]) && slot >= rot[i].first && slot <= rot[i].last;
     for (size_t i = 0; i < known->n_gone; i++)
         given_up |= slot >= known->gone[i].first && slot <= known->gone[i].last;
-    return given_up && journal_read(d->journal, slot, slot, 1, 1, take_record, NULL) < 0;
+    return given_up && journal_reader_read(d->flushing.view.reader, slot, slot, 1, 1, take_record, NULL) < 0;
 }
 
 void driver_rot_skip(struct driver *d, slot_t until)
 {
     slot_t flushed = flushes_flushed(d->flushes), last = flushed;
-    if (d->rot.n_rot == 0)
+    if (d->rot.n_rot == 0 || flushes_is_running(d->flushes))
         return;
     while (last < until && last < flushed + SKIP_SLOTS_MAX && is_lost(d, last + 1))
         last++;

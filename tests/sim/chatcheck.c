@@ -234,10 +234,15 @@ static bool take_record(void *user, struct record *record, const uint8_t *bytes,
     return true;
 }
 
-/* What rotted. */
+/* What rotted, whatever a reader still holds in memory. */
 static bool is_lost(const struct host *h, slot_t slot)
 {
-    return h->disk.n_rot > 0 && journal_read(h->journal, slot, slot, 1, 1, take_record, NULL) < 0;
+    if (h->disk.n_rot == 0)
+        return false;
+    struct journal_reader *r = journal_reader_new(h->journal);
+    bool lost = journal_reader_read(r, slot, slot, 1, 1, take_record, NULL) < 0;
+    journal_reader_free(r);
+    return lost;
 }
 
 static void note_skipped(struct chat *k, slot_t first, slot_t last)
