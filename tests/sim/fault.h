@@ -93,6 +93,7 @@ bool trouble_may_lose(struct cluster *c, struct trouble *t, uint32_t host);
 void sealed_keys(const struct host *h, struct seal_keys *ret); /* that it has now */
 void sealed_begin(struct cluster *c, struct trouble *t);       /* from now on they are changed now and then */
 void sealed_change(struct host *h); /* one step on, where all the others have done the step before */
+void sealed_sent(struct host *h, size_t peer, const struct packet *p); /* checks it, before it leaves */
 
 /* --- bootstrap.c --- */
 void bootstrap_begin(struct cluster *c, struct trouble *t); /* what came of it is looked at in peace */

@@ -7,6 +7,7 @@
 #include "host/faults.h"
 #include "host/peers.h"
 #include "paxos/bytes.h"
+#include "tests/sim/fault.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/world.h"
 
@@ -92,6 +93,7 @@ void peers_queue(struct peers *p, size_t peer, const uint8_t header[DATAGRAM_HEA
     p->last_rest = rest;
     p->last_size = rest_size;
     p->last_peer = peer;
+    sealed_sent(h, peer, packet);
     observer_sent(h, packet, again);
     cluster_trace_packet(h->cluster, (int)h->index, "send", p->ids[peer], packet);
     if (faults_drop(p->faults, FAULT_OUT, p->ids[peer], now_usec))

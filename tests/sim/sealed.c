@@ -58,10 +58,24 @@ enum seal_result __wrap_seal_open(struct seal *s, size_t peer, const uint8_t *by
     uint64_t *happened = h->cluster->happened;
     if (result == SEAL_OPENED || (result == SEAL_EMPTY && bytes[AT_KIND] == DATAGRAM_SEALED))
         check_opened(h, h->incoming, ret);
+    if (result == SEAL_EMPTY && bytes[AT_KIND] == DATAGRAM_HELLO)
+        h->sealed_last[peer].hello_bytes += (uint32_t)size;
     happened[HAPPENED_SEAL_STALE] += result == SEAL_STALE;
     happened[HAPPENED_SEAL_REPLAYED] += result == SEAL_REPLAYED;
     happened[HAPPENED_SEAL_FORGED] += result == SEAL_FORGED;
     return result;
+}
+
+/* A HELLO may be a recording, and its sender anybody: what answers it must not be larger. */
+void sealed_sent(struct host *h, size_t peer, const struct packet *p)
+{
+    uint32_t *allowed = &h->sealed_last[peer].hello_bytes;
+    if (p->bytes[AT_KIND] != DATAGRAM_HELLO_ACK)
+        return;
+    if (p->size > *allowed)
+        cluster_fail(h->cluster, "host %u: answers host %u's HELLO by %u bytes, and %u are due (I7)", h->index, p->to,
+                     p->size, *allowed);
+    *allowed -= p->size;
 }
 
 /* --- keys --- */

@@ -56,10 +56,11 @@ struct packet {
     uint8_t bytes[];
 };
 
-/* The last datagram that was sealed for a peer. */
+/* The last datagram that was sealed for a peer; and of its HELLOs, what an answer may be as large as. */
 struct sealed_last {
     uint8_t salt[SEAL_NONCE_SIZE];
     uint64_t seq;
+    uint32_t hello_bytes;
 };
 
 /* What the core asked to be kept, as it asked for it. */
