@@ -15,6 +15,7 @@ static struct open_position *take(struct replica *r)
             r->positions[i] =
                 (struct open_position){.used = true, .nonce = ++r->position_nonce, .asked_usec = r->now_usec};
             r->n_positions++;
+            r->position_unsent = true;
             return &r->positions[i];
         }
     }
@@ -36,7 +37,6 @@ void confirm_position(struct replica *r, uint64_t cookie)
     }
     p->cookie = cookie;
     p->peer = r->identity.id;
-    r->position_at_usec = r->now_usec;
 }
 
 void confirm_cancel(struct replica *r, uint64_t cookie)
@@ -64,7 +64,6 @@ void confirm_asked(struct replica *r, uint32_t from, const struct position *m)
         return;
     p->peer = member_id(r, from);
     p->peer_nonce = m->nonce;
-    r->position_at_usec = r->now_usec;
 }
 
 void confirm_answered(struct replica *r, uint32_t from, const struct position *m)
@@ -120,8 +119,9 @@ static void send_confirm(struct replica *r)
 static void begin_round(struct replica *r)
 {
     bool waiting = false;
-    for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
+    for (uint32_t i = 0, left = r->n_positions; left > 0 && i < POSITIONS_MAX; i++) {
         struct open_position *p = &r->positions[i];
+        left -= p->used;
         if (!p->used || p->answered)
             continue;
         if (p->round == 0) {
@@ -184,22 +184,36 @@ void confirm_pump(struct replica *r)
             begin_round(r);
         }
     }
-    for (uint32_t i = 0; i < POSITIONS_MAX; i++)
-        if (r->positions[i].used)
-            settle(r, &r->positions[i]);
+    for (uint32_t i = 0, left = r->n_positions; left > 0 && i < POSITIONS_MAX; i++) {
+        if (!r->positions[i].used)
+            continue;
+        left--;
+        settle(r, &r->positions[i]);
+    }
 }
 
+/* Each question when it comes, all again at times: not all for each, which is a flood where many wait. */
 static void forward(struct replica *r, uint32_t leader)
 {
     for (uint32_t i = 0; i < POSITIONS_MAX; i++) {
-        const struct open_position *p = &r->positions[i];
-        if (!p->used || p->answered)
+        struct open_position *p = &r->positions[i];
+        if (!p->used || p->answered || p->sent)
             continue;
         struct message *m = outgoing_push(r, MESSAGE_POSITION, member_id(r, leader), 0);
         if (m == NULL)
             return;
         m->position.nonce = p->nonce;
+        p->sent = true;
     }
+    r->position_unsent = false;
+}
+
+static void forward_again(struct replica *r)
+{
+    for (uint32_t i = 0; i < POSITIONS_MAX; i++)
+        r->positions[i].sent = false;
+    r->position_unsent = true;
+    r->position_at_usec = r->now_usec + r->config.heartbeat_usec / 2;
 }
 
 uint64_t confirm_timer(struct replica *r)
@@ -212,10 +226,9 @@ uint64_t confirm_timer(struct replica *r)
             send_confirm(r);
         return r->confirm_open ? r->confirm_at_usec : r->now_usec + r->config.heartbeat_usec;
     }
-    if (r->position_at_usec <= r->now_usec) {
-        if (leader >= 0)
-            forward(r, (uint32_t)leader);
-        r->position_at_usec = r->now_usec + r->config.heartbeat_usec / 2;
-    }
+    if (r->position_at_usec <= r->now_usec)
+        forward_again(r);
+    if (r->position_unsent && leader >= 0)
+        forward(r, (uint32_t)leader);
     return r->position_at_usec;
 }

@@ -105,6 +105,7 @@ struct intake_stream {
 /* A linearizable position that is wanted: by a client, or by a peer that asked this replica. */
 struct open_position {
     bool used, answered;
+    bool sent;           /* to the leader, since they were all asked again             */
     uint64_t cookie;     /* the client's call                                          */
     replica_id_t peer;   /* who asked; the own id: a client                            */
     uint64_t peer_nonce; /* the peer's name for it                                     */
@@ -237,7 +238,8 @@ struct replica {
     uint64_t confirm_round, confirm_since_usec, confirm_at_usec, position_nonce;
     bool confirm_open;
     uint32_t confirmed;
-    uint64_t position_at_usec;
+    uint64_t position_at_usec; /* all are asked again */
+    bool position_unsent;      /* some were not asked since */
 
     slot_t restored; /* of the checkpoint that the last start began with */
 

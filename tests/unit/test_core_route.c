@@ -1,4 +1,4 @@
-/* Where a replica that has no link to the leader sends its clients' messages. */
+/* Where a replica that has no link to the leader sends its clients' messages and questions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,11 +63,33 @@ static void through_the_one_that_follows_the_highest_ballot(void **state)
     }
 }
 
+/* Not all that wait for each that comes, which is a flood; and all again after half a heartbeat. */
+static void each_question_goes_out_once_at_a_time(void **state)
+{
+    (void)state;
+    enum { QUESTIONS = 20 };
+    struct lone *l = make(0);
+    l->peers[3] = (struct lone_peer){.followed = BALLOT(2, 4), .happy = true};
+    lone_run(l, ELECTION_USEC);
+    lone_position(l);
+    lone_run(l, l->options.heartbeat_usec / 2);
+    lone_forget(l);
+    for (uint32_t i = 1; i < QUESTIONS; i++) {
+        lone_position(l);
+        assert_int_equal(lone_count(l, MESSAGE_POSITION), i);
+    }
+    lone_forget(l);
+    lone_run(l, l->options.heartbeat_usec / 2);
+    assert_int_equal(lone_count(l, MESSAGE_POSITION), QUESTIONS);
+    lone_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(through_a_peer_that_follows_a_leader_out_of_reach),
         cmocka_unit_test(through_the_one_that_follows_the_highest_ballot),
+        cmocka_unit_test(each_question_goes_out_once_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
