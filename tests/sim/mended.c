@@ -22,7 +22,7 @@ static bool is_kept_elsewhere(struct cluster *c, const struct host *h, slot_t sl
 {
     for (uint32_t i = 0; i < c->options.n_hosts; i++) {
         struct host *o = &c->hosts[i];
-        if (o == h || !host_is_sound(o) || slot < driver_first_kept(o->driver) || slot > o->chosen)
+        if (o == h || !o->up || !host_is_sound(o) || slot < driver_first_kept(o->driver) || slot > o->chosen)
             continue;
         if (o->disk.n_rot == 0)
             return true;
