@@ -68,15 +68,18 @@ int election_leader(const struct replica *r)
 }
 
 /* Two may bid at once that cannot hear each other. The lower one's followers stay content with it, but only those of
- * the highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. */
+ * the highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. So does one
+ * of them past a leader that is not content itself. */
 int election_route(const struct replica *r)
 {
-    int leader = election_leader(r), best = -1;
-    for (uint32_t i = 0; i < config_at(r)->n_members && leader < 0; i++)
+    int leader = election_leader(r), best = leader;
+    if (leader >= 0 && ((uint32_t)leader == r->me || r->peers[leader].happy))
+        return leader;
+    for (uint32_t i = 0; i < config_at(r)->n_members; i++)
         if (i != r->me && r->peers[i].happy && peer_is_linked(r, i) &&
             (best < 0 || ballot_compare(r->peers[i].followed, r->peers[best].followed) > 0))
             best = (int)i;
-    return leader < 0 ? best : leader;
+    return best;
 }
 
 struct ballot election_route_ballot(const struct replica *r, int route)
@@ -229,16 +232,22 @@ static bool judge_happy(const struct replica *r, bool able)
     return own && able && (configuration_is_majority(config_at(r), followers) || higher_happy);
 }
 
-/* A leader that a majority left for a higher ballot, whose follower is happy, stays happy itself, so that it does not
- * bid; but it chooses nothing any more, and its clients are served by way of that follower. */
+/* A leader that a majority left for a higher ballot, whose follower is happy, does not bid: it is happy itself, or not
+ * able; but it chooses nothing any more, and its clients are served by way of that follower. */
 static bool leads_in_name_only(const struct replica *r)
 {
     uint32_t followers = UINT32_C(1) << r->me;
-    for (uint32_t i = 0; i < config_at(r)->n_members; i++)
-        if (i != r->me && !r->peers[i].silent && peer_is_linked(r, i) &&
-            ballot_compare(r->peers[i].followed, r->bid) <= 0)
-            followers |= UINT32_C(1) << i;
-    return r->phase == PHASE_LEADING && r->happy && !configuration_is_majority(config_at(r), followers);
+    bool higher_happy = false;
+    for (uint32_t i = 0; i < config_at(r)->n_members; i++) {
+        const struct peer *p = &r->peers[i];
+        if (i == r->me || !peer_is_linked(r, i))
+            continue;
+        if (ballot_compare(p->followed, r->bid) <= 0)
+            followers |= p->silent ? 0 : UINT32_C(1) << i;
+        else if (p->happy)
+            higher_happy = true;
+    }
+    return r->phase == PHASE_LEADING && higher_happy && !configuration_is_majority(config_at(r), followers);
 }
 
 static bool someone_is_happy(const struct replica *r)

@@ -7,7 +7,7 @@
 
 #include "tests/unit/lone.h"
 
-#define BALLOT(round_, id_) ((struct ballot){.round = (round_), .id = (id_)})
+#define BALLOT(round_, id_) ((struct ballot){.round = (round_), .gen = 1, .id = (id_)})
 #define ELECTION_USEC       (6 * 50 * MSEC) /* E */
 
 static struct lone *make(uint32_t me)
@@ -63,6 +63,41 @@ static void through_the_one_that_follows_the_highest_ballot(void **state)
     }
 }
 
+/* Its disk is full, and the majority has left it, which 0 cannot see but by 2. */
+static void past_a_leader_that_is_not_content(void **state)
+{
+    (void)state;
+    uint32_t there, elsewhere;
+    for (uint32_t to = 2; to <= 4; to += 2) {
+        struct lone *l = make(0);
+        l->peers[4] =
+            (struct lone_peer){.bid = BALLOT(2, 4), .followed = BALLOT(2, 4), .leading = true, .happy = to == 4};
+        l->peers[2] = (struct lone_peer){.followed = BALLOT(3, 3), .happy = true};
+        submitted(l, to, &there, &elsewhere);
+        assert_true(there > 0);
+        assert_int_equal(elsewhere, 0);
+        lone_free(l);
+    }
+}
+
+/* Able or not: then its clients are served by way of the follower that is content. */
+static void a_leader_that_was_left_stops(void **state)
+{
+    (void)state;
+    for (int is_full = 0; is_full <= 1; is_full++) {
+        struct lone *l = lone_make(NULL, 5, 4);
+        lone_lead(l);
+        assert_true(lone_is_leader(l));
+        l->peers[0].silent = l->peers[3].silent = true;
+        l->peers[2] = (struct lone_peer){.followed = BALLOT(l->ballot.round + 1, 0), .happy = true};
+        lone_event(l, (struct event){.type = EVENT_SPACE, .space = !is_full});
+        lone_run(l, 4 * ELECTION_USEC);
+        assert_false(lone_is_leader(l));
+        assert_true(lone_status(l).quorum);
+        lone_free(l);
+    }
+}
+
 /* Not all that wait for each that comes, which is a flood; and all again after half a heartbeat. */
 static void each_question_goes_out_once_at_a_time(void **state)
 {
@@ -89,6 +124,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(through_a_peer_that_follows_a_leader_out_of_reach),
         cmocka_unit_test(through_the_one_that_follows_the_highest_ballot),
+        cmocka_unit_test(past_a_leader_that_is_not_content),
+        cmocka_unit_test(a_leader_that_was_left_stops),
         cmocka_unit_test(each_question_goes_out_once_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
