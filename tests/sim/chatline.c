@@ -11,27 +11,16 @@ enum { HEAD_BYTES_MAX = 64 /* slot and time */, ESCAPE_BYTES = 4 };
 
 static void put_text(struct chat_line *l, const uint8_t *text, uint32_t size)
 {
+    static const char named[] = "\\\t\n\r", names[] = "\\tnr";
     for (uint32_t i = 0; i < size; i++) {
         char *to = l->bytes + l->size;
-        switch (text[i]) {
-        case '\\':
-            l->size += (size_t)sprintf(to, "\\\\");
-            break;
-        case '\t':
-            l->size += (size_t)sprintf(to, "\\t");
-            break;
-        case '\n':
-            l->size += (size_t)sprintf(to, "\\n");
-            break;
-        case '\r':
-            l->size += (size_t)sprintf(to, "\\r");
-            break;
-        default:
-            if (text[i] < ' ' || text[i] == 0x7f)
-                l->size += (size_t)sprintf(to, "\\x%02x", text[i]);
-            else
-                l->bytes[l->size++] = (char)text[i];
-        }
+        const char *of = memchr(named, text[i], sizeof(named) - 1);
+        if (of)
+            l->size += (size_t)sprintf(to, "\\%c", names[of - named]);
+        else if (text[i] < ' ' || text[i] == 0x7f)
+            l->size += (size_t)sprintf(to, "\\x%02x", text[i]);
+        else
+            l->bytes[l->size++] = (char)text[i];
     }
 }
 
