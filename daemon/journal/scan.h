@@ -28,6 +28,7 @@ struct scan {
     struct vfs_file *file;
     struct segment_header header;
     uint64_t number;
+    uint64_t last;    /* batch, as its footer tells; UINT64_MAX: it has none that can be read */
     uint64_t end;     /* of the last whole batch                 */
     uint32_t end_crc; /* of the bytes from the first batch to it */
     uint64_t torn_bytes;
@@ -43,7 +44,8 @@ struct scan {
  * whole. */
 enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there);
 
-/* `is_last`: no later segment exists, so that a torn tail is possible, and a footer is not. */
+/* `is_last`: no later segment exists, so that a torn tail is possible, and a footer is not. What stands behind the last
+ * batch that a footer tells of does not count. */
 enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last);
 
 /* After scan_segment(): drops its points from memory where a footer has them. One that has more than there is: damage,

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "journal/footer.h"
 #include "journal/format.h"
 #include "paxos/bytes.h"
 #include "paxos/crc32c.h"
@@ -362,6 +363,32 @@ static void test_missing_files_are_refused(void **state)
     vfs_memory_free(whole);
 }
 
+/* The footer tells which batch was the last one: what rots in the room behind it takes nothing with it. */
+static void test_rot_behind_the_last_batch_is_nobodys(void **state)
+{
+    struct fixture *f = *state;
+    struct batch_header h;
+    uint64_t end = SEGMENT_HEADER_BYTES, limit = footer_limit(FIXTURE_SEGMENT_BYTES);
+    size_t size;
+
+    assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+    for (slot_t slot = 0; slot < 60; slot++) {
+        fixture_accept(f, slot, 3000);
+        assert_int_equal(fixture_settle(f), 0);
+    }
+    fixture_close(f);
+    while (batch_header_decode(vfs_memory_bytes(f->disk, "segment-0000000000000001", &size) + end, &h))
+        end += h.size;
+    assert_true(end > limit / 2 && limit - end > 3 * (uint64_t)BATCH_HEADER_BYTES);
+    for (uint64_t at = end; at < limit; at += (limit - end) / 3) {
+        assert_true(vfs_memory_flip(f->disk, "segment-0000000000000001", at, 0x6f));
+        assert_int_equal(journal_fixture_open(f), JOURNAL_OK);
+        assert_string_equal(f->error, "");
+        reopen(f);
+        fixture_close(f);
+    }
+}
+
 static void test_a_record_that_cannot_follow_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -431,6 +458,7 @@ int main(void)
         TEST(test_another_replicas_files_are_refused),
         TEST(test_opening_as_another_replica_is_refused),
         TEST(test_missing_files_are_refused),
+        TEST(test_rot_behind_the_last_batch_is_nobodys),
         TEST(test_a_record_that_cannot_follow_is_refused),
         TEST(test_an_old_reserve_of_another_size_is_no_obstacle),
         TEST(test_statistics_add_up),
