@@ -104,6 +104,7 @@ void partial_check(struct cluster *c, enum partial partial); /* several times ov
 /* --- mended.c --- */
 void mended_check(struct cluster *c); /* that it is, while no fault goes on */
 void mended_check_starts(struct cluster *c);
+void mended_check_covered(struct host *h); /* after each turn */
 
 /* --- peace.c --- */
 

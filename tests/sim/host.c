@@ -75,6 +75,7 @@ static void turn(struct host *h)
     c->happened[HAPPENED_FLIGHT_FULL] += is_flight_full(h->replica);
     if (++h->turns % MEMORY_CHECK_TURNS == 0)
         memory_check(h);
+    mended_check_covered(h);
     run_closes(h);
     if (h->stopped) {
         end(h);

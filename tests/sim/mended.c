@@ -85,6 +85,20 @@ void mended_check(struct cluster *c)
     }
 }
 
+/* Votes may be in what no checkpoint covers, and no peer has them. */
+void mended_check_covered(struct host *h)
+{
+    struct journal_rot rot[JOURNAL_ROT_MAX];
+    struct journal_checkpoint newest = {.slot = 0};
+    if (h->disk.n_rot == 0)
+        return;
+    journal_checkpoint_newest(h->journal, &newest);
+    for (size_t i = 0, n = journal_rot(h->journal, rot); i < n; i++)
+        if (rot[i].state == JOURNAL_ROT_MENDING && rot[i].last > newest.slot)
+            cluster_fail(h->cluster, "host %u: segment %lu is mended up to slot %lu, its checkpoint covers %lu",
+                         h->index, rot[i].segment, rot[i].last, newest.slot);
+}
+
 /* Of each replica that knows of no rot any more: it votes on, and is silent about nothing. */
 void mended_check_starts(struct cluster *c)
 {
