@@ -336,6 +336,7 @@ void host_install(uint8_t how)
     struct checkpoint_reader c;
     if (replica_identity(host.replica)->status != IDENTITY_VOTER || host.applied > HOST_LOG_MAX)
         return;
+    host_make_durable(); /* as the journal does, before it begins a checkpoint */
     free(host.checkpoint);
     checkpoint_make(host.applied + 1 + how / 2 % 64, how % 2, &host.checkpoint, &host.checkpoint_size);
     fuzz_check(checkpoint_load_into(host.replica, host.checkpoint, host.checkpoint_size, &c));
