@@ -99,7 +99,8 @@ void mended_check_covered(struct host *h)
                          h->index, rot[i].segment, rot[i].last, newest.slot);
 }
 
-/* Of each replica that knows of no rot any more: it votes on, and is silent about nothing. */
+/* Of each replica that knows of no rot any more: it votes on, and is silent about nothing, whatever rots where nothing
+ * is. */
 void mended_check_starts(struct cluster *c)
 {
     struct journal_rot rot[JOURNAL_ROT_MAX];
@@ -110,6 +111,7 @@ void mended_check_starts(struct cluster *c)
         struct host *h = &c->hosts[i];
         if (h->disk.n_rot == 0 || !host_is_usable(h) || journal_rot(h->journal, rot) > 0)
             continue;
+        disk_rot_unused(h);
         host_crash(h, false);
         host_start(h);
         cluster_settle_again(c);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/footer.h"
 #include "journal/format.h"
 #include "journal/index.h"
 #include "tests/sim/world.h"
@@ -232,6 +233,24 @@ void disk_rot_kept(struct host *h)
         vfs_memory_flip(m, names.items[which], k->offset + place % k->size, (uint8_t)(1 << place % 8));
     cluster_trace(c, (int)h->index, "rot        %s at %lu, slots %lu to %lu are kept elsewhere", names.items[which],
                   k->offset + place % k->size, near.min, near.max);
+}
+
+/* In each full segment, between its last batch and its footer. */
+void disk_rot_unused(struct host *h)
+{
+    struct vfs_memory *m = h->disk.memory;
+    const struct vfs *vfs = vfs_memory_vfs(m);
+    struct names names = {.n = 0};
+    vfs->list(vfs->context, take_name, &names);
+    qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
+    size_t n_segments, size, first = find_names(&names, "segment-", &n_segments);
+    for (size_t i = first; i + 1 < first + n_segments; i++) {
+        struct batches b;
+        vfs_memory_bytes(m, names.items[i], &size);
+        read_batches(m, names.items[i], &b);
+        if (b.end < footer_limit(size))
+            vfs_memory_flip(m, names.items[i], b.end + h->cluster->steps % (footer_limit(size) - b.end), 0x6f);
+    }
 }
 
 /* --- rot --- */

@@ -339,6 +339,7 @@ void disk_check(struct host *h);
 void disk_rot(struct host *h);
 /* One batch, of whose slots each is kept by another host. */
 void disk_rot_kept(struct host *h);
+void disk_rot_unused(struct host *h);
 void disk_tally(struct host *h); /* adds what its files went through to what happened */
 void disk_format(struct host *h, const struct identity *identity);
 void disk_free(struct disk *d);
