@@ -65,7 +65,7 @@ static int points_rebuild(struct journal *j, uint64_t number, uint64_t last, boo
     pthread_mutex_lock(&j->mutex);
     n_mends = j->n_mends;
     pthread_mutex_unlock(&j->mutex);
-    *s = (struct scan){.vfs = j->vfs, .index = &index, .error = text};
+    *s = (struct scan){.vfs = j->vfs, .known_last = last, .index = &index, .error = text};
     result = scan_segment(s, number, false);
     scan_done(s);
     free(s);

@@ -283,8 +283,8 @@ static struct index_segment describe(const struct scan *s)
         .number = s->number, .file_bytes = s->header.size, .limit = s->header.limit, .first = s->header.first};
 }
 
-/* What the end of the file holds, if that is a footer: 0, or a negative errno. */
-static int read_footer(struct scan *s, struct footer *ret, bool *ret_there)
+/* What the end of the file holds, if that is a footer. */
+static enum journal_result read_footer(struct scan *s, struct footer *ret, bool *ret_there)
 {
     const struct index_segment known = describe(s);
     uint8_t trailer[FOOTER_TRAILER_BYTES];
@@ -294,24 +294,20 @@ static int read_footer(struct scan *s, struct footer *ret, bool *ret_there)
     if (*ret_there)
         n = s->vfs->file_read(s->vfs->context, s->file, s->header.size - sizeof trailer, trailer, sizeof trailer);
     if (n < 0)
-        return (int)n;
+        return fail_read(s, (int)n);
     *ret_there = *ret_there && footer_decode(trailer, &known, ret) && owner_equal(&ret->owner, &s->header.owner);
-    return 0;
+    return JOURNAL_OK;
 }
 
 enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there)
 {
     struct footer f;
-    enum journal_result result = begin(s, number);
-    int r;
+    enum journal_result r = begin(s, number);
 
-    if (result != JOURNAL_OK)
-        return result;
-    r = read_footer(s, &f, ret_there);
-    if (r < 0)
-        return fail_read(s, r);
-    if (!*ret_there)
-        return JOURNAL_OK;
+    if (r == JOURNAL_OK)
+        r = read_footer(s, &f, ret_there);
+    if (r != JOURNAL_OK || !*ret_there)
+        return r;
     if (index_add_segment(s->index, &f.segment) < 0)
         return explain_errno(s->error, -ENOMEM, "index", s->name);
     s->batch = f.segment.last;
@@ -324,12 +320,10 @@ enum journal_result scan_compare_footer(struct scan *s, bool is_last)
     struct index_segment *added = index_get(s->index, s->number);
     struct footer f;
     bool there;
-    int r = read_footer(s, &f, &there);
+    enum journal_result r = read_footer(s, &f, &there);
 
-    if (r < 0)
-        return fail_read(s, r);
-    if (!there)
-        return JOURNAL_OK;
+    if (r != JOURNAL_OK || !there)
+        return r;
     if (is_last)
         return refuse(s, s->header.size - FOOTER_TRAILER_BYTES, "it is full, and the segment after it is missing");
     if (f.segment.last > s->batch)
@@ -339,11 +333,25 @@ enum journal_result scan_compare_footer(struct scan *s, bool is_last)
     return JOURNAL_OK;
 }
 
+static enum journal_result find_last(struct scan *s, bool is_last)
+{
+    struct footer f;
+    bool there;
+    enum journal_result r;
+
+    s->last = s->known_last > 0 ? s->known_last : UINT64_MAX;
+    if (s->known_last > 0 || is_last)
+        return JOURNAL_OK;
+    r = read_footer(s, &f, &there);
+    if (r == JOURNAL_OK && there)
+        s->last = f.segment.last;
+    return r;
+}
+
 enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
 {
     struct index_segment added;
-    struct footer f;
-    bool more = true, there;
+    bool more = true;
     enum journal_result r = begin(s, number);
 
     if (r != JOURNAL_OK)
@@ -351,7 +359,7 @@ enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last)
     added = describe(s);
     if (index_add_segment(s->index, &added) < 0)
         return explain_errno(s->error, -ENOMEM, "index", s->name);
-    s->last = !is_last && read_footer(s, &f, &there) == 0 && there ? f.segment.last : UINT64_MAX;
+    r = find_last(s, is_last);
     while (r == JOURNAL_OK && more)
         r = scan_batch(s, is_last, &more);
     s->bytes_done += s->header.size;

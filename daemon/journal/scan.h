@@ -10,6 +10,7 @@ struct scan {
     const struct vfs *vfs;
     const struct identity *own;          /* NULL: whoever's it is                       */
     const struct damage *damage;         /* that is being cut out, or was; NULL: none   */
+    uint64_t known_last;                 /* batch of the segment; 0: as its footer tells */
     struct index *index;                 /* is filled                                   */
     const struct journal_replay *replay; /* who gets the records; NULL: nobody          */
     void (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_all); /* or NULL */
@@ -28,7 +29,7 @@ struct scan {
     struct vfs_file *file;
     struct segment_header header;
     uint64_t number;
-    uint64_t last;    /* batch, as its footer tells; UINT64_MAX: it has none that can be read */
+    uint64_t last;    /* batch, as far as it is known; else UINT64_MAX */
     uint64_t end;     /* of the last whole batch                 */
     uint32_t end_crc; /* of the bytes from the first batch to it */
     uint64_t torn_bytes;
@@ -45,7 +46,7 @@ struct scan {
 enum journal_result scan_footer(struct scan *s, uint64_t number, bool *ret_there);
 
 /* `is_last`: no later segment exists, so that a torn tail is possible, and a footer is not. What stands behind the last
- * batch that a footer tells of does not count. */
+ * batch that it is known to have does not count. */
 enum journal_result scan_segment(struct scan *s, uint64_t number, bool is_last);
 
 /* After scan_segment(): drops its points from memory where a footer has them. One that has more than there is: damage,
