@@ -141,8 +141,9 @@ static void memory_file_close(void *context, struct vfs_file *f)
 
 static void memory_file_forget(void *context, struct vfs_file *f)
 {
-    (void)context;
-    (void)f;
+    struct vfs_memory *m = context;
+    if (f->epoch == m->epoch && !m->is_dead)
+        inode_reload(f->inode);
 }
 
 static int64_t memory_file_read(void *context, struct vfs_file *f, uint64_t offset, void *buffer, size_t size)

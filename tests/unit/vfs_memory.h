@@ -1,9 +1,10 @@
 /* A disk in memory for tests and the simulator, which does its worst by a seed.
  *
- * What was written stays in a cache until file_sync(), names until dir_sync(). A power cut keeps, of each file, every
- * synced byte; each unsynced sector (512 bytes) on its own is kept, lost (as it was synced last), or, where all of it
- * was written since, zeroed. Each unsynced change of a name is kept or lost on its own too. One thread only. Handles
- * survive a power cut as dead ones: every call on them fails; close them as usual. */
+ * What was written stays in a cache until file_sync(), names until dir_sync(). What a failed sync forgot can be read
+ * until file_forget(). A power cut keeps, of each file, every synced byte; each unsynced sector (512 bytes) on its own
+ * is kept, lost (as it was synced last), or, where all of it was written since, zeroed. Each unsynced change of a name
+ * is kept or lost on its own too. One thread only. Handles survive a power cut as dead ones: every call on them fails;
+ * close them as usual. */
 #ifndef TESTS_UNIT_VFS_MEMORY_H
 #define TESTS_UNIT_VFS_MEMORY_H
 

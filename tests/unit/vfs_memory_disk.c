@@ -203,6 +203,17 @@ void inode_forget(struct inode *i)
     i->has_forgotten = true;
 }
 
+void inode_reload(struct inode *i)
+{
+    if (!i->has_forgotten)
+        return;
+    inode_own(i);
+    for (size_t s = 0; s < i->room / SECTOR; s++)
+        if (!(i->sectors[s] & SECTOR_DIRTY))
+            memcpy(i->cache + s * SECTOR, i->disk + s * SECTOR, SECTOR);
+    i->has_forgotten = false;
+}
+
 enum fate { KEPT, LOST, ZEROED };
 
 static enum fate sector_fate(struct vfs_memory *m, uint64_t kept_percent)

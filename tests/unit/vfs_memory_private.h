@@ -79,6 +79,8 @@ void inode_truncate(struct inode *i, size_t size);
 void inode_sync(struct inode *i);
 /* After a failed sync: nothing reached the disk, and nothing will by another sync. */
 void inode_forget(struct inode *i);
+/* The cache holds again what the disk does, but for what is written and not synced yet. */
+void inode_reload(struct inode *i);
 void inode_power_cut(struct vfs_memory *m, struct inode *i);
 /* Frees those without name and handle; with no change of a name unsynced. */
 void inode_sweep(struct vfs_memory *m);
