@@ -82,7 +82,7 @@ static void offer_wrong(struct session *s, slot_t slot)
     if (r == NULL || slot < journal_first_kept(s->journal) || !truth_check_read(&s->truth, s->journal, slot, slot))
         return;
     struct truth_record other = *r;
-    other.text_size = r->text_size / 2 + 1;
+    other.text_size = r->text_size % TRUTH_TEXT_MAX + 1;
     struct value *v = truth_value(&other);
     fuzz_check(journal_mend_add(s->journal, slot, &note, v) == -EINVAL);
     free(v);
