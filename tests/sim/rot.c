@@ -30,6 +30,14 @@ static int compare_names(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+static void list_names(const struct host *h, struct names *ret)
+{
+    const struct vfs *vfs = vfs_memory_vfs(h->disk.memory);
+    ret->n = 0;
+    vfs->list(vfs->context, take_name, ret);
+    qsort(ret->items, ret->n, sizeof(ret->items[0]), compare_names);
+}
+
 /* Those that begin so: they stand together. */
 static size_t find_names(const struct names *names, const char *prefix, size_t *ret_n)
 {
@@ -199,10 +207,8 @@ void disk_rot_kept(struct host *h)
 {
     struct cluster *c = h->cluster;
     struct vfs_memory *m = h->disk.memory;
-    const struct vfs *vfs = vfs_memory_vfs(m);
-    struct names names = {.n = 0};
-    vfs->list(vfs->context, take_name, &names);
-    qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
+    struct names names;
+    list_names(h, &names);
     size_t n_segments, size, first = find_names(&names, "segment-", &n_segments);
     if (n_segments < 2)
         return;
@@ -239,10 +245,8 @@ void disk_rot_kept(struct host *h)
 void disk_rot_unused(struct host *h)
 {
     struct vfs_memory *m = h->disk.memory;
-    const struct vfs *vfs = vfs_memory_vfs(m);
-    struct names names = {.n = 0};
-    vfs->list(vfs->context, take_name, &names);
-    qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
+    struct names names;
+    list_names(h, &names);
     size_t n_segments, size, first = find_names(&names, "segment-", &n_segments);
     for (size_t i = first; i + 1 < first + n_segments; i++) {
         struct batches b;
@@ -261,11 +265,9 @@ void disk_rot(struct host *h)
 {
     struct cluster *c = h->cluster;
     struct vfs_memory *m = h->disk.memory;
-    const struct vfs *vfs = vfs_memory_vfs(m);
-    struct names names = {.n = 0};
+    struct names names;
     size_t size = 0;
-    vfs->list(vfs->context, take_name, &names);
-    qsort(names.items, names.n, sizeof(names.items[0]), compare_names);
+    list_names(h, &names);
     size_t n_segments, first_segment = find_names(&names, "segment-", &n_segments);
     if (names.n == 0)
         return;
