@@ -236,6 +236,21 @@ void disk_recovered_checkpoint(struct host *h, slot_t slot)
     h->disk.found.restored = slot;
 }
 
+static void move_mended(struct disk *d, size_t before, size_t to)
+{
+    for (size_t i = 0; i < d->n_slots; i++)
+        if (d->slots[i].mended_before == before)
+            d->slots[i].mended_before = to;
+}
+
+/* A record that stands there now, though nobody asked for it. */
+static void note_mended(struct disk *d, size_t before)
+{
+    for (size_t i = 0; d->found.is_mended && i < d->n_slots; i++)
+        if (d->slots[i].mended_before == before)
+            d->slots[i].last = d->slots[i].chosen_ever;
+}
+
 /* Where it was ever damaged, a promise and an identity come last: what they are worth is looked at when all is there.
  */
 void disk_recovered(struct host *h, const struct record *r)
@@ -250,6 +265,10 @@ void disk_recovered(struct host *h, const struct record *r)
                      "host %u: a restart finds a record (type %d, slot %lu, ballot %lu.%u) that does not stand "
                      "there: %zu of %zu were found (traps 38, 39)",
                      h->index, (int)r->type, r->slot, r->ballot.round, r->ballot.id, d->found.n, d->n_records);
+    if (d->found.n > before + 1) /* what was mended replaces what was passed by */
+        move_mended(d, before + 1, d->found.n);
+    if (d->found.is_of_mend && r->value && r->slot > d->found.restored)
+        disk_slot(d, r->slot)->mended_before = d->found.n + 1;
     if (r->type == RECORD_IDENTITY) /* the promise before it was told, not found */
         d->found.n = d->found_before;
     d->found_before = before;
@@ -322,8 +341,13 @@ void disk_recovered_all(struct host *h)
     d->commit = 0;
     for (size_t i = 0; i < d->n_slots; i++)
         d->slots[i].last = d->slots[i].chosen = NULL;
-    for (size_t i = 0; i < d->n_records; i++)
+    for (size_t i = 0; i < d->n_records; i++) {
+        note_mended(d, i + 1);
         note_appended(h, &d->records[i]);
+    }
+    note_mended(d, d->n_records + 1);
+    for (size_t i = 0; i < d->n_slots; i++)
+        d->slots[i].mended_before = 0;
     if (d->found.restored > d->commit) /* a peer's, of which its core did not know yet */
         disk_installed(h, d->found.restored);
 }

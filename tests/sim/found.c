@@ -98,6 +98,7 @@ static void pass_replaced(const struct disk *d, struct finding *g, const struct 
 bool found_record(const struct disk *d, struct finding *g, const struct record *r, const uint8_t *bytes, uint32_t size)
 {
     bool opens = g->restored > 0 && (!g->has_begun || g->is_mended);
+    g->is_of_mend = false;
     while (g->n < d->n_records && is_elsewhere(&d->records[g->n]))
         g->n++;
     if (g->votes_no_more && g->n < d->n_records && d->records[g->n].type == RECORD_PROMISE &&
@@ -118,7 +119,7 @@ bool found_record(const struct disk *d, struct finding *g, const struct record *
         return true;
     }
     if (is_of_mend(d, g, r, bytes, size)) {
-        g->is_mended = true;
+        g->is_mended = g->is_of_mend = true;
         g->is_mended_above = g->is_mended_above || r->slot > g->restored;
         if (ballot_compare(r->ballot, g->promised) > 0)
             g->promised = r->ballot;

@@ -85,6 +85,7 @@ struct finding {
     struct ballot saved;    /* the one that stands beside the segments since they were damaged */
     slot_t restored;        /* of its checkpoint; 0: none                   */
     bool is_mended;         /* some of them are of a segment that was mended, others are gone with it */
+    bool is_of_mend;        /* the last one was none of those records, but put in the place of some */
     bool is_mended_above;   /* the checkpoint: it came in the place of a later one */
     bool has_begun;         /* with one that is no opening of a segment     */
     bool votes_no_more;     /* nobody needs the promise that came last when it was damaged */
@@ -95,6 +96,7 @@ struct disk_slot {
     const struct body *last;        /* of the last ACCEPT or CHOSEN record                             */
     const struct body *chosen;      /* what `last` was when a COMMIT record reached the slot           */
     const struct body *chosen_ever; /* once, whatever rot took since */
+    size_t mended_before;           /* a start found it mended before this record, from 1 on; 0: it did not */
     const struct body *durable;
     struct ballot durable_ballot; /* of the highest durable ACCEPT */
     bool durable_chosen;          /* a CHOSEN record is durable    */
