@@ -68,8 +68,8 @@ int election_leader(const struct replica *r)
 }
 
 /* Two may bid at once that cannot hear each other. The lower one's followers stay content with it, but only those of
- * the highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. So does one
- * of them past a leader that is not content itself. */
+ * the highest ballot lead on to a leader; any other choice can end in two replicas that send to each other. A leader
+ * that is not content itself is passed by for a content follower of a higher ballot. */
 int election_route(const struct replica *r)
 {
     int leader = election_leader(r), best = leader;
