@@ -73,7 +73,8 @@ static struct value *take_piece(struct driver *d, size_t member, const struct me
         values_unref(v);
         return NULL;
     }
-    if (m->type == MESSAGE_SUBMIT) /* it may be proposed here */
+    /* What is only sent on stays as it is, so that the pieces of each time that it is sent join. */
+    if (m->type == MESSAGE_SUBMIT && d->status.role == ROLE_LEADER)
         value_set_time(v, driver_time(), key);
     return v;
 }
