@@ -44,6 +44,7 @@ unit_tests = \
 	tests/unit/test_driver_limits \
 	tests/unit/test_driver_mend \
 	tests/unit/test_driver_refuse \
+	tests/unit/test_driver_relay \
 	tests/unit/test_faults \
 	tests/unit/test_flushes \
 	tests/unit/test_hash \
@@ -147,6 +148,8 @@ tests_unit_test_logread_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_unit_test_driver_durable_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
 # What is told is the test's.
 tests_unit_test_driver_refuse_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=notice
+# What it sends is seen by the test.
+tests_unit_test_driver_relay_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=outbox_put
 # What names mean is the test's, and what waits to be sent, or cannot be.
 tests_unit_test_peers_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=getaddrinfo,--wrap=ioctl,--wrap=sendmmsg
 # Its clock is the test's.
