@@ -80,7 +80,7 @@ void answers_give(struct host *asker, struct host *peer, slot_t slot)
     struct cluster *c = asker->cluster;
     bool is_page = (slot & CHECKPOINT_HISTORY) != 0;
     bool *armed = is_page ? &world.page.armed : &world.checkpoint.armed;
-    if (!*armed || (c->options.liar && peer->index != INTRUSION_LIAR))
+    if (!asker->up || !*armed || (c->options.liar && peer->index != INTRUSION_LIAR))
         return;
     *armed = false;
     if (is_page)

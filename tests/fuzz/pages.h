@@ -26,7 +26,7 @@ void answers_begin(void);
 /* The next page, or checkpoint, that is asked for: what is wrong with it, and how its pieces are cut. */
 void answers_take_page(struct fuzz_input *in);
 void answers_take_checkpoint(struct fuzz_input *in);
-/* Gives it, if there is one, ahead of the peer's own. */
+/* Gives it, if there is one, ahead of the peer's own; nothing where the asker went down meanwhile. */
 void answers_give(struct host *asker, struct host *peer, slot_t slot);
 
 #endif
