@@ -73,10 +73,18 @@ static struct value *take_piece(struct driver *d, size_t member, const struct me
         values_unref(v);
         return NULL;
     }
-    /* What is only sent on stays as it is, so that the pieces of each time that it is sent join. */
-    if (m->type == MESSAGE_SUBMIT && d->status.role == ROLE_LEADER)
-        value_set_time(v, driver_time(), key);
     return v;
+}
+
+/* What is proposed here takes this clock's time: no time in the log is below one before it, so that a sender's of years
+ * to come would stand for all that follow. What is only sent on stays as it is, and its pieces join those of the time
+ * before. d->status, of the last tick, may not know yet that this replica leads. */
+static void stamp(struct driver *d, size_t n)
+{
+    struct replica_status now;
+    replica_status(d->replica, &now);
+    for (size_t i = 0; i < n && now.role == ROLE_LEADER; i++)
+        value_set_time(d->entries[i].value, driver_time(), &replica_identity(d->replica)->cluster);
 }
 
 /* The whole values of a message, as entries. */
@@ -105,6 +113,7 @@ static bool join_values(struct driver *d, struct message *m, size_t n, size_t n_
         m->chosen.entries = d->entries;
         return n > 0 || n_pieces == 0;
     case MESSAGE_SUBMIT:
+        stamp(d, n);
         m->submit.n_entries = (uint32_t)n;
         m->submit.entries = d->entries;
         return n > 0;

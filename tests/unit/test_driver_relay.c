@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -102,35 +101,61 @@ static bool all_know_who_leads(struct cluster *c)
     return leader != REPLICA_ID_NONE && c->nodes[leader].driver->status.role == ROLE_LEADER;
 }
 
+static struct cluster *cluster;
+static struct values pool;
+static struct value *value;
+
+static int set_up(void **state)
+{
+    (void)state;
+    cluster = cluster_start(NULL);
+    cluster_run_until(cluster, all_know_who_leads);
+    values_init(&pool);
+    value = make_value(&pool, &replica_identity(cluster->nodes[leader].driver->replica)->cluster);
+    time_usec = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    values_done(&pool);
+    cluster_free(cluster);
+    return 0;
+}
+
 /* Were it stamped on each of its ways, the pieces of a large one that is sent again would not join those that came
  * before. */
 static void who_leads_stamps_it_and_nobody_else(void **state)
 {
     (void)state;
-    struct cluster *c = cluster_start(NULL);
-    cluster_run_until(c, all_know_who_leads);
     const size_t follower = (leader + 1) % REPLICAS, origin = (leader + 2) % REPLICAS;
-    struct driver *d = c->nodes[follower].driver;
-    struct values pool;
-    values_init(&pool);
-    struct value *v = make_value(&pool, &replica_identity(d->replica)->cluster);
-    relays = &d->outbox;
+    relays = &cluster->nodes[follower].driver->outbox;
     for (unsigned i = 1; i <= 2; i++) {
-        send_submission(c, origin, follower, v);
+        send_submission(cluster, origin, follower, value);
         assert_int_equal(n_relayed, i);
-        assert_true(hash_equal(&relayed, &v->hash));
+        assert_true(hash_equal(&relayed, &value->hash));
     }
-    cluster_run_until(c, is_in_the_log);
+    cluster_run_until(cluster, is_in_the_log);
     assert_int_not_equal(time_usec, FOREIGN_USEC);
     relays = NULL;
-    values_done(&pool);
-    cluster_free(c);
+}
+
+/* The driver's own note of who leads is of its last tick. */
+static void who_leads_since_a_moment_ago_stamps_it_too(void **state)
+{
+    (void)state;
+    cluster->nodes[leader].driver->status.role = ROLE_FOLLOWER;
+    send_submission(cluster, (leader + 1) % REPLICAS, leader, value);
+    cluster_run_until(cluster, is_in_the_log);
+    assert_int_not_equal(time_usec, FOREIGN_USEC);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_leads_stamps_it_and_nobody_else),
+        cmocka_unit_test_setup_teardown(who_leads_stamps_it_and_nobody_else, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_leads_since_a_moment_ago_stamps_it_too, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("driver relay", tests, NULL, NULL);
 }
